@@ -1,0 +1,60 @@
+"""How a latent vector reaches every unit of a masked stack: one product for all layers."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from pixelvae_tf.layers.weight_norm import Dense
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class UnitBiases(keras.layers.Layer):
+    """The biases of many units: learned, and where there is a latent vector, shifted by a linear map of it.
+
+    tanh(a + W z) * sigmoid(b + V z) for every layer needs W z and V z of every layer; they are computed as one
+    matrix product and split, and they hold the layers' ordinary biases too.
+
+    Args:
+        sizes: number of maps of each unit's input.
+        weight_normalization: see `weight_norm`.
+
+    Call: `z` of shape (batch, dimensions), or None without latents. Returns a list with one tensor of shape
+    (batch, 1, 1, size), or (1, 1, 1, size) without z, for each of `sizes`.
+    """
+
+    def __init__(self, sizes, weight_normalization: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+        self.weight_normalization = weight_normalization
+        self.linear = None
+
+    def build(self, z_shape=None):
+        total = sum(self.sizes)
+        if z_shape is None:
+            self.bias = self.add_weight(name="bias", shape=(total,), initializer="zeros")
+            return
+        # Glorot's limit for one layer's map of z, not for the wide matrix of all of them.
+        limit = math.sqrt(6.0 / (z_shape[-1] + sum(self.sizes) / len(self.sizes)))
+        self.linear = Dense(
+            total,
+            kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
+            weight_normalization=self.weight_normalization,
+            dtype=self.dtype_policy,
+            name="linear",
+        )
+        self.linear.build(z_shape)
+
+    def call(self, z=None):
+        biases = ops.reshape(self.bias, (1, -1)) if self.linear is None else self.linear(z)
+        ends = [sum(self.sizes[: index + 1]) for index in range(len(self.sizes) - 1)]
+        return [ops.reshape(part, (-1, 1, 1, part.shape[-1])) for part in ops.split(biases, ends, axis=-1)]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sizes": list(self.sizes),
+            "weight_normalization": self.weight_normalization,
+        }

@@ -1,0 +1,92 @@
+"""One layer of a PixelCNN without a blind spot: a vertical and a horizontal stack that advance together."""
+
+from __future__ import annotations
+
+import keras
+
+from pixelvae_tf.layers.masked_conv import MaskedConv2D
+from pixelvae_tf.layers.units import apply_unit, parts_of
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class MaskedBlock(keras.layers.Layer):
+    """A vertical and a horizontal masked convolution, joined, each followed by its unit.
+
+    The vertical stack sees whole rows above the current one, the horizontal stack the left part of the current
+    row, so that together they see every earlier pixel (Figure 2 of van den Oord et al. 2016b). The vertical maps
+    enter the horizontal stack before their unit, through a 1x1 convolution.
+
+    The paper's network shifts the vertical maps down a row at every layer. Here the shift happens once: the first
+    layer's vertical mask is of type A (rows above the current one), so that row r of all vertical maps depends on
+    image rows before r and needs no further shift.
+
+    Args:
+        filters: feature maps of each stack.
+        kernel_size: side of the vertical kernel and length of the horizontal one, odd.
+        mask_type: "A" for the first layer, which sees the image, "B" for the others.
+        colors: colors of a pixel, generated in order.
+        activation: "gated" or "relu".
+        weight_normalization: see `weight_norm`.
+
+    Call: vertical (batch, height, width, inputs), horizontal of the same shape, and the biases of both units,
+    which broadcast against (batch, height, width, filters * parts_of(activation)). Returns both stacks' maps,
+    (batch, height, width, filters). A type B block adds its horizontal input to its horizontal output.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        mask_type: str,
+        colors: int = 1,
+        activation: str = "gated",
+        weight_normalization: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.mask_type = mask_type
+        self.colors = colors
+        self.activation = activation
+        self.weight_normalization = weight_normalization
+        shared = {"colors": colors, "weight_normalization": weight_normalization, "dtype": self.dtype_policy}
+        parts = parts_of(activation)
+        # The units' biases come from outside, together with what z adds to them.
+        unit_input = {"filters": filters * parts, "parts": parts, "use_bias": False, **shared}
+        self.vertical_conv = MaskedConv2D(
+            kernel_size=kernel_size, mask_type=mask_type, stack="vertical", name="vertical", **unit_input
+        )
+        self.horizontal_conv = MaskedConv2D(
+            kernel_size=(1, kernel_size), mask_type=mask_type, stack="horizontal", name="horizontal", **unit_input
+        )
+        # Vertical maps hold nothing of the current row, so that every color may see all of them.
+        self.link = MaskedConv2D(kernel_size=1, mask_type="B", stack="vertical", name="link", **unit_input)
+        self.output_conv = MaskedConv2D(filters, 1, "B", stack="horizontal", name="output", **shared)
+
+    def build(self, vertical_shape, horizontal_shape=None):
+        maps = (*vertical_shape[:-1], self.filters)
+        parts = parts_of(self.activation)
+        self.vertical_conv.build(vertical_shape)
+        self.horizontal_conv.build(horizontal_shape or vertical_shape)
+        self.link.build((*maps[:-1], self.filters * parts))
+        self.output_conv.build(maps)
+
+    def call(self, vertical, horizontal, vertical_bias, horizontal_bias):
+        vertical_maps = self.vertical_conv(vertical)
+        horizontal_maps = self.horizontal_conv(horizontal) + self.link(vertical_maps)
+        outputs = self.output_conv(apply_unit(self.activation, horizontal_maps + horizontal_bias))
+        if self.mask_type == "B":
+            outputs = horizontal + outputs
+        return apply_unit(self.activation, vertical_maps + vertical_bias), outputs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "mask_type": self.mask_type,
+            "colors": self.colors,
+            "activation": self.activation,
+            "weight_normalization": self.weight_normalization,
+        }

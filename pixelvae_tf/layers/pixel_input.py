@@ -1,0 +1,53 @@
+"""Integer pixels to the real-valued features that a network reads."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class PixelInput(keras.layers.Layer):
+    """Scales integer pixels, or embeds each value of each color in a learned vector.
+
+    Binary pixels stay 0 and 1, and more levels are scaled to about -2..2, (x - 128) / 64 for 256, as in the
+    paper's code. The channels of a color are contiguous, as the masks expect.
+
+    Args:
+        pixel_levels: values that a pixel can take.
+        embedding_channels: dimensions of the learned vectors; 0 scales instead.
+
+    Shapes: integers (batch, height, width, colors) to (batch, height, width, colors * max(1, embedding_channels)).
+    """
+
+    def __init__(self, pixel_levels: int, embedding_channels: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.pixel_levels = pixel_levels
+        self.embedding_channels = embedding_channels
+
+    def build(self, input_shape):
+        if self.embedding_channels:
+            self.embedding = self.add_weight(
+                name="embedding",
+                shape=(input_shape[-1] * self.pixel_levels, self.embedding_channels),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
+            )
+
+    def call(self, pixels):
+        if not self.embedding_channels:
+            pixels = ops.cast(pixels, self.compute_dtype)
+            return pixels if self.pixel_levels == 2 else pixels * (4.0 / self.pixel_levels) - 2.0
+        height, width, colors = pixels.shape[1:]
+        rows = ops.cast(pixels, "int32") + ops.arange(colors, dtype="int32") * self.pixel_levels
+        embedded = ops.take(self.embedding, rows, axis=0)
+        return ops.reshape(embedded, (-1, height, width, colors * self.embedding_channels))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] * max(1, self.embedding_channels))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pixel_levels": self.pixel_levels,
+            "embedding_channels": self.embedding_channels,
+        }

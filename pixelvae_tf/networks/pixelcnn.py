@@ -1,0 +1,121 @@
+"""The autoregressive network of the decoder: p(x | z) as a product over pixels (equation 1)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from pixelvae_tf.layers.conditioning import UnitBiases
+from pixelvae_tf.layers.masked_block import MaskedBlock
+from pixelvae_tf.layers.masked_conv import MaskedConv2D
+from pixelvae_tf.layers.units import apply_unit, parts_of
+from pixelvae_tf.layers.weight_norm import Conv2D
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class PixelCNN(keras.layers.Layer):
+    """Masked blocks, masked 1x1 layers, and logits; conditional on a latent vector, on maps, or on neither.
+
+    A latent vector shifts the bias of every unit of both stacks. Maps (z after upsampling) enter the first
+    block's units beside the image through an unmasked 1x1 convolution: they hold no pixel, so nothing of them
+    needs hiding at any position.
+
+    Args:
+        output_channels: units of the result, those of one color side by side.
+        filters: feature maps of each stack.
+        num_layers: masked blocks, the first one (mask A) included.
+        first_kernel_size, kernel_size: kernel sides of the first and of the other blocks.
+        output_layers: masked 1x1 layers before the result.
+        colors: colors of a pixel, generated in order.
+        activation: "gated" or "relu".
+        weight_normalization: see `weight_norm`.
+
+    Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
+    (batch, height, width, maps) or None. Returns (batch, height, width, output_channels).
+
+    Source: sections 3 and 4.1 of the paper; van den Oord et al. 2016b.
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        filters: int,
+        num_layers: int,
+        first_kernel_size: int = 7,
+        kernel_size: int = 5,
+        output_layers: int = 2,
+        colors: int = 1,
+        activation: str = "gated",
+        weight_normalization: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.settings = {
+            "output_channels": output_channels,
+            "filters": filters,
+            "num_layers": num_layers,
+            "first_kernel_size": first_kernel_size,
+            "kernel_size": kernel_size,
+            "output_layers": output_layers,
+            "colors": colors,
+            "activation": activation,
+            "weight_normalization": weight_normalization,
+        }
+        self.activation = activation
+        self.unit_inputs = filters * parts_of(activation)
+        plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
+        masked = {"colors": colors, **plain}
+        self.blocks = [
+            MaskedBlock(
+                filters,
+                kernel_size if index else first_kernel_size,
+                "B" if index else "A",
+                activation=activation,
+                name=f"block_{index}",
+                **masked,
+            )
+            for index in range(num_layers)
+        ]
+        self.output_convs = [
+            MaskedConv2D(
+                self.unit_inputs,
+                1,
+                "B",
+                stack="horizontal",
+                parts=parts_of(activation),
+                use_bias=False,
+                name=f"output_{index}",
+                **masked,
+            )
+            for index in range(output_layers)
+        ]
+        self.biases = UnitBiases([self.unit_inputs] * (2 * num_layers + output_layers), name="biases", **plain)
+        self.maps_conv = Conv2D(2 * self.unit_inputs, 1, use_bias=False, name="maps", **plain)
+        self.logits_conv = MaskedConv2D(output_channels, 1, "B", stack="horizontal", name="logits", **masked)
+
+    def build(self, features_shape, z_shape=None, maps_shape=None):
+        maps = (*features_shape[:-1], self.settings["filters"])
+        for index, block in enumerate(self.blocks):
+            block.build(maps if index else features_shape)
+        for conv in (*self.output_convs, self.logits_conv):
+            conv.build(maps)
+        self.biases.build(z_shape)
+        if maps_shape is None:
+            self.maps_conv = None
+        else:
+            self.maps_conv.build(maps_shape)
+
+    def call(self, features, z=None, maps=None):
+        biases = self.biases(z)
+        if maps is not None:
+            from_maps = ops.split(self.maps_conv(maps), 2, axis=-1)
+            biases[:2] = [bias + part for bias, part in zip(biases[:2], from_maps, strict=True)]
+        vertical = horizontal = features
+        for index, block in enumerate(self.blocks):
+            vertical, horizontal = block(vertical, horizontal, *biases[2 * index : 2 * index + 2])
+        for conv, bias in zip(self.output_convs, biases[2 * len(self.blocks) :], strict=True):
+            horizontal = apply_unit(self.activation, conv(horizontal) + bias)
+        return self.logits_conv(horizontal)
+
+    def get_config(self):
+        return {**super().get_config(), **self.settings}

@@ -1,0 +1,34 @@
+"""Repeatable noise: every random number is a function of a seed and of what it is used for.
+
+Stateless generators need no state in a checkpoint, and a replica or a batch gets its own stream by folding
+its number into the seed. TensorFlow's stateless operations draw other values under XLA than outside, so noise is
+always drawn outside compiled blocks and handed in.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_STREAMS = {"latents": 1, "pixels": 2, "training": 3, "validation": 4}
+
+
+def as_seed(seed) -> tf.Tensor:
+    """A seed of shape (2,) from a whole number, or a tensor of one; a ready seed passes through."""
+    seed = tf.cast(seed, tf.int32)
+    return seed if seed.shape.rank == 1 else tf.stack([seed, 0])
+
+
+def stream(seed, name: str, index=0) -> tf.Tensor:
+    """The seed of one named use of `seed` ("latents", "pixels", ...), numbered by `index`."""
+    named = tf.random.experimental.stateless_fold_in(as_seed(seed), _STREAMS[name])
+    return tf.random.experimental.stateless_fold_in(named, tf.cast(index, tf.int32))
+
+
+def normal(shape, seed) -> tf.Tensor:
+    """Standard normal noise of the given shape, float32."""
+    return tf.random.stateless_normal(shape, seed)
+
+
+def uniform(shape, seed) -> tf.Tensor:
+    """Uniform noise in [0, 1) of the given shape, float32."""
+    return tf.random.stateless_uniform(shape, seed)
