@@ -8,6 +8,7 @@ The level of a latent is an index from 0: level 0 is z1.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import NamedTuple
 
@@ -264,6 +265,19 @@ class PixelVAE(keras.Model):
         for metric, part in zip(self.evaluation_metrics, _parts_of(terms), strict=True):
             metric.update_state(part)
         return self.get_metrics_result()
+
+    @contextlib.contextmanager
+    def evaluation_weights(self):
+        """Puts the averaged weights in place for a `with` block, where there are any; gives "averaged" or "raw"."""
+        if self.average is None:
+            yield "raw"
+        else:
+            with self.average.applied():
+                yield "averaged"
+
+    def bound_graph(self):
+        """The TensorFlow graph of the bound, for TensorBoard."""
+        return self._elbo.get_concrete_function().graph
 
     # The public interface: integer images in, numbers and integer images out.
 

@@ -66,7 +66,8 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
         (batch, height, width, colors) integers 0..levels-1, int32.
     """
     if images is None:
-        images, known = tf.zeros_like(uniforms, tf.int32), False
+        images, known = tf.zeros_like(uniforms, tf.int32), tf.zeros((1, *model.config.image_shape), tf.bool)
+    known = tf.convert_to_tensor(known)
     images = tf.where(known, tf.cast(images, tf.int32), 0)
     if not model.config.pixelcnn_layers:
         # Without masked layers the pixels are independent given z: one pass gives them all.
@@ -75,7 +76,7 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
 
     def draw_position(position, images):
         drawn = model.p_x_given_z1(images, z1).sample(uniforms)
-        return position + 1, tf.where((positions == position) & ~tf.constant(known), drawn, images)
+        return position + 1, tf.where((positions == position) & ~tf.convert_to_tensor(known), drawn, images)
 
     _, images = tf.while_loop(
         lambda position, _: position < model.config.num_dimensions,

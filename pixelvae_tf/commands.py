@@ -1,0 +1,63 @@
+"""What every command line shares: quiet start-up, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+
+
+def run(main: Callable[[], None], description: str) -> None:
+    """Runs a command: parses its flags, then calls `main`; a known error ends it with one line and exit code 1.
+
+    Args:
+        main: the command, with the flags parsed and TensorFlow imported.
+        description: what its help says first.
+    """
+    from pixelvae_tf import settings
+    from pixelvae_tf.config import ConfigError
+
+    try:
+        settings.parse(description)
+    except (settings.UsageError, ConfigError) as error:
+        _fail(error)
+    _start_tensorflow()
+    from pixelvae_tf.callbacks import TrainingError
+    from pixelvae_tf.data import DataError
+    from pixelvae_tf.files import FileError
+
+    try:
+        main()
+    except (settings.UsageError, ConfigError, DataError, FileError, TrainingError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail("interrupted")
+
+
+def _fail(error) -> None:
+    sys.stdout.flush()
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _start_tensorflow() -> None:
+    """Imports TensorFlow and wakes its devices without the notes that its C++ parts print; shows them on failure."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes:
+        stderr = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.get_logger().setLevel("ERROR")
+            tf.config.list_physical_devices()
+            tf.zeros(()).numpy()
+        except BaseException:
+            os.dup2(stderr, 2)
+            notes.seek(0)
+            sys.stderr.write(notes.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

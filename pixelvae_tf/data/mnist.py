@@ -1,0 +1,122 @@
+"""MNIST and its fixed binarization, prepared by TensorFlow Datasets.
+
+Prepared data is looked for in `--data_dir`, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets, and downloaded
+where it is missing. Both are small (55 MB at most) and are kept in memory, a split at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import socket
+import urllib.parse
+
+import numpy as np
+
+from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data.schema import DataError, DatasetInfo
+
+_SHAPE = (28, 28, 1)
+_LEVELS = {"binarized_mnist": 2, "mnist": 256}
+_SIZES = {"train": 50_000, "validation": 10_000, "test": 10_000}
+# MNIST itself has no validation split: the last 10,000 training images are held out.
+_TFDS_SPLITS = {
+    "binarized_mnist": {split: split for split in _SIZES},
+    "mnist": {"train": "train[:50000]", "validation": "train[50000:]", "test": "test"},
+}
+# Where TensorFlow Datasets downloads each from.
+_SOURCES = {
+    "binarized_mnist": "http://www.cs.toronto.edu",
+    "mnist": "https://storage.googleapis.com",
+}
+_PROBE_SECONDS = 5
+
+
+def describe(config: DataConfig) -> DatasetInfo:
+    """The facts of the dataset."""
+    return DatasetInfo(config.dataset, _SHAPE, _LEVELS[config.dataset], dict(_SIZES))
+
+
+def data_dir(config: DataConfig) -> pathlib.Path:
+    """The folder in which prepared data is looked for and to which a download goes."""
+    chosen = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(chosen).expanduser()
+
+
+@functools.cache
+def load(config: DataConfig, split: str) -> np.ndarray:
+    """The images of a split, (examples, 28, 28, 1) uint8.
+
+    Raises:
+        DataError: where the data is neither prepared nor to be downloaded, or is damaged.
+    """
+    return _read(config, _TFDS_SPLITS[config.dataset][split], "image", (_SIZES[split], *_SHAPE))
+
+
+@functools.cache
+def load_labels(config: DataConfig, split: str) -> np.ndarray:
+    """The classes of the images of `load`, (examples,); `binarized_mnist` has none."""
+    return _read(config, _TFDS_SPLITS[config.dataset][split], "label", (_SIZES[split],))
+
+
+def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, ...]) -> np.ndarray:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    folder = data_dir(config)
+    try:
+        builder = tfds.builder(config.dataset, data_dir=str(folder))
+    except Exception as error:  # TFDS raises many kinds for a damaged folder
+        raise _damaged(folder / config.dataset, error) from None
+    if not builder.is_prepared() and not _has_data(builder):
+        _download(builder, config.dataset, folder)
+    try:
+        dataset = builder.as_dataset(split=tfds_split, shuffle_files=False, decoders=None)
+        values = np.stack([example[feature] for example in tfds.as_numpy(dataset)])
+    except (tf.errors.OpError, ValueError, AssertionError, KeyError, OSError) as error:
+        raise _damaged(pathlib.Path(builder.data_path), error) from None
+    if values.shape != shape:
+        raise DataError(
+            f"{builder.data_path}: holds {values.shape} where {shape} belongs; delete this folder and prepare it again"
+        )
+    return values.astype("uint8")
+
+
+def _has_data(builder) -> bool:
+    return pathlib.Path(builder.data_path).exists()
+
+
+def _damaged(folder: pathlib.Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:300]
+    return DataError(f"{folder}: the prepared data cannot be read ({reason}); delete this folder and prepare it again")
+
+
+def _download(builder, name: str, folder: pathlib.Path) -> None:
+    """Downloads and prepares a dataset; fails at once where its host cannot be reached (TFDS retries for minutes)."""
+    remedy = (
+        f"on a machine with a network run: python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\" and "
+        "pass the folder it fills as --data_dir or TFDS_DATA_DIR; flags/digits.cfg needs no download"
+    )
+    if not _reachable(_SOURCES[name]):
+        raise DataError(f"{name}: no prepared data in {folder}, and {_SOURCES[name]} cannot be reached; {remedy}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        builder.download_and_prepare()
+    except Exception as error:  # the network, the disk or the archive
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"{name}: the download to {folder} failed ({reason}); {remedy}") from None
+
+
+def _reachable(url: str) -> bool:
+    """Whether a connection to the host of `url`, or to the proxy for it, opens within a few seconds."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = os.environ.get(f"{parts.scheme}_proxy") or os.environ.get(f"{parts.scheme}_proxy".upper())
+    target = urllib.parse.urlsplit(proxy) if proxy else parts
+    port = target.port or (443 if target.scheme == "https" else 80)
+    try:
+        with socket.create_connection((target.hostname, port), timeout=_PROBE_SECONDS):
+            return True
+    except OSError:
+        return False

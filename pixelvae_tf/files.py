@@ -1,0 +1,60 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+
+class FileError(ValueError):
+    """A file or folder that cannot be read or written; the message is one line that names it and the remedy."""
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path):
+    """Gives a temporary path of the same ending beside `path`; renames it to `path` if the block succeeds."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes one JSON value, indented."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Reads one JSON value. Raises FileError for a missing or damaged file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: not readable as JSON ({error}); restore it or start anew elsewhere") from None
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Checksum of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_output(path: str, flag: str) -> pathlib.Path:
+    """A path that can be written. Raises FileError where its folder is missing or may not be written."""
+    if not path:
+        raise FileError(f"--{flag} is empty: name a file")
+    output = pathlib.Path(path)
+    if output.is_dir():
+        raise FileError(f"--{flag}={path}: is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise FileError(f"--{flag}={path}: the folder {output.parent} does not exist; create it first")
+    if not os.access(output.parent, os.W_OK):
+        raise FileError(f"--{flag}={path}: the folder {output.parent} may not be written")
+    return output

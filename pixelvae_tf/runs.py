@@ -1,0 +1,159 @@
+"""The work directory of a run: its configuration, its best weights and its records.
+
+    config.json         everything needed to rebuild the model and repeat the run
+    checkpoints/        the state of training, to continue from
+    best/               weights of the lowest validation bound, and best.json that describes them
+    history.jsonl       every validation, a line each
+    train/ validation/  TensorBoard events
+    summary.json        the finished run
+    eval_<split>.json   what `evaluate` found
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+import tensorflow as tf
+
+from pixelvae_tf import files
+from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.files import FileError
+from pixelvae_tf.model import PixelVAE
+
+
+class Run:
+    """A work directory and the names in it."""
+
+    def __init__(self, workdir: str | os.PathLike):
+        if not str(workdir):
+            raise FileError("--workdir is empty: name the folder of the run")
+        self.workdir = pathlib.Path(workdir)
+        self.config_file = self.workdir / "config.json"
+        self.checkpoints = self.workdir / "checkpoints"
+        self.best_folder = self.workdir / "best"
+        self.best_file = self.best_folder / "best.json"
+        self.history_file = self.workdir / "history.jsonl"
+        self.summary_file = self.workdir / "summary.json"
+
+    def claim(self, config: RunConfig) -> None:
+        """Makes this the work directory of `config`: records it, or checks that it continues what is there.
+
+        Raises:
+            FileError: if the folder cannot be written, holds something else, or another configuration.
+        """
+        if self.workdir.exists() and not self.workdir.is_dir():
+            raise FileError(f"--workdir={self.workdir}: is a file; name a folder")
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"--workdir={self.workdir}: cannot be created ({error.strerror})") from None
+        if not os.access(self.workdir, os.W_OK):
+            raise FileError(f"--workdir={self.workdir}: may not be written; choose another folder")
+        if self.config_file.exists():
+            difference = self.config().difference(config)
+            if difference:
+                raise FileError(
+                    f"--workdir={self.workdir}: holds a run of another configuration: {difference}; "
+                    "choose another folder or the old value"
+                )
+        elif any(self.workdir.iterdir()):
+            raise FileError(f"--workdir={self.workdir}: is not empty and holds no run; choose another folder")
+        files.write_json(self.config_file, config.to_dict())
+
+    def config(self) -> RunConfig:
+        """The configuration on record. Raises FileError where there is none, or a damaged one."""
+        if not self.workdir.is_dir():
+            raise FileError(f"--workdir={self.workdir}: no such folder; train first")
+        if not self.config_file.exists():
+            raise FileError(f"--workdir={self.workdir}: holds no run (no config.json); train first")
+        try:
+            return RunConfig.from_dict(files.read_json(self.config_file))
+        except (ConfigError, TypeError, AttributeError) as error:
+            raise FileError(f"{self.config_file}: {error}") from None
+
+    def best(self) -> dict | None:
+        """The record of the best weights, or None before the first validation."""
+        return files.read_json(self.best_file) if self.best_file.exists() else None
+
+    def save_best(self, model: PixelVAE, record: dict) -> None:
+        """Keeps the model's present weights as the best ones; what was best stays until they are written whole."""
+        self.best_folder.mkdir(exist_ok=True)
+        weights = self.best_folder / f"step-{record['step']:08d}.weights.h5"
+        with files.replacing(weights) as temporary:
+            model.save_weights(temporary)
+        files.write_json(self.best_file, {**record, "file": weights.name, "sha256": files.sha256(weights)})
+        for other in self.best_folder.glob("*.weights.h5"):
+            if other != weights:
+                other.unlink()
+
+    def load_best(self) -> tuple[PixelVAE, dict]:
+        """The model with its best weights, and their record.
+
+        Raises:
+            FileError: without a run, without weights, or for a damaged weights file.
+        """
+        config, record = self.config(), self.best()
+        if record is None:
+            raise FileError(
+                f"--workdir={self.workdir}: has no weights yet; continue training until its first validation, "
+                f"step {config.training.validation_every}"
+            )
+        weights = self.best_folder / record["file"]
+        if not weights.exists() or files.sha256(weights) != record["sha256"]:
+            raise FileError(f"{weights}: missing or damaged; continue training to write it anew")
+        model = PixelVAE(config.model)
+        model.load_weights(weights)
+        return model, record
+
+    def add_history(self, entry: dict) -> None:
+        """Appends a validation to the history, in place of what an interrupted run had at and after its step."""
+        kept = [old for old in self.history() if old["step"] < entry["step"]]
+        with files.replacing(self.history_file) as temporary:
+            temporary.write_text("".join(json.dumps(item) + "\n" for item in [*kept, entry]))
+
+    def history(self) -> list[dict]:
+        """All validations so far, by step."""
+        if not self.history_file.exists():
+            return []
+        return [json.loads(line) for line in self.history_file.read_text().splitlines()]
+
+
+def load(workdir: str | os.PathLike) -> PixelVAE:
+    """The model of a work directory with its best weights, ready to use.
+
+    Raises:
+        FileError: without a run, without weights, or for a damaged weights file.
+    """
+    return Run(workdir).load_best()[0]
+
+
+def environment() -> dict:
+    """What a record says about where it was made: versions, revision of the code, hardware."""
+    import keras
+
+    from pixelvae_tf import __version__
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return {
+        "pixelvae_tf": __version__,
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "hardware": ", ".join(names) if names else f"{os.cpu_count()} CPU cores",
+    }
+
+
+def _revision() -> str | None:
+    """The commit of the code, or None outside a checkout."""
+    folder = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,120 @@
+"""Flags: made from the configuration's fields, read from flag files and the command line.
+
+A flag file holds one --name=value a line. A `--flagfile` in it is relative to it, and what stands on the command
+line wins over every file, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+
+flags.disclaim_key_flags()
+FLAGS = flags.FLAGS
+
+
+class UsageError(ValueError):
+    """A command line that cannot be used; the message is one line."""
+
+
+def define_config_flags() -> None:
+    """Defines a flag for every field of the three configurations that is for the user to set."""
+    for part in (ModelConfig, DataConfig, TrainConfig):
+        for field in dataclasses.fields(part):
+            if field.metadata.get("flag", True):
+                _define(field)
+
+
+def _define(field: dataclasses.Field) -> None:
+    name, default, help = field.name, field.default, field.metadata["help"]
+    if isinstance(default, tuple):
+        flags.DEFINE_list(name, [str(item) for item in default], help)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, help)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, default, help)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, help)
+    elif "choices" in field.metadata:
+        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
+    else:
+        flags.DEFINE_string(name, default, help)
+
+
+def values_of(part) -> dict:
+    """The values of the flags that belong to one configuration class, as its constructor takes them."""
+    values = {}
+    for field in dataclasses.fields(part):
+        if field.metadata.get("flag", True):
+            value = FLAGS[field.name].value
+            values[field.name] = _integers(field.name, value) if isinstance(field.default, tuple) else value
+    return values
+
+
+def _integers(name: str, items: list[str]) -> tuple[int, ...]:
+    try:
+        return tuple(int(item) for item in items)
+    except ValueError:
+        raise ConfigError(f"{name}={','.join(items)!r}: give whole numbers with commas between them") from None
+
+
+def parse(description: str) -> None:
+    """Reads the command line into FLAGS. Raises UsageError; prints the help and exits where it is asked for.
+
+    Args:
+        description: what the help says first.
+    """
+    program = f"python -m {sys.modules['__main__'].__spec__.name}"
+    arguments = sys.argv[1:]
+    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
+        print(f"{description}\n\nUsage: {program} [--flagfile=FILE] [--flag=value ...]\n")
+        print(FLAGS.module_help("__main__"))
+        print("--flagfile: read flags from this file; the command line wins over it.")
+        sys.exit(0)
+    try:
+        rest = FLAGS([program, *_expanded(arguments)])
+    except flags.Error as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"{message} (try {program} --help)") from None
+    if len(rest) > 1:
+        raise UsageError(f"{rest[1]!r} is no flag: flags are written --name=value (try {program} --help)")
+
+
+def _expanded(arguments: list[str]) -> list[str]:
+    """The arguments with the contents of all flag files in front of the rest."""
+    from_files, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        name, equals, path = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == "flagfile":
+            path = path if equals else next(words, "")
+            from_files += _read_flagfile(pathlib.Path(path), ())
+        else:
+            rest.append(word)
+    return from_files + rest
+
+
+def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> list[str]:
+    if path in including:
+        raise UsageError(f"--flagfile={path}: includes itself")
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UsageError(f"--flagfile={path}: cannot be read ({reason}); flag files are in the folder flags/") from None
+    arguments = []
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("--flagfile="):
+            nested = pathlib.Path(os.path.normpath(path.parent / line.partition("=")[2]))
+            arguments += _read_flagfile(nested, (*including, path))
+        elif line.startswith("--"):
+            arguments.append(line)
+        elif line and not line.startswith(("#", "//")):
+            raise UsageError(f"{path}, line {number}: {line!r} is no flag; write --name=value or a comment")
+    return arguments

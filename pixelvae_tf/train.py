@@ -1,0 +1,32 @@
+"""Trains a PixelVAE, PixelCNN or VAE in a work directory; the same command again continues an interrupted run."""
+
+from absl import flags
+
+from pixelvae_tf import commands, settings
+from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+
+settings.define_config_flags()
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
+
+
+def main() -> None:
+    from pixelvae_tf import data, training
+
+    data_config = DataConfig(**settings.values_of(DataConfig))
+    train_config = TrainConfig(**settings.values_of(TrainConfig))
+    info = data.describe(data_config)
+    model_config = ModelConfig(
+        image_shape=info.image_shape, pixel_levels=info.pixel_levels, **settings.values_of(ModelConfig)
+    )
+    summary = training.train(RunConfig(model_config, data_config, train_config), WORKDIR.value)
+    if "interrupted_by" in summary:
+        print(f"saved at step {summary['steps']} on {summary['interrupted_by']}; the same command continues")
+    else:
+        print(
+            f"trained {summary['steps']} steps; best validation bound {summary['best_validation_bound_nats']:.2f} "
+            f"nats at step {summary['best_step']} ({WORKDIR.value})"
+        )
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)
