@@ -203,6 +203,7 @@ class TrainConfig(_Config):
         for name in ("kl_warmup_steps", "learning_rate_warmup_steps", "validation_examples", "images_every", "seed",
                      "gradient_clip_value", "gradient_clip_norm"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "use 0 or more")
+        _require(self.seed < 2**31, "seed", self.seed, "use less than 2147483648")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
         _require(0 <= self.learning_rate_decay <= 1, "learning_rate_decay", self.learning_rate_decay, "use 0 to 1")

@@ -28,9 +28,9 @@ class WeightNormalization:
     def build(self, input_shape):
         super().build(input_shape)
         if self.weight_normalization:
-            units = self._kernel.shape[self.kernel_output_axis]
+            units = self.kernel.shape[self.kernel_output_axis]
             self.gain = self.add_weight(
-                name="gain", shape=(units,), initializer=lambda shape, dtype: ops.cast(self._norm(self._kernel), dtype)
+                name="gain", shape=(units,), initializer=lambda shape, dtype: ops.cast(self._norm(self.kernel), dtype)
             )
 
     def _norm(self, kernel):

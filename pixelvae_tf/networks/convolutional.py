@@ -68,7 +68,7 @@ class ConvEncoder(keras.layers.Layer):
             features = down(conv(features))
         for conv in self.last:
             features = conv(features)
-        return self.parameters(ops.reshape(features, (-1, self.parameters._kernel.shape[0])))
+        return self.parameters(ops.reshape(features, (-1, self.parameters.kernel.shape[0])))
 
     def get_config(self):
         return {

@@ -1,0 +1,21 @@
+# make train: install, train a PixelVAE on the digits in the package, score it, draw from it.
+# make test:  install, run the tests.
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/digits
+BIN := $(VENV)/bin
+
+.PHONY: train test
+
+train: $(VENV)/installed
+	$(BIN)/python -m pixelvae_tf.train --flagfile=flags/digits.cfg --workdir=$(RUN)
+	$(BIN)/python -m pixelvae_tf.evaluate --workdir=$(RUN) --split=test --importance_samples=50
+	$(BIN)/python -m pixelvae_tf.sample --workdir=$(RUN) --num_samples=64 --output=$(RUN)/samples.png
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
