@@ -18,10 +18,11 @@ from tensorboard.plugins.hparams import api as hparams
 
 from pixelvae_tf import grids, objectives
 from pixelvae_tf.config import RunConfig
+from pixelvae_tf.errors import UserError
 from pixelvae_tf.runs import Run
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """Training that cannot go on; the message is one line with the remedy."""
 
 

@@ -7,29 +7,21 @@ import sys
 import tempfile
 from collections.abc import Callable
 
+from pixelvae_tf import settings
+from pixelvae_tf.errors import UserError
+
 
 def run(main: Callable[[], None], description: str) -> None:
     """Runs a command: parses its flags, then calls `main`; a known error ends it with one line and exit code 1.
 
     Args:
-        main: the command, with the flags parsed and TensorFlow imported.
+        main: the command; it checks what it can, then calls `start_tensorflow` before its slow imports.
         description: what its help says first.
     """
-    from pixelvae_tf import settings
-    from pixelvae_tf.config import ConfigError
-
     try:
         settings.parse(description)
-    except (settings.UsageError, ConfigError) as error:
-        _fail(error)
-    _start_tensorflow()
-    from pixelvae_tf.callbacks import TrainingError
-    from pixelvae_tf.data import DataError
-    from pixelvae_tf.files import FileError
-
-    try:
         main()
-    except (settings.UsageError, ConfigError, DataError, FileError, TrainingError) as error:
+    except UserError as error:
         _fail(error)
     except KeyboardInterrupt:
         _fail("interrupted")
@@ -41,7 +33,7 @@ def _fail(error) -> None:
     sys.exit(1)
 
 
-def _start_tensorflow() -> None:
+def start_tensorflow() -> None:
     """Imports TensorFlow and wakes its devices without the notes that its C++ parts print; shows them on failure."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:

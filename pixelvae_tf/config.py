@@ -11,8 +11,10 @@ import dataclasses
 import math
 from typing import Any
 
+from pixelvae_tf.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError):
     """A setting that cannot be used; the message is one line that names the field and the remedy."""
 
 

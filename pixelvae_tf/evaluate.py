@@ -1,5 +1,6 @@
 """Measures the likelihood of a split under a trained model; prints one JSON object and keeps it with the run."""
 
+import dataclasses
 import json
 import sys
 
@@ -23,8 +24,7 @@ flags.register_validator("batch_size", lambda value: value >= 1, "use 1 or more"
 
 
 def main() -> None:
-    import dataclasses
-
+    commands.start_tensorflow()
     from pixelvae_tf import data, files, runs
     from pixelvae_tf.evaluation import evaluate
 

@@ -9,8 +9,10 @@ import os
 import pathlib
 from typing import Any
 
+from pixelvae_tf.errors import UserError
 
-class FileError(ValueError):
+
+class FileError(UserError):
     """A file or folder that cannot be read or written; the message is one line that names it and the remedy."""
 
 

@@ -370,7 +370,7 @@ class PixelVAE(keras.Model):
         """The images as a uint8 array. Raises ValueError for another shape, type or range."""
         images = np.asarray(images)
         shape, levels = self.config.image_shape, self.config.pixel_levels
-        if images.ndim != 4 or images.shape[1:] != shape:
+        if images.ndim != 4 or images.shape[1:] != shape or not len(images):
             raise ValueError(f"images of shape {images.shape}: this model takes (batch, {', '.join(map(str, shape))})")
         if not np.issubdtype(images.dtype, np.integer):
             raise ValueError(f"images of type {images.dtype}: give integers 0..{levels - 1}, for example uint8")

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from pixelvae_tf import commands
+from pixelvae_tf import commands, files
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
@@ -12,9 +12,10 @@ flags.register_validator("num_samples", lambda value: value >= 1, "use 1 or more
 
 
 def main() -> None:
-    from pixelvae_tf import files, grids, runs
-
     output = files.check_output(OUTPUT.value, "output")
+    commands.start_tensorflow()
+    from pixelvae_tf import grids, runs
+
     model = runs.load(WORKDIR.value)
     images = model.sample(NUM_SAMPLES.value, seed=SEED.value)
     grids.save_grid(output, images, model.config.pixel_levels)

@@ -14,12 +14,13 @@ import sys
 from absl import flags
 
 from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from pixelvae_tf.errors import UserError
 
 flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
 
 
-class UsageError(ValueError):
+class UsageError(UserError):
     """A command line that cannot be used; the message is one line."""
 
 

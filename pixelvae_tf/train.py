@@ -1,5 +1,7 @@
 """Trains a PixelVAE, PixelCNN or VAE in a work directory; the same command again continues an interrupted run."""
 
+import dataclasses
+
 from absl import flags
 
 from pixelvae_tf import commands, settings
@@ -10,14 +12,14 @@ WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configurati
 
 
 def main() -> None:
-    from pixelvae_tf import data, training
-
+    model_config = ModelConfig(**settings.values_of(ModelConfig))
     data_config = DataConfig(**settings.values_of(DataConfig))
     train_config = TrainConfig(**settings.values_of(TrainConfig))
+    commands.start_tensorflow()
+    from pixelvae_tf import data, training
+
     info = data.describe(data_config)
-    model_config = ModelConfig(
-        image_shape=info.image_shape, pixel_levels=info.pixel_levels, **settings.values_of(ModelConfig)
-    )
+    model_config = dataclasses.replace(model_config, image_shape=info.image_shape, pixel_levels=info.pixel_levels)
     summary = training.train(RunConfig(model_config, data_config, train_config), WORKDIR.value)
     if "interrupted_by" in summary:
         print(f"saved at step {summary['steps']} on {summary['interrupted_by']}; the same command continues")

@@ -15,6 +15,7 @@ SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Spl
 
 
 def main() -> None:
+    commands.start_tensorflow()
     import numpy as np
 
     from pixelvae_tf import data

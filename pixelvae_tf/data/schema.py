@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from pixelvae_tf.errors import UserError
+
 SPLITS = ("train", "validation", "test")
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Images that cannot be had; the message is one line that names the place and the remedy."""
 
 
