@@ -4,25 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from causality import tap_visible
 
 from pixelvae_tf.layers import masks
 
 CASES = list(
     itertools.product([(1, 1), (1, 5), (3, 3), (5, 5), (7, 3)], masks.MASK_TYPES, masks.STACKS, [1, 3], [1, 2])
 )
-
-
-def allowed(dy, dx, color_in, color_out, mask_type, stack):
-    """Whether the tap at (dy, dx) from the current position may be seen, in words of the raster order."""
-    if stack == "vertical":
-        return dy < 0 or (dy == 0 and mask_type == "B")
-    if dy < 0:
-        return stack == "raster"
-    if dy > 0 or dx > 0:
-        return False
-    if dx < 0:
-        return True
-    return color_in < color_out or (color_in == color_out and mask_type == "B")
 
 
 @pytest.mark.parametrize(("size", "mask_type", "stack", "colors", "parts"), CASES)
@@ -33,7 +21,7 @@ def test_the_mask_equals_plain_loops(size, mask_type, stack, colors, parts):
     mask = masks.causal_mask(size, color_in, color_out, mask_type, stack)
     for row, column, i, o in np.ndindex(mask.shape):
         dy, dx = row - size[0] // 2, column - size[1] // 2
-        assert mask[row, column, i, o] == allowed(dy, dx, color_in[i], color_out[o], mask_type, stack)
+        assert mask[row, column, i, o] == tap_visible(dy, dx, color_in[i], color_out[o], mask_type, stack)
 
 
 def test_channels_belong_to_colors_in_contiguous_groups_of_nearly_equal_size():
