@@ -9,6 +9,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from pixelvae_tf import grids, objectives
 from pixelvae_tf.config import RunConfig
+from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.runs import Run
 
@@ -35,6 +37,9 @@ class StepCallback(keras.callbacks.Callback):
     def after_step(self, step: int, logs: dict) -> None:
         """Called after every training step with its results."""
 
+    def close(self) -> None:
+        """Gives back what the callback holds, also after an error."""
+
 
 class StopOnNonFinite(StepCallback):
     """Ends a run whose loss is no longer a number, before anything is saved from it."""
@@ -49,12 +54,17 @@ class StopOnNonFinite(StepCallback):
 
 
 class StopOnSignal(StepCallback):
-    """Lets Ctrl-C and SIGTERM end the run after the present step; a second one ends it at once."""
+    """Lets Ctrl-C and SIGTERM end the run after the present step; a second one ends it at once.
+
+    Args:
+        flag: through which a signal to one of several workers ends all of them after the same step.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self):
+    def __init__(self, flag: StopFlag | None = None):
         super().__init__()
+        self.flag = flag
         self.received: str | None = None
         self._before = {}
 
@@ -71,12 +81,21 @@ class StopOnSignal(StepCallback):
         while self._before:
             signal.signal(*self._before.popitem())
 
+    def close(self):
+        self.restore_handlers()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.received and self.flag is not None:
+            self.flag.set()
+
     def after_step(self, step, logs):
-        if self.received:
+        # Workers that stopped after different steps would wait for each other for ever.
+        if self.received if self.flag is None else logs["stop"]:
+            self.received = self.received or "a signal to another worker"
             self.model.stop_training = True
 
     def on_train_end(self, logs=None):
-        self.restore_handlers()
+        self.close()
 
 
 class Timer(StepCallback):
@@ -128,18 +147,21 @@ class Checkpoints(StepCallback):
 
 
 class Validation(StepCallback):
-    """Measures the validation bound, with the averaged weights where there are any, and keeps the best weights."""
+    """Measures the validation bound, with the averaged weights where there are any, and keeps the best weights.
 
-    def __init__(self, run: Run, batches: tf.data.Dataset, every: int, last_step: int, writer, report):
+    Args:
+        measure: gives the bound and its parts, nats.
+        every: steps between validations; one more follows the last step.
+        last_step: of the run.
+        records: where the results go; None on a worker that only takes part in measuring.
+    """
+
+    def __init__(self, measure: Callable[[], dict], every: int, last_step: int, records: ValidationRecords | None):
         super().__init__()
-        self.run = run
-        self.batches = batches
+        self.measure = measure
         self.every = every
         self.last_step = last_step
-        self.writer = writer
-        self.report = report
-        best = run.best()
-        self.best_bound = best["nll_bound_nats"] if best else math.inf
+        self.records = records
 
     def after_step(self, step, logs):
         if step % self.every == 0 or step == self.last_step:
@@ -147,20 +169,33 @@ class Validation(StepCallback):
 
     def _validate(self, step: int, logs: dict) -> None:
         with self.model.evaluation_weights() as kind:
-            parts = {name: float(value) for name, value in self._evaluate().items()}
+            parts = {name: float(value) for name, value in self.measure().items()}
             if not math.isfinite(parts["bound"]):
                 raise TrainingError(f"step {step}: the validation bound is {parts['bound']}; nothing was saved of it")
-            improved = parts["bound"] < self.best_bound
-            if improved:
-                self.best_bound = parts["bound"]
-                self.run.save_best(self.model, {"step": step, "nll_bound_nats": parts["bound"], "weights": kind})
-        write_parts(self.writer, step, parts, self.model.config.num_dimensions)
-        self.run.add_history({"step": step, "training_bound": logs["bound"], **parts})
+            if self.records is not None:
+                self.records.add(self.model, step, parts, kind, float(logs["bound"]))
+
+
+class ValidationRecords:
+    """Where validations are kept: the best weights, the history, TensorBoard and a line for the user."""
+
+    def __init__(self, run: Run, writer: tf.summary.SummaryWriter, report: Callable[[str], None]):
+        self.run = run
+        self.writer = writer
+        self.report = report
+        best = run.best()
+        self.best_bound = best["nll_bound_nats"] if best else math.inf
+
+    def add(self, model: keras.Model, step: int, parts: dict[str, float], kind: str, training_bound: float) -> None:
+        """Records one validation, while the weights that it measured, of the given kind, are in the model."""
+        improved = parts["bound"] < self.best_bound
+        if improved:
+            self.best_bound = parts["bound"]
+            self.run.save_best(model, {"step": step, "nll_bound_nats": parts["bound"], "weights": kind})
+        write_parts(self.writer, step, parts, model.config.num_dimensions)
+        self.run.add_history({"step": step, "training_bound": training_bound, **parts})
         mark = ", the best so far" if improved else ""
         self.report(f"step {step}: validation bound {parts['bound']:.2f} nats{mark}")
-
-    def _evaluate(self) -> dict:
-        return self.model.evaluate(self.batches, verbose=0, return_dict=True)
 
 
 def write_parts(writer, step: int, parts: dict, num_dimensions: int) -> None:
@@ -197,7 +232,7 @@ class TensorBoard(StepCallback):
             parts = {name: logs[name] for name in self.model.part_names}
             write_parts(self.writer, step, parts, self.model.config.num_dimensions)
             with self.writer.as_default(step=step):
-                for name in ("loss", "kl_weight", "learning_rate", "gradient_norm"):
+                for name in ("loss", "learning_rate", "gradient_norm", *self.model.weight_names):
                     tf.summary.scalar(f"training/{name}", logs[name])
                 tf.summary.scalar("training/images_per_second", self.timer.images_per_second)
         if training.profile_steps:
@@ -213,6 +248,9 @@ class TensorBoard(StepCallback):
         if getattr(self, "_profiling", False):
             tf.profiler.experimental.stop()
         self.writer.flush()
+
+    def close(self):
+        self.writer.close()
 
 
 class ImageGrids(StepCallback):
@@ -240,6 +278,9 @@ class ImageGrids(StepCallback):
                 for name, picture in pictures.items():
                     tf.summary.image(name, picture[None])
 
+    def close(self):
+        self.writer.close()
+
 
 class Progress(StepCallback):
     """A bar with the bound and images a second on a terminal; nothing elsewhere but what is reported."""
@@ -261,8 +302,7 @@ class Progress(StepCallback):
     def on_train_end(self, logs=None):
         self.close()
 
-    def close(self) -> None:
-        """Ends the bar, also after an error."""
+    def close(self):
         if self.bar is not None:
             self.bar.close()
 

@@ -37,15 +37,35 @@ def sum_over_dimensions(values):
 
 
 def kl_weight(step, warmup_steps: int):
-    """Weight of the KL terms in the training loss: linear from 0 at step 0 to 1 at `warmup_steps`."""
+    """One warm-up of a KL term's weight in the training loss: linear from 0 at step 0 to 1 at `warmup_steps`."""
     if warmup_steps == 0:
         return ops.ones((), "float32")
     return ops.minimum(ops.cast(step, "float32") / warmup_steps, 1.0)
 
 
-def training_loss(terms: ElboTerms, weight):
-    """Distortion plus weighted rate, per example in nats; a bound only when the weight is 1."""
-    return terms.reconstruction + weight * sum(terms.kl, 0.0)
+def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int) -> tuple:
+    """Weight of each level's KL term: each has a warm-up of its own, times the weight of the level below.
+
+    Levels beyond `warmup_steps` share the last weight given.
+    """
+    weights, weight = [], ops.ones((), "float32")
+    for level in range(num_levels):
+        if level < len(warmup_steps):
+            weight = weight * kl_weight(step, warmup_steps[level])
+        weights.append(weight)
+    return tuple(weights)
+
+
+def scale_floor(step, floor_steps: int):
+    """The smallest standard deviation of p(z1 | z2) in training: from 1 at step 0 linearly to 0 at `floor_steps`."""
+    if floor_steps == 0:
+        return ops.zeros((), "float32")
+    return ops.maximum(1.0 - ops.cast(step, "float32") / floor_steps, 0.0)
+
+
+def training_loss(terms: ElboTerms, weights):
+    """Distortion plus the rates times their weights, per example in nats; a bound only where every weight is 1."""
+    return sum((weight * kl for weight, kl in zip(weights, terms.kl, strict=True)), terms.reconstruction)
 
 
 def accumulate_log_weight(log_total, log_weight):

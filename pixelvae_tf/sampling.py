@@ -18,7 +18,7 @@ class SamplingNoise(NamedTuple):
     """All the randomness of a batch of images.
 
     Attributes:
-        latents: standard normals, (batch, channels) for each level, z1 first.
+        latents: standard normals for each level, z1 first, (batch, channels) or (batch, height, width, channels).
         pixels: uniforms in [0, 1), (batch, height, width, colors).
     """
 
@@ -27,11 +27,26 @@ class SamplingNoise(NamedTuple):
 
 
 def latent_noise(config: ModelConfig, batch_size, seed) -> tuple:
-    """Standard normals for every level, (batch, channels) each, z1 first."""
+    """Standard normals for every level, z1 first, (batch, channels) or (batch, height, width, channels)."""
     return tuple(
-        randomness.normal((batch_size, channels), randomness.stream(seed, "latents", level))
-        for level, channels in enumerate(config.latent_channels)
+        randomness.normal((batch_size, *shape), randomness.stream(seed, "latents", level))
+        for level, shape in enumerate(config.latent_shapes)
     )
+
+
+def replica_noise(config: ModelConfig, batch_size, seed) -> tuple:
+    """The latent noise of this replica's rows: its part of what one device would draw for the whole global batch.
+
+    Args:
+        config: of the model.
+        batch_size: rows of each replica, the same on all; replica r has the rows from r * batch_size onward.
+        seed: the same on all replicas.
+    """
+    replica = tf.distribute.get_replica_context()
+    # Noise is cheap beside the network: every replica draws all of it and keeps its own rows.
+    noise = latent_noise(config, batch_size * replica.num_replicas_in_sync, seed)
+    first = replica.replica_id_in_sync_group * batch_size
+    return tuple(level[first : first + batch_size] for level in noise)
 
 
 def pixel_noise(config: ModelConfig, batch_size, seed):
@@ -44,12 +59,38 @@ def draw_noise(config: ModelConfig, batch_size, seed) -> SamplingNoise:
     return SamplingNoise(latent_noise(config, batch_size, seed), pixel_noise(config, batch_size, seed))
 
 
-def sample_latents(model, noise: tuple):
-    """Samples z_L, ..., z_1 from the prior and returns z1, (batch, channels); None for a model without latents."""
+def sample_posteriors(posteriors, noise) -> list:
+    """A sample of every level's posterior, z1 first, with the given noise."""
+    return [posterior.sample(level_noise) for posterior, level_noise in zip(posteriors, noise, strict=True)]
+
+
+def sample_latents_naive(model, noise: tuple):
+    """Samples z_L, ..., z_1 from the prior, a full pass of its decoder for every position of a level of maps.
+
+    Args:
+        model: a `PixelVAE`.
+        noise: standard normals for every level, z1 first.
+
+    Returns:
+        z1, (batch, channels) or (batch, height, width, channels); None for a model without latents.
+    """
     z = None
     for level in reversed(range(model.config.num_levels)):
-        z = noise[level] if z is None else model.p_lower_given_upper(level, z).sample(noise[level])
+        z = noise[level] if z is None else _sample_level_naive(model, level, z, noise[level])
     return z
+
+
+def _sample_level_naive(model, level: int, z_upper, noise):
+    decoder = model.latent_decoders[level]
+    condition = decoder.condition(z_upper)
+    if decoder.masked is None:
+        return model.p_z(level, noise, condition).sample(noise)
+
+    def redraw(z):
+        return model.p_z(level, z, condition).sample(noise)
+
+    height, width, _ = model.config.latent_shapes[level]
+    return _in_raster_order(redraw, tf.zeros_like(noise), tf.reshape(tf.range(height * width), (1, height, width, 1)))
 
 
 def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
@@ -57,7 +98,7 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
 
     Args:
         model: a `PixelVAE`.
-        z1: (batch, channels), or None for a model without latents.
+        z1: a sample of z1, or None for a model without latents.
         uniforms: (batch, height, width, colors) in [0, 1).
         images: integers of the same shape that hold the known pixels, or None.
         known: booleans that broadcast against the images: True keeps the given pixel; None keeps nothing.
@@ -65,23 +106,34 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
     Returns:
         (batch, height, width, colors) integers 0..levels-1, int32.
     """
+    shape = (1, *model.config.image_shape)
     if images is None:
-        images, known = tf.zeros_like(uniforms, tf.int32), tf.zeros((1, *model.config.image_shape), tf.bool)
+        images, known = tf.zeros_like(uniforms, tf.int32), tf.zeros(shape, tf.bool)
     known = tf.convert_to_tensor(known)
     images = tf.where(known, tf.cast(images, tf.int32), 0)
-    if not model.config.pixelcnn_layers:
+    condition = model.pixel_decoder.condition(z1)
+
+    def redraw(images):
+        return tf.where(known, images, model.p_x(images, condition).sample(uniforms))
+
+    if model.pixel_decoder.masked is None:
         # Without masked layers the pixels are independent given z: one pass gives them all.
-        return tf.where(known, images, model.p_x_given_z1(images, z1).sample(uniforms))
-    positions = tf.reshape(tf.range(model.config.num_dimensions), (1, *model.config.image_shape))
+        return redraw(images)
+    return _in_raster_order(redraw, images, tf.reshape(tf.range(model.config.num_dimensions), shape))
 
-    def draw_position(position, images):
-        drawn = model.p_x_given_z1(images, z1).sample(uniforms)
-        return position + 1, tf.where((positions == position) & ~tf.convert_to_tensor(known), drawn, images)
 
-    _, images = tf.while_loop(
-        lambda position, _: position < model.config.num_dimensions,
-        draw_position,
-        (0, images),
-        maximum_iterations=model.config.num_dimensions,
-    )
-    return images
+def _in_raster_order(redraw, values, order):
+    """Fills `values` position by position: `redraw` gives all of them anew, of which the one whose turn it is stays.
+
+    Args:
+        redraw: values to values of the same shape, causal in `order`.
+        values: (batch, height, width, channels).
+        order: the turn of each value, whole numbers from 0 without gaps, broadcasting against the values.
+    """
+    turns = order.shape.num_elements()
+
+    def take_turn(turn, values):
+        return turn + 1, tf.where(order == turn, redraw(values), values)
+
+    _, values = tf.while_loop(lambda turn, _: turn < turns, take_turn, (0, values), maximum_iterations=turns)
+    return values

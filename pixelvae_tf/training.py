@@ -8,9 +8,12 @@ import tensorflow as tf
 
 from pixelvae_tf import callbacks, data, files
 from pixelvae_tf.config import RunConfig, TrainConfig
+from pixelvae_tf.devices import Devices, create_devices
+from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import PixelVAE
 from pixelvae_tf.runs import Run, environment
+from pixelvae_tf.validation import validation_of
 
 _CHECKPOINTS_KEPT = 2
 
@@ -52,6 +55,7 @@ def build_model(config: RunConfig) -> PixelVAE:
     model.compile(
         keras.optimizers.Adam(LearningRate(training)),
         kl_warmup_steps=training.kl_warmup_steps,
+        prior_scale_floor_steps=training.prior_scale_floor_steps,
         clip_value=training.gradient_clip_value,
         clip_norm=training.gradient_clip_norm,
         ema_decay=training.ema_decay,
@@ -60,118 +64,165 @@ def build_model(config: RunConfig) -> PixelVAE:
     return model
 
 
-def train(config: RunConfig, workdir: str) -> dict:
+def train(config: RunConfig, workdir: str, devices: Devices | None = None) -> dict:
     """Trains in `workdir` until `config.training.steps`, continuing from its last checkpoint.
 
+    Args:
+        config: of the run, the same on all workers.
+        workdir: folder of the run, on storage that all workers share.
+        devices: to train on; None for those that the configuration asks for.
+
     Returns:
-        The summary of the run, as `summary.json` records it when the run is complete.
+        The summary of the run, as `summary.json` records it when the run is complete; only the steps on a worker
+        that is not the chief.
 
     Raises:
         FileError: for a work directory that cannot be used, or a damaged checkpoint.
         DataError: for data that cannot be read, or fewer images than a batch.
         TrainingError: when the loss is not finite.
+        ClusterError: when other workers cannot be reached, or have stopped.
     """
-    training, run = config.training, Run(workdir)
+    devices = devices or create_devices(config.training)
+    with devices.telling_of_lost_workers():
+        return _train(config, Run(workdir), devices)
+
+
+def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
+    training = config.training
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    validation = data.evaluation_batches(
-        config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
-    )
-    # Reads nothing yet, but refuses a batch that is larger than the data before the work directory is touched.
-    data.training_batches(config.data, batch_size=training.batch_size, seed=training.seed)
-    run.claim(config)
-    strategy = _strategy()
-    with strategy.scope():
+    with devices.in_step():
+        validation = data.evaluation_batches(
+            config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+        )
+        # Refuses a batch that is larger than the data before the work directory is touched.
+        batches_from = _training_batches(config, devices)
+        batches_from(0)
+        if devices.is_chief:
+            run.claim(config)
+    with devices.in_step():
+        if not devices.is_chief:
+            run.join(config)
+    with devices.strategy.scope():
         model = build_model(config)
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
-    manager = _checkpoint_manager(model, seconds, run)
-    start = _restore(manager, model)
-    if start < training.steps:
-        received = _fit(config, run, model, manager, seconds, validation, start)
-        if received:
+    with run.checkpoint_folder(devices.is_chief) as folder:
+        manager = _checkpoint_manager(model, seconds, folder)
+        with devices.in_step():
+            start = _restore(manager.checkpoint, model, run)
+        _check_same_step(devices.gather(start), run)
+        if start < training.steps:
+            measure = validation_of(model, validation, training.batch_size, devices)
+            examples = next(iter(validation)).numpy()
+            around = _callbacks(config, run, devices, model, manager, seconds, measure, examples)
+            received = _fit(model, batches_from(start), training.steps - start, around)
             step = int(model.optimizer.iterations.numpy())
-            return {"steps": step, "interrupted_by": received}
-    return _finish(config, run, model, seconds)
+            if step < training.steps:
+                return {"steps": step, "interrupted_by": received}
+    with devices.in_step():
+        return _finish(config, run, model, seconds, devices)
 
 
-def _strategy():
-    """All GPUs where there are several, otherwise the one device that TensorFlow picks."""
-    several = len(tf.config.list_physical_devices("GPU")) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+def _training_batches(config: RunConfig, devices: Devices):
+    """What gives the training batches from a step on, each replica its rows of every global batch."""
+    training = config.training
+
+    def batches_from(step: int):
+        def of_worker(count: int, index: int) -> tf.data.Dataset:
+            return data.training_batches(
+                config.data,
+                batch_size=training.batch_size,
+                seed=training.seed,
+                start_step=step,
+                num_shards=count,
+                shard_index=index,
+            )
+
+        if devices.num_replicas == 1:
+            return of_worker(1, 0)
+        return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
+
+    return batches_from
 
 
-def _checkpoint_manager(model: PixelVAE, seconds: tf.Variable, run: Run) -> tf.train.CheckpointManager:
+def _checkpoint_manager(model: PixelVAE, seconds: tf.Variable, folder) -> tf.train.CheckpointManager:
     parts = {"model": model, "optimizer": model.optimizer, "seconds": seconds}
     if model.average is not None:
         parts["average"] = model.average
-    return tf.train.CheckpointManager(tf.train.Checkpoint(**parts), str(run.checkpoints), _CHECKPOINTS_KEPT)
+    return tf.train.CheckpointManager(tf.train.Checkpoint(**parts), str(folder), _CHECKPOINTS_KEPT)
 
 
-def _restore(manager: tf.train.CheckpointManager, model: PixelVAE) -> int:
+def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run) -> int:
     """Restores the latest checkpoint, if there is one, and returns the number of steps already taken."""
-    latest = manager.latest_checkpoint
+    latest = tf.train.latest_checkpoint(str(run.checkpoints))
     if latest is None:
         return 0
     try:
-        manager.checkpoint.restore(latest).assert_existing_objects_matched()
+        checkpoint.restore(latest).assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
         raise FileError(
             f"{latest}: this checkpoint is damaged ({reason}); delete its files and the line that names it in "
-            f"{manager.directory}/checkpoint to continue from the one before"
+            f"{run.checkpoints}/checkpoint to continue from the one before"
         ) from None
     return int(model.optimizer.iterations.numpy())
 
 
-def _fit(config, run, model, manager, seconds, validation, start) -> str | None:
-    """Trains from step `start`; returns the name of the signal that ended it early, or None."""
-    training = config.training
-    batches = data.training_batches(
-        config.data, batch_size=training.batch_size, seed=training.seed, start_step=start
-    )
-    train_writer = tf.summary.create_file_writer(str(run.workdir / "train"))
-    validation_writer = tf.summary.create_file_writer(str(run.workdir / "validation"))
-    timer = callbacks.Timer(training.batch_size, seconds)
-    progress = callbacks.Progress(training.steps, timer)
-    stop = callbacks.StopOnSignal()
-    examples = next(iter(validation)).numpy()
-    try:
-        model.fit(
-            batches,
-            steps_per_epoch=training.steps - start,
-            shuffle=False,  # the stream is shuffled already
-            verbose=0,
-            callbacks=[
-                timer,
-                callbacks.StopOnNonFinite(),
-                stop,
-                callbacks.Validation(
-                    run, validation, training.validation_every, training.steps, validation_writer, progress.report
-                ),
-                callbacks.Checkpoints(manager, training.checkpoint_every),
-                callbacks.TensorBoard(train_writer, config, timer, str(run.workdir / "train")),
-                callbacks.ImageGrids(validation_writer, examples, training.images_every, training.steps),
-                progress,
-            ],
+def _check_same_step(steps: list[int], run: Run) -> None:
+    if len(set(steps)) > 1:
+        raise FileError(
+            f"--workdir={run.workdir}: the workers found checkpoints of different steps there "
+            f"({', '.join(map(str, steps))}); choose a folder on storage that all workers share"
         )
+
+
+def _callbacks(config, run, devices, model, manager, seconds, measure, examples) -> list[keras.callbacks.Callback]:
+    """What happens around the steps; only the chief records it and shows progress."""
+    training = config.training
+    model.stop_flag = StopFlag() if devices.cluster.size > 1 else None
+    timer = callbacks.Timer(training.batch_size, seconds)
+    steps = [timer, callbacks.StopOnNonFinite(), callbacks.StopOnSignal(model.stop_flag)]
+    saving = callbacks.Checkpoints(manager, training.checkpoint_every)
+    if not devices.is_chief:
+        return [*steps, callbacks.Validation(measure, training.validation_every, training.steps, None), saving]
+    progress = callbacks.Progress(training.steps, timer)
+    writers = {part: tf.summary.create_file_writer(str(run.workdir / part)) for part in ("train", "validation")}
+    records = callbacks.ValidationRecords(run, writers["validation"], progress.report)
+    return [
+        *steps,
+        callbacks.Validation(measure, training.validation_every, training.steps, records),
+        saving,
+        callbacks.TensorBoard(writers["train"], config, timer, str(run.workdir / "train")),
+        callbacks.ImageGrids(writers["validation"], examples, training.images_every, training.steps),
+        progress,
+    ]
+
+
+def _fit(model: PixelVAE, batches, steps: int, around: list[keras.callbacks.Callback]) -> str | None:
+    """Takes so many steps; returns the name of the signal that ended them early, or None."""
+    try:
+        # The stream is shuffled already.
+        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=around)
     finally:
-        stop.restore_handlers()
-        progress.close()
-        train_writer.close()
-        validation_writer.close()
-    return stop.received if int(model.optimizer.iterations.numpy()) < training.steps else None
+        for callback in around:
+            callback.close()
+    return next(callback.received for callback in around if isinstance(callback, callbacks.StopOnSignal))
 
 
-def _finish(config: RunConfig, run: Run, model: PixelVAE, seconds: tf.Variable) -> dict:
+def _finish(config: RunConfig, run: Run, model: PixelVAE, seconds: tf.Variable, devices: Devices) -> dict:
+    steps = int(model.optimizer.iterations.numpy())
+    if not devices.is_chief:
+        return {"steps": steps}
     best = run.best()
     summary = {
-        "steps": int(model.optimizer.iterations.numpy()),
+        "steps": steps,
         "best_step": best["step"],
         "best_validation_bound_nats": best["nll_bound_nats"],
         "weights": best["weights"],
         "parameters": model.count_params(),
         "training_seconds": round(float(seconds.numpy()), 1),
         "seed": config.training.seed,
+        **devices.describe(),
         **environment(),
     }
     files.write_json(run.summary_file, summary)

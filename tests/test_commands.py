@@ -43,7 +43,7 @@ def test_tensorboard_shows_the_bound_its_parts_and_the_pictures(trained):
         tags[part] = events.Tags()
         for name in ("bound", "reconstruction", "kl_z1"):
             assert {f"nats/{name}", f"bits_per_dim/{name}"} <= set(tags[part]["tensors"])
-    for name in ("kl_weight", "learning_rate", "gradient_norm", "images_per_second", "loss"):
+    for name in ("kl_weight_z1", "learning_rate", "gradient_norm", "images_per_second", "loss"):
         assert f"training/{name}" in tags["train"]["tensors"]
     assert tags["train"]["graph"]
     assert {"samples", "reconstructions"} <= set(tags["validation"]["tensors"])

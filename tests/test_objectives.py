@@ -73,9 +73,9 @@ def test_the_elbo_is_minus_the_distortion_and_all_rates(levels):
 
 def test_the_training_loss_weighs_the_rates_and_is_minus_the_bound_at_full_weight():
     terms = objectives.elbo_terms(tf.constant([5.0, 7.0]), [tf.constant([1.0, 2.0]), tf.constant([0.5, 0.25])])
-    np.testing.assert_allclose(objectives.training_loss(terms, 0.0), [5.0, 7.0])
-    np.testing.assert_allclose(objectives.training_loss(terms, 0.5), [5.75, 8.125])
-    np.testing.assert_allclose(objectives.training_loss(terms, 1.0), -terms.elbo)
+    np.testing.assert_allclose(objectives.training_loss(terms, (0.0, 0.0)), [5.0, 7.0])
+    np.testing.assert_allclose(objectives.training_loss(terms, (0.5, 0.5)), [5.75, 8.125])
+    np.testing.assert_allclose(objectives.training_loss(terms, (1.0, 1.0)), -terms.elbo)
 
 
 def test_the_sum_over_dimensions_leaves_the_examples_apart():

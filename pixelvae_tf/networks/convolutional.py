@@ -1,4 +1,4 @@
-"""The unmasked networks of section 4.1: the strided encoder, the upsampling decoder, and maps between latents."""
+"""The unmasked networks of section 4.1: the strided encoder and the upsampling decoder."""
 
 from __future__ import annotations
 
@@ -132,52 +132,13 @@ class Upsampler(keras.layers.Layer):
             maps = conv(up(maps)[:, :height, :width])
         return maps
 
+    def compute_output_shape(self, z_shape):
+        return (z_shape[0], *self.image_sides, self.channels[0])
+
     def get_config(self):
         return {
             **super().get_config(),
             "image_sides": list(self.image_sides),
             "channels": list(self.channels),
-            "weight_normalization": self.weight_normalization,
-        }
-
-
-@keras.saving.register_keras_serializable(package="pixelvae_tf")
-class LatentNetwork(keras.layers.Layer):
-    """One latent vector to the Gaussian parameters of a neighbouring level: q(z2 | z1) or p(z1 | z2).
-
-    Two hidden layers with ELU, then mean and log scale side by side.
-
-    Args:
-        latent_channels: dimensions of the level that it describes.
-        units: width of the hidden layers.
-        weight_normalization: see `weight_norm`.
-
-    Shapes: (batch, dimensions) to (batch, 2 * latent_channels).
-    """
-
-    def __init__(self, latent_channels: int, units: int, weight_normalization: bool = True, **kwargs):
-        super().__init__(**kwargs)
-        self.latent_channels = latent_channels
-        self.units = units
-        self.weight_normalization = weight_normalization
-        shared = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
-        self.hidden = [Dense(units, activation="elu", name=f"hidden_{index}", **shared) for index in range(2)]
-        self.parameters = Dense(2 * latent_channels, name="parameters", **shared)
-
-    def build(self, z_shape):
-        self.hidden[0].build(z_shape)
-        for layer in (self.hidden[1], self.parameters):
-            layer.build((None, self.units))
-
-    def call(self, z):
-        for layer in self.hidden:
-            z = layer(z)
-        return self.parameters(z)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "latent_channels": self.latent_channels,
-            "units": self.units,
             "weight_normalization": self.weight_normalization,
         }

@@ -1,0 +1,196 @@
+"""The methods of a model that users call: integer images in, arrays out, every random result from a seed."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf import objectives, randomness, sampling
+from pixelvae_tf.objectives import ElboTerms
+
+
+class Encoding(NamedTuple):
+    """What inference finds for a batch: a tuple over levels (z1 first), of (batch, channels) or maps of latents."""
+
+    mean: tuple
+    scale: tuple
+    sample: tuple
+
+
+class ImageInterface:
+    """Mixin of `PixelVAE`: checks what it is given, and traces each graph once for all batch sizes."""
+
+    def elbo(self, images, seed: int = 0) -> ElboTerms:
+        """The bound of each image and its parts, nats.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            seed: of the latent noise.
+
+        Returns:
+            `ElboTerms` of (batch,) arrays; `elbo` is -(reconstruction + sum of kl).
+
+        Raises:
+            ValueError: for images of another shape, type or range.
+        """
+        return tf.nest.map_structure(np.asarray, self._elbo(self.checked_images(images), seed))
+
+    def log_likelihood(self, images, importance_samples: int = 50, seed: int = 0) -> np.ndarray:
+        """The importance-sampled estimate of log p(x) of each image, nats; exact for a model without latents.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            importance_samples: latent samples an image; in expectation a bound that rises with it.
+            seed: of the latent noise.
+
+        Returns:
+            (batch,) float32.
+
+        Raises:
+            ValueError: for images of another shape, type or range, or fewer than one sample.
+        """
+        if importance_samples < 1:
+            raise ValueError(f"importance_samples={importance_samples}: use 1 or more")
+        images = self.checked_images(images)
+        return np.asarray(self._log_likelihood(images, tf.constant(importance_samples), seed))
+
+    def encode(self, images, seed: int = 0) -> Encoding:
+        """Posterior means, scales and samples of every level.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            seed: of the samples.
+
+        Returns:
+            `Encoding` of tuples over levels, z1 first, of (batch, channels) or (batch, height, width, channels)
+            arrays.
+
+        Raises:
+            ValueError: for images of another shape, type or range.
+        """
+        return tf.nest.map_structure(np.asarray, self._encode(self.checked_images(images), seed))
+
+    def sample(self, num_samples: int, seed: int = 0) -> np.ndarray:
+        """Draws images from the model: (num_samples, height, width, colors) uint8.
+
+        Raises:
+            ValueError: for fewer than one sample.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples={num_samples}: use 1 or more")
+        return np.asarray(self._sample(tf.constant(num_samples), seed))
+
+    def reconstruct(self, images, seed: int = 0) -> np.ndarray:
+        """Draws images from p(x | z1) at a posterior sample of z1 for each given image, uint8.
+
+        Raises:
+            ValueError: for images of another shape, type or range.
+        """
+        images = self.checked_images(images)
+        return np.asarray(self._continue(images, tf.zeros((1, *self.config.image_shape), tf.bool), seed))
+
+    def complete(self, images, keep_rows: int, seed: int = 0) -> np.ndarray:
+        """Keeps the first rows of each image and draws the rest from the model, uint8.
+
+        The latents are drawn from the posterior of the image whose lower rows are blank, since the model gives no
+        posterior of a part of an image.
+
+        Raises:
+            ValueError: for images of another shape, type or range, or rows outside 0..height.
+        """
+        images = self.checked_images(images)
+        height = self.config.image_shape[0]
+        if not 0 <= keep_rows <= height:
+            raise ValueError(f"keep_rows={keep_rows}: the images have {height} rows; use 0 to {height}")
+        known = np.zeros((1, *self.config.image_shape), bool)
+        known[:, :keep_rows] = True
+        return np.asarray(self._continue(np.where(known, images, 0).astype("uint8"), known, seed))
+
+    def checked_images(self, images) -> np.ndarray:
+        """The images as a uint8 array. Raises ValueError for another shape, type or range."""
+        images = np.asarray(images)
+        shape, levels = self.config.image_shape, self.config.pixel_levels
+        if images.ndim != 4 or images.shape[1:] != shape or not len(images):
+            raise ValueError(f"images of shape {images.shape}: this model takes (batch, {', '.join(map(str, shape))})")
+        if not np.issubdtype(images.dtype, np.integer):
+            raise ValueError(f"images of type {images.dtype}: give integers 0..{levels - 1}, for example uint8")
+        if images.size and (images.min() < 0 or images.max() >= levels):
+            raise ValueError(f"pixels {images.min()}..{images.max()}: this model takes 0..{levels - 1}")
+        return images.astype("uint8")
+
+    # Graphs behind the public interface, traced once for all batch sizes.
+
+    @functools.cached_property
+    def _elbo(self):
+        def elbo(images, seed):
+            return self.elbo_terms(images, sampling.latent_noise(self.config, tf.shape(images)[0], seed))
+
+        return self._traced(elbo, self._image_spec, _INTEGER)
+
+    @functools.cached_property
+    def _log_likelihood(self):
+        def log_likelihood(images, importance_samples, seed):
+            posteriors = self.q_z_given_x(images)
+            batch = tf.shape(images)[0]
+            # Without latents every weight is the exact likelihood.
+            repeats = importance_samples if self.config.num_levels else tf.ones_like(importance_samples)
+
+            def add_sample(index, log_total):
+                noise = sampling.latent_noise(self.config, batch, randomness.stream(seed, "latents", index))
+                log_weight = self.log_importance_weight(images, posteriors, noise)
+                return index + 1, objectives.accumulate_log_weight(log_total, log_weight)
+
+            # One sample after another: memory does not grow with their number.
+            _, log_total = tf.while_loop(
+                lambda index, _: index < repeats, add_sample, (0, tf.fill([batch], -float("inf")))
+            )
+            return log_total - tf.math.log(tf.cast(repeats, tf.float32))
+
+        return self._traced(log_likelihood, self._image_spec, _INTEGER, _INTEGER)
+
+    @functools.cached_property
+    def _encode(self):
+        def encode(images, seed):
+            posteriors = self.q_z_given_x(images)
+            noise = sampling.latent_noise(self.config, tf.shape(images)[0], seed)
+            samples = sampling.sample_posteriors(posteriors, noise)
+            return Encoding(tuple(q.mean for q in posteriors), tuple(q.scale for q in posteriors), tuple(samples))
+
+        return self._traced(encode, self._image_spec, _INTEGER)
+
+    @functools.cached_property
+    def _sample(self):
+        def sample(num_samples, seed):
+            noise = sampling.draw_noise(self.config, num_samples, seed)
+            z1 = sampling.sample_latents_naive(self, noise.latents)
+            return tf.cast(sampling.sample_pixels_naive(self, z1, noise.pixels), tf.uint8)
+
+        return self._traced(sample, _INTEGER, _INTEGER)
+
+    @functools.cached_property
+    def _continue(self):
+        def continue_images(images, known, seed):
+            noise = sampling.draw_noise(self.config, tf.shape(images)[0], seed)
+            samples = sampling.sample_posteriors(self.q_z_given_x(images), noise.latents)
+            z1 = samples[0] if samples else None
+            return tf.cast(sampling.sample_pixels_naive(self, z1, noise.pixels, images, known), tf.uint8)
+
+        known = tf.TensorSpec((1, *self.config.image_shape), tf.bool)
+        return self._traced(continue_images, self._image_spec, known, _INTEGER)
+
+    @property
+    def _image_spec(self):
+        return tf.TensorSpec((None, *self.config.image_shape), tf.uint8)
+
+    def _traced(self, function, *signature):
+        return tf.function(function, input_signature=signature, autograph=False)
+
+    def bound_graph(self):
+        """The TensorFlow graph of the bound, for TensorBoard."""
+        return self._elbo.get_concrete_function().graph
+
+
+_INTEGER = tf.TensorSpec((), tf.int32)

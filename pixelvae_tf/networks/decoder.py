@@ -1,0 +1,82 @@
+"""One step of generation: a level of latents to the distribution of what lies below it."""
+
+from __future__ import annotations
+
+import keras
+
+from pixelvae_tf.layers.weight_norm import Conv2D
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class Decoder(keras.layers.Layer):
+    """The parameters of p(y | z), where y is the image and z is z1, or y is z1 and z is z2, and so on.
+
+    Args:
+        output_channels: parameters of a position of y.
+        upsampler: layer that makes maps of y's size from z; None lets z reach the masked layers as a vector, or
+            leaves it out.
+        masked: autoregressive network over y, a `PixelCNN` or `MaskedResidualNetwork`; None makes the positions of y
+            independent given z.
+        weight_normalization: see `weight_norm`.
+
+    Call: `features` of y (batch, height, width, channels) and what `condition` gives of z. Returns (batch, height,
+    width, output_channels).
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        upsampler: keras.layers.Layer | None = None,
+        masked: keras.layers.Layer | None = None,
+        weight_normalization: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if upsampler is None and masked is None:
+            raise ValueError("a decoder needs an upsampler or masked layers")
+        self.output_channels = output_channels
+        self.upsampler = upsampler
+        self.masked = masked
+        self.weight_normalization = weight_normalization
+        self.output_conv = None
+        if masked is None:
+            self.output_conv = Conv2D(
+                output_channels, 1, name="output", weight_normalization=weight_normalization, dtype=self.dtype_policy
+            )
+
+    def build(self, features_shape, z_shape=None):
+        maps_shape = None
+        if self.upsampler is not None:
+            self.upsampler.build(z_shape)
+            maps_shape = self.upsampler.compute_output_shape(z_shape)
+        if self.masked is None:
+            self.output_conv.build(maps_shape)
+        elif maps_shape is not None:
+            self.masked.build(features_shape, maps_shape=maps_shape)
+        elif z_shape is not None:
+            self.masked.build(features_shape, z_shape=z_shape)
+        else:
+            self.masked.build(features_shape)
+
+    def condition(self, z) -> dict:
+        """What p(y | z) needs of z, the same for every position of y: arguments of the call."""
+        if self.upsampler is not None:
+            return {"maps": self.upsampler(z)}
+        return {} if z is None else {"z": z}
+
+    def call(self, features, **condition):
+        return self.output_conv(condition["maps"]) if self.masked is None else self.masked(features, **condition)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_channels": self.output_channels,
+            "upsampler": keras.saving.serialize_keras_object(self.upsampler),
+            "masked": keras.saving.serialize_keras_object(self.masked),
+            "weight_normalization": self.weight_normalization,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        layers = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("upsampler", "masked")}
+        return cls(**{**config, **layers})

@@ -1,0 +1,96 @@
+"""The networks that a configuration names: one encoder, and one decoder for each conditional distribution."""
+
+from __future__ import annotations
+
+import keras
+
+from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.distributions import parameters_per_color
+from pixelvae_tf.networks.convolutional import ConvEncoder, Upsampler
+from pixelvae_tf.networks.decoder import Decoder
+from pixelvae_tf.networks.masked_residual import MaskedResidualNetwork
+from pixelvae_tf.networks.pixelcnn import PixelCNN
+from pixelvae_tf.networks.residual import ResidualEncoder, ResidualUpsampler
+
+
+class NetworkFactory:
+    """Makes the layers of one model.
+
+    Args:
+        config: the model.
+        dtype: Keras dtype policy of every layer.
+    """
+
+    def __init__(self, config: ModelConfig, dtype):
+        self.config = config
+        self.strides = config.latent_strides or (0,) * config.num_levels
+        self.plain = {"weight_normalization": config.weight_normalization, "dtype": dtype}
+        self.residual = {
+            "num_blocks": config.residual_blocks,
+            "batch_normalization": config.batch_normalization,
+            **self.plain,
+        }
+
+    def encoder(self) -> keras.layers.Layer | None:
+        """Image features to the parameters of every level's posterior; None without latents."""
+        config = self.config
+        if not config.num_levels:
+            return None
+        if config.network == "residual":
+            return ResidualEncoder(
+                config.latent_channels, self.strides, config.encoder_channels, name="encoder", **self.residual
+            )
+        return ConvEncoder(config.latent_channels[0], config.encoder_channels, name="encoder", **self.plain)
+
+    def pixel_decoder(self) -> Decoder:
+        """p(x | z1), or p(x) without latents."""
+        config = self.config
+        colors = config.image_shape[-1]
+        outputs = colors * parameters_per_color(config.pixel_levels, config.output_distribution)
+        masked = None
+        if config.pixelcnn_layers:
+            masked = self._masked(
+                outputs, config.pixelcnn_channels, config.pixelcnn_layers, config.output_layers, colors
+            )
+        upsampler = self._upsampler(0) if config.num_levels and config.conditioning == "maps" else None
+        return Decoder(outputs, upsampler, masked, name="p_x_given_z1", **self.plain)
+
+    def latent_decoder(self, level: int) -> Decoder:
+        """The prior of `level` given the level above: p(z1 | z2) for level 0."""
+        config = self.config
+        outputs = 2 * config.latent_channels[level]
+        masked = None
+        if config.latent_pixelcnn_layers:
+            # The paper's code ends with one 1x1 layer here.
+            masked = self._masked(outputs, config.latent_pixelcnn_channels, config.latent_pixelcnn_layers, 1, colors=1)
+        name = f"p_z{level + 1}_given_z{level + 2}"
+        return Decoder(outputs, self._upsampler(level + 1), masked, name=name, **self.plain)
+
+    def _upsampler(self, level: int) -> keras.layers.Layer:
+        """Maps of `level` at the resolution of what lies below it."""
+        config = self.config
+        if config.network == "residual":
+            below = self.strides[level - 1] if level else 1
+            return ResidualUpsampler(
+                config.image_shape[:2],
+                self.strides[level],
+                below,
+                config.upsampling_channels,
+                name="upsampler",
+                **self.residual,
+            )
+        return Upsampler(config.image_shape[:2], config.upsampling_channels, name="upsampler", **self.plain)
+
+    def _masked(self, outputs: int, filters: int, layers: int, output_layers: int, colors: int) -> keras.layers.Layer:
+        config = self.config
+        shared = {
+            "first_kernel_size": config.first_kernel_size,
+            "kernel_size": config.kernel_size,
+            "output_layers": output_layers,
+            "colors": colors,
+            "name": "masked",
+            **self.plain,
+        }
+        if config.masked_blocks == "residual":
+            return MaskedResidualNetwork(outputs, filters, layers, **shared)
+        return PixelCNN(outputs, filters, layers, activation=config.activation, **shared)
