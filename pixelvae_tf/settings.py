@@ -71,7 +71,8 @@ def parse(description: str) -> None:
     Args:
         description: what the help says first.
     """
-    program = f"python -m {sys.modules['__main__'].__spec__.name}"
+    module = sys.modules["__main__"].__spec__
+    program = f"python -m {module.name}" if module else f"python {sys.argv[0]}"
     arguments = sys.argv[1:]
     if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
         print(f"{description}\n\nUsage: {program} [--flagfile=FILE] [--flag=value ...]\n")
