@@ -1,7 +1,28 @@
-"""Datasets by name, and the batches that training and evaluation read."""
+"""Datasets by name, and the batches that training and evaluation read. TensorFlow is imported when it is needed."""
 
-from pixelvae_tf.data.pipeline import evaluation_batches, training_batches
-from pixelvae_tf.data.registry import describe, load, names
-from pixelvae_tf.data.schema import DataError, DatasetInfo
+import importlib
 
-__all__ = ["DataError", "DatasetInfo", "describe", "evaluation_batches", "load", "names", "training_batches"]
+_HOMES = {
+    "DataError": "schema",
+    "DatasetInfo": "schema",
+    "describe": "registry",
+    "evaluation_batches": "pipeline",
+    "explain_read_error": "damage",
+    "load": "registry",
+    "names": "registry",
+    "reading": "damage",
+    "training_batches": "pipeline",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

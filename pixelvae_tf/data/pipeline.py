@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 from pixelvae_tf.config import DataConfig
-from pixelvae_tf.data import registry
-from pixelvae_tf.data.schema import DataError
+from pixelvae_tf.data import ordering, registry
+from pixelvae_tf.data.schema import DataError, ImageSource
 
 
 def training_batches(
-    config: DataConfig, *, batch_size: int, seed: int = 0, start_step: int = 0
+    config: DataConfig,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    start_step: int = 0,
+    num_shards: int = 1,
+    shard_index: int = 0,
 ) -> tf.data.Dataset:
     """An endless stream of training batches; batch k depends on the data, the batch size, the seed and k alone.
 
-    Every epoch is a fresh permutation of the training split whose remainder is dropped. A stream that starts at
-    `start_step` gives what one from the beginning gives from there on, without reading what it skips.
+    Every epoch is a fresh order of the training split whose remainder is dropped. A stream that starts at
+    `start_step` gives what one from the beginning gives from there on, without decoding what it skips. The streams
+    of several workers are the parts of one process's batches: worker i of n has the images i*b/n up to (i+1)*b/n of
+    each batch of b.
 
     Args:
         config: the dataset.
-        batch_size: images a batch.
-        seed: of the permutations.
+        batch_size: images a batch, over all workers.
+        seed: of the orders.
         start_step: number of the first batch, from 0.
+        num_shards: workers that share each batch.
+        shard_index: which of them this is, from 0.
 
     Returns:
-        A dataset of (batch_size, height, width, colors) uint8.
+        A dataset of (batch_size / num_shards, height, width, colors) uint8.
 
     Raises:
-        DataError: for unreadable data, or a batch larger than the split.
+        DataError: for unreadable data, a batch larger than the split, or one that the workers cannot share.
     """
-    images = registry.load(config, "train")
-    _check_batch_size(batch_size)
-    if batch_size > len(images):
-        raise DataError(
-            f"batch_size={batch_size}: {config.dataset} has {len(images)} training images; use a smaller batch"
-        )
-    steps_per_epoch = len(images) // batch_size
-    # Held outside the graph, where a constant would be copied into every saved one.
-    with tf.device("CPU"):
-        held = tf.constant(images)
-
-    def epoch(number):
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=(tf.cast(seed, tf.int64), number))
-        batches = tf.reshape(order[: steps_per_epoch * batch_size], (steps_per_epoch, batch_size))
-        skipped = tf.where(number == start_step // steps_per_epoch, start_step % steps_per_epoch, 0)
-        return tf.data.Dataset.from_tensor_slices(batches[skipped:])
-
-    def gather(indices):
-        batch = tf.gather(held, indices)
-        return tf.ensure_shape(batch, (batch_size, *images.shape[1:]))
-
-    epochs = tf.data.Dataset.range(start_step // steps_per_epoch, np.iinfo(np.int64).max)
-    return epochs.flat_map(epoch).map(gather).prefetch(tf.data.AUTOTUNE)
+    _check_batch_size(batch_size, num_shards, shard_index)
+    source = registry.training_source(config)
+    images = sum(source.shard_lengths)
+    if batch_size > images:
+        raise DataError(f"batch_size={batch_size}: {config.dataset} has {images} training images; use a smaller batch")
+    if registry.in_memory(config):
+        batches = ordering.permuted_numbers(images, batch_size, seed, start_step)
+    else:
+        batches = ordering.shuffled_records(source, batch_size, seed, start_step)
+    if num_shards > 1:
+        first, last = (part * batch_size // num_shards for part in (shard_index, shard_index + 1))
+        batches = batches.map(lambda records: records[first:last])
+    decode = _decoder(source, batch_size // num_shards)
+    return _with_options(batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE), num_shards)
 
 
 def evaluation_batches(
@@ -73,12 +73,31 @@ def evaluation_batches(
         DataError: for an unknown split or unreadable data.
     """
     _check_batch_size(batch_size)
-    images = registry.load(config, split)
+    source = registry.source(config, split)
+    records = source.read(tf.range(len(source.shard_lengths), dtype=tf.int64))
     if max_examples:
-        images = images[:max_examples]
-    return tf.data.Dataset.from_tensor_slices(images).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        records = records.take(max_examples)
+    batches = records.batch(batch_size)
+    return _with_options(batches.map(_decoder(source, None), num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def _check_batch_size(batch_size: int) -> None:
+def _decoder(source: ImageSource, size: int | None):
+    return lambda records: tf.ensure_shape(source.decode(records), (size, *source.image_shape))
+
+
+def _with_options(images: tf.data.Dataset, num_shards: int = 1) -> tf.data.Dataset:
+    """Prefetches; keeps the order; lets a strategy share batches where the workers do not already, but not files."""
+    options = tf.data.Options()
+    options.deterministic = True
+    policy = tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = policy.OFF if num_shards > 1 else policy.DATA
+    return images.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _check_batch_size(batch_size: int, num_shards: int = 1, shard_index: int = 0) -> None:
     if batch_size < 1:
         raise DataError(f"batch_size={batch_size}: use 1 or more")
+    if batch_size % num_shards:
+        raise DataError(f"batch_size={batch_size}: {num_shards} workers cannot share it; use a multiple")
+    if not 0 <= shard_index < num_shards:
+        raise DataError(f"shard_index={shard_index}: use 0 to {num_shards - 1}")

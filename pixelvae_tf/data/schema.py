@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from pixelvae_tf.errors import UserError
 
@@ -22,9 +24,30 @@ class DatasetInfo:
         image_shape: height, width, colors.
         pixel_levels: pixels are integers 0..levels-1.
         num_examples: images in each split.
+        variant: how the images were made, where there are several ways; likelihoods compare within one alone.
     """
 
     name: str
     image_shape: tuple[int, int, int]
     pixel_levels: int
     num_examples: dict[str, int]
+    variant: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSource:
+    """The images of a split as they lie on disk, for the pipeline to order and read.
+
+    A record is an image before it is decoded: its serialized example, the name of its file, or its number.
+
+    Attributes:
+        shard_lengths: records in each shard.
+        image_shape: height, width, colors.
+        read: from an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
+        decode: from a vector of records to (records, height, width, colors) uint8.
+    """
+
+    shard_lengths: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    read: Callable[[Any], Any]
+    decode: Callable[[Any], Any]

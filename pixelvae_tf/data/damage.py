@@ -1,0 +1,80 @@
+"""Errors of reading, which TensorFlow raises in the middle of a training, as one line that names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data import prepared
+from pixelvae_tf.data.schema import DataError
+
+# How Python code inside a pipeline reports through TensorFlow: its exception's name and text in the message.
+_FROM_PYTHON = re.compile(r"\bDataError: (.+)")
+
+
+@contextlib.contextmanager
+def reading(config: DataConfig) -> Iterator[None]:
+    """Turns errors of reading the dataset inside the block into DataError; lets all others pass."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        explained = explain_read_error(config, error)
+        if explained is None:
+            raise
+        raise explained from None
+
+
+def explain_read_error(config: DataConfig, error: Exception) -> DataError | None:
+    """Says in one line which file made an iteration over batches fail.
+
+    Args:
+        config: the dataset that was read.
+        error: what TensorFlow raised.
+
+    Returns:
+        The error to report, or None where the data is not to blame. A prepared dataset is read once more for this,
+        with all its checksums.
+    """
+    import tensorflow as tf
+
+    reported = _FROM_PYTHON.search(str(error))
+    if reported:
+        return DataError(reported[1])
+    possible = (
+        tf.errors.DataLossError,
+        tf.errors.FailedPreconditionError,  # fewer records than there should be
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+        tf.errors.OutOfRangeError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.UnknownError,
+    )
+    if config.dataset not in prepared.NAMES or not isinstance(error, possible):
+        return None
+    return _first_damaged(config)
+
+
+def _first_damaged(config: DataConfig) -> DataError | None:
+    found = prepared.find(config)
+    for shards in found.shards.values():
+        for path, length in shards:
+            reason = _damage(path, length)
+            if reason:
+                return DataError(f"{path}: this file of the dataset is {reason}; restore it or prepare the data again")
+    return None
+
+
+def _damage(path, length: int) -> str | None:
+    import tensorflow as tf
+
+    if not path.is_file():
+        return "missing"
+    try:
+        count = int(tf.data.TFRecordDataset(str(path)).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
+    except tf.errors.OpError as error:
+        return f"damaged ({error.message.split(' [Op:')[0].strip()[:100]})"
+    return None if count == length else f"cut short ({count} of {length} images)"

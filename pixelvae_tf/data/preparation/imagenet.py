@@ -1,0 +1,116 @@
+"""ImageNet at 64x64 or 32x32, from any of the forms in which it is published."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pixelvae_tf.data.preparation import archives, batches, pixels
+from pixelvae_tf.data.preparation.conversion import converted
+from pixelvae_tf.data.preparation.memory import PeakMemory
+from pixelvae_tf.data.preparation.problems import Problems
+from pixelvae_tf.data.preparation.writer import Target, checked_input, checked_output, write_split
+from pixelvae_tf.data.schema import DataError
+
+_SIZE = 64
+_DESCRIPTIONS = {
+    "vandenoord": "The down-sampling of van den Oord et al. (2016), as published.",
+    "chrabaszcz": "The down-sampling of Chrabaszcz et al. (2017), as published.",
+    "ilsvrc2012-area": "Central squares of the ILSVRC2012 photographs, every pixel the mean of the area it covers.",
+}
+_VAN_DEN_OORD = re.compile(r"(train|valid)_64x64/\d+\.png$")
+_ILSVRC = re.compile(r"(.*/)?(n\d{8}/n\d{8}_\d+|ILSVRC2012_(val|test)_\d{8})\.JPEG$")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageNetRequest:
+    """What to prepare.
+
+    Attributes:
+        input: a tar archive or folder of images, or the batches of Chrabaszcz et al.
+        output: the folder that a training names as --data_dir.
+        split: "train", "validation" or "test".
+        image_size: 64, or 32 for the rounded 2x2 mean of it.
+        variant: name of the down-sampling; empty to tell it from the input.
+        resize: "none" to refuse images that are not 64x64, "area" to crop and resize them, "auto" for "area" on
+            the photographs of ILSVRC2012 alone.
+        on_error: "fail" or "skip".
+    """
+
+    input: str
+    output: str
+    split: str
+    image_size: int = 64
+    variant: str = ""
+    resize: str = "auto"
+    on_error: str = "fail"
+
+
+def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
+    """Prepares a split and returns its summary.
+
+    Args:
+        request: what from where.
+        on_image: called for every image that is written.
+
+    Raises:
+        DataError: for input that cannot be used, by name, or an output that cannot be written.
+    """
+    started = time.monotonic()
+    path, output = checked_input(request.input, "input"), checked_output(request.output)
+    problems = Problems(request.on_error)
+    variant, images = _open(path, request, problems)
+    variant = request.variant or variant
+    target = Target(output, "imagenet64", request.split, request.image_size, variant, _DESCRIPTIONS.get(variant, ""))
+    with PeakMemory() as memory:
+        count = write_split(target, images, lambda: {"source": path.name, **problems.record()}, on_image)
+    seconds = time.monotonic() - started
+    return {
+        "dataset": target.dataset,
+        "split": request.split,
+        "variant": variant,
+        "image_size": request.image_size,
+        "images": count,
+        **problems.record(),
+        "folder": str(target.folder),
+        "seconds": round(seconds, 1),
+        "images_per_second": round(count / seconds),
+        "peak_memory_mib": memory.mib,
+    }
+
+
+def _open(
+    path: pathlib.Path, request: ImageNetRequest, problems: Problems
+) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
+    """The variant that the input looks like, and its images."""
+    if batches.has_batches(path):
+        found = batches.read_batches(path, problems)
+        return "chrabaszcz", ((name, _halved(image, request.image_size)) for name, image in found)
+    read = archives.read_folder if path.is_dir() else archives.read_tar
+    records = read(path, problems)
+    first = next(records, None)
+    if first is None:
+        raise DataError(f"--input={path}: holds no images (files whose names end in .jpg, .png and the like)")
+    variant = _variant(first[0])
+    resize = request.resize == "area" or (request.resize == "auto" and variant == "ilsvrc2012-area")
+    geometry = pixels.Geometry(
+        request.image_size, source_size=0 if resize else _SIZE, halve=request.image_size * 2 == _SIZE
+    )
+    return variant, converted(itertools.chain([first], records), geometry, path, problems)
+
+
+def _variant(name: str) -> str:
+    if _VAN_DEN_OORD.match(name):
+        return "vandenoord"
+    return "ilsvrc2012-area" if _ILSVRC.match(name) else "other"
+
+
+def _halved(image: np.ndarray, size: int) -> np.ndarray:
+    return pixels.halve(image) if size * 2 == _SIZE else image

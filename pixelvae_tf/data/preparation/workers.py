@@ -1,0 +1,51 @@
+"""Work on all cores: batches of records go to worker processes, a bounded number at a time, and come back in order."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import functools
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+_CHUNK = 32
+_CHUNKS_AHEAD = 3  # for each worker: enough that none waits, few enough that memory stays small
+
+
+def map_in_order(
+    function: Callable[[list], list], records: Iterable[Any], *, processes: int = 0
+) -> Iterator[Any]:
+    """Applies `function` to lists of records in worker processes and yields its results one by one, in order.
+
+    Args:
+        function: takes a list and returns a list; picklable, from a module that imports quickly.
+        records: read as they are needed, never all at once.
+        processes: workers; 0 for one a core.
+    """
+    processes = processes or len(_cores())
+    chunks = iter(functools.partial(_take, iter(records)), [])
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+        pending = collections.deque()
+        try:
+            for chunk in chunks:
+                pending.append(pool.submit(function, chunk))
+                if len(pending) > processes * _CHUNKS_AHEAD:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _take(records: Iterator[Any]) -> list[Any]:
+    return list(itertools.islice(records, _CHUNK))
+
+
+def _cores() -> set[int] | range:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

@@ -1,0 +1,230 @@
+"""Writes a split through TensorFlow Datasets, and joins splits of one dataset. Nothing that looks whole is partial.
+
+A split is written in a hidden folder beside its place and moved there when it is complete; an interrupted
+preparation leaves that folder, which the next one deletes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import pathlib
+import shutil
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from pixelvae_tf import files
+from pixelvae_tf.data import prepared
+from pixelvae_tf.data.schema import DataError
+
+# Shards small enough that a training shuffles a group of whole ones in memory.
+_SHARD_BYTES = (8 << 20, 32 << 20)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A split of a dataset to prepare.
+
+    Attributes:
+        output: the folder that a training names as --data_dir.
+        dataset: name.
+        split: "train", "validation" or "test".
+        image_size: height and width.
+        variant: how the images are made; one dataset holds one variant.
+        description: the same for a reader, in sentences.
+    """
+
+    output: pathlib.Path
+    dataset: str
+    split: str
+    image_size: int
+    variant: str
+    description: str = ""
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where the dataset lies when it is complete."""
+        return self.output / self.dataset / prepared.size_name(self.image_size) / prepared.VERSION
+
+    @property
+    def staging(self) -> pathlib.Path:
+        """Where the split is while it is written."""
+        return self.output / f".{self.dataset}-{self.image_size}-{self.split}.incomplete"
+
+
+def checked_input(path: str, flag: str) -> pathlib.Path:
+    """What a flag names to read. Raises DataError where nothing is there."""
+    if not path:
+        raise DataError(f"--{flag} is empty: name what to prepare")
+    found = pathlib.Path(path).expanduser()
+    if not found.exists():
+        raise DataError(f"--{flag}={path}: no such file or folder")
+    return found
+
+
+def checked_output(path: str) -> pathlib.Path:
+    """The folder that --output names. Raises DataError for none."""
+    if not path:
+        raise DataError("--output is empty: name a folder for the prepared data")
+    output = pathlib.Path(path).expanduser()
+    if output.exists() and not output.is_dir():
+        raise DataError(f"--output={path}: is a file; name a folder")
+    return output
+
+
+def check_target(target: Target) -> None:
+    """Raises DataError where the split is already prepared, or belongs to another variant than what is there."""
+    if not target.folder.exists():
+        return
+    there = prepared.read_description(target.folder)
+    if there.variant != target.variant:
+        raise DataError(
+            f"{target.folder}: holds the variant {there.variant!r}, not {target.variant!r}; name another --output"
+        )
+    if target.split in there.shards:
+        raise DataError(
+            f"{target.folder}: the split {target.split!r} is prepared already; delete this folder to prepare it anew"
+        )
+
+
+def write_split(
+    target: Target,
+    images: Iterable[tuple[str, np.ndarray]],
+    record: Callable[[], dict[str, Any]],
+    on_image: Callable[[], Any] = lambda: None,
+) -> int:
+    """Writes a split and adds it to its dataset.
+
+    Args:
+        target: what is written where.
+        images: unique names and (image_size, image_size, 3) uint8, read as they are written.
+        record: gives what `metadata.json` keeps of the split; called when all images are written.
+        on_image: called for every image.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        DataError: where there are none, two have the same name, or the disk cannot take them.
+    """
+    import tensorflow as tf
+
+    check_target(target)
+    shutil.rmtree(target.staging, ignore_errors=True)
+    try:
+        target.output.mkdir(parents=True, exist_ok=True)
+        builder = _write(target, images, on_image)
+        folder = pathlib.Path(builder.data_path)
+        count = builder.info.splits[target.split].num_examples
+        _write_metadata(target, folder, {**record(), "images": count})
+        _publish(target, folder)
+        return count
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise DataError(f"--output={target.output}: cannot be written ({reason})") from None
+    finally:
+        shutil.rmtree(target.staging, ignore_errors=True)
+
+
+def _write(target: Target, images: Iterable[tuple[str, np.ndarray]], on_image: Callable[[], Any]):
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import shuffle
+
+    tfds.disable_progress_bar()
+    shape = (target.image_size, target.image_size, 3)
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
+            "name": tfds.features.Text(),
+        }
+    )
+    size = prepared.size_name(target.image_size)
+    try:
+        with _quiet():
+            builder = tfds.dataset_builders.AdhocBuilder(
+                name=target.dataset,
+                version=prepared.VERSION,
+                config=size,
+                features=features,
+                split_datasets={target.split: _examples(images, target, on_image)},
+                data_dir=target.staging,
+                description=f"{target.dataset}, {size}, {target.variant}. {target.description}",
+            )
+            builder.download_and_prepare(download_config=_small_shards())
+    except shuffle.DuplicatedKeysError as error:
+        raise DataError(f"{target.dataset}: two images have the same name ({str(error)[:100]})") from None
+    return builder
+
+
+def _examples(images, target, on_image):
+    empty = True
+    for name, pixels in images:
+        empty = False
+        on_image()
+        yield name, {"image": pixels, "name": name}
+    if empty:
+        raise DataError(f"--split={target.split}: the input holds no usable image")
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps TFDS's notes off the screen: its prints, and its warnings through absl."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _small_shards():
+    """TFDS's settings with smaller shards; it takes their sizes from the class, not from its arguments."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import shard_utils
+
+    class Shards(shard_utils.ShardConfig):
+        min_shard_size, max_shard_size = _SHARD_BYTES
+
+    class Settings(tfds.download.DownloadConfig):
+        def get_shard_config(self):
+            return Shards()
+
+    return Settings()
+
+
+def _write_metadata(target: Target, folder: pathlib.Path, record: dict[str, Any]) -> None:
+    """Writes `metadata.json`: of the dataset that is there, with this split; of this split where none is."""
+    there = target.folder / prepared.METADATA_FILE
+    metadata = files.read_json(there) if there.exists() else {
+        "variant": target.variant, "image_size": target.image_size, "description": target.description,
+        "splits": {}, "sha256": {},
+    }  # fmt: skip
+    metadata["splits"][target.split] = record
+    metadata["sha256"].update({path.name: files.sha256(path) for path in sorted(folder.glob("*.tfrecord-*"))})
+    files.write_json(folder / prepared.METADATA_FILE, metadata)
+
+
+def _publish(target: Target, folder: pathlib.Path) -> None:
+    """Moves a complete split to its place; what describes the dataset comes last."""
+    import tensorflow_datasets as tfds
+
+    defaults = pathlib.Path(target.dataset, ".config", "metadata.json")
+    (target.output / defaults).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(target.staging / defaults, target.output / defaults)
+    if not target.folder.exists():
+        target.folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target.folder)
+        return
+    new, old = (tfds.builder_from_directory(place).info for place in (folder, target.folder))
+    old.set_splits(tfds.core.splits.SplitDict([*old.splits.values(), *new.splits.values()]))
+    for shard in sorted(folder.glob("*.tfrecord-*")):
+        shard.replace(target.folder / shard.name)
+    (folder / prepared.METADATA_FILE).replace(target.folder / prepared.METADATA_FILE)
+    old.write_to_directory(folder, all_metadata=False)
+    (folder / "dataset_info.json").replace(target.folder / "dataset_info.json")

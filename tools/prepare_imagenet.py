@@ -1,0 +1,53 @@
+"""Prepares ImageNet at 64x64 (or 32x32) for training: reads archives as they are, writes TensorFlow Datasets shards.
+
+python tools/prepare_imagenet.py --input=train_64x64.tar --output=DIR --split=train, then the same for validation,
+then train with --dataset=imagenet64 --data_dir=DIR. Prints one JSON object.
+"""
+
+import json
+import sys
+
+import tqdm
+from absl import flags
+
+from pixelvae_tf import commands
+
+INPUT = flags.DEFINE_string(
+    "input", "", "The small-ImageNet tar, an ILSVRC2012 tar, a folder or tar of images, or the downloaded batches "
+    "(a folder, a zip archive or one of them)."
+)  # fmt: skip
+OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
+SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
+IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Height and width; 32 is the rounded 2x2 mean of 64.")
+VARIANT = flags.DEFINE_string(
+    "variant", "", "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
+    "vandenoord, chrabaszcz, ilsvrc2012-area or other."
+)  # fmt: skip
+RESIZE = flags.DEFINE_enum(
+    "resize", "auto", ["auto", "none", "area"], "Images of another size than 64x64: 'none' refuses them, 'area' "
+    "takes the central square and averages areas, 'auto' does so for ILSVRC2012 photographs alone."
+)  # fmt: skip
+ON_ERROR = flags.DEFINE_enum(
+    "on_error", "fail", ["fail", "skip"], "What becomes of damaged images and archives: end, or leave out and count."
+)
+
+
+def main() -> None:
+    commands.start_tensorflow()
+    from pixelvae_tf.data.preparation import imagenet
+
+    request = imagenet.ImageNetRequest(
+        INPUT.value,
+        OUTPUT.value,
+        SPLIT.value,
+        image_size=int(IMAGE_SIZE.value),
+        variant=VARIANT.value,
+        resize=RESIZE.value,
+        on_error=ON_ERROR.value,
+    )
+    with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        print(json.dumps(imagenet.prepare(request, bar.update)))
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)
