@@ -11,7 +11,7 @@ from pixelvae_tf.distributions import (
     Categorical,
     DiagonalGaussian,
     gaussian_from_parameters,
-    logits_per_color,
+    parameters_per_color,
     pixel_distribution,
     standard_normal_like,
 )
@@ -186,7 +186,7 @@ def test_means_are_expected_values():
 def test_the_levels_of_one_color_lie_side_by_side(levels):
     logits = GENERATOR.normal(size=(2, 4, 5, 3 * levels)).astype("float32")
     pixels = GENERATOR.integers(0, levels, (2, 4, 5, 3))
-    assert logits.shape[-1] == 3 * logits_per_color(levels)
+    assert logits.shape[-1] == 3 * parameters_per_color(levels)
     log_prob = pixel_distribution(tf.constant(logits), levels).log_prob(pixels).numpy()
     for index in np.ndindex(2, 4, 5, 3):
         *place, color = index
@@ -196,7 +196,7 @@ def test_the_levels_of_one_color_lie_side_by_side(levels):
 
 
 def test_two_levels_take_one_logit_a_color():
-    assert logits_per_color(2) == 1
+    assert parameters_per_color(2) == 1
     logits = tf.constant(GENERATOR.normal(size=(2, 4, 5, 3)), tf.bfloat16)
     found = pixel_distribution(logits, 2)
     assert isinstance(found, Bernoulli) and found.logits.dtype == tf.float32

@@ -75,10 +75,10 @@ class MaskedBlock(keras.layers.Layer):
     def call(self, vertical, horizontal, vertical_bias, horizontal_bias):
         vertical_maps = self.vertical_conv(vertical)
         horizontal_maps = self.horizontal_conv(horizontal) + self.link(vertical_maps)
-        outputs = self.output_conv(apply_unit(self.activation, horizontal_maps + horizontal_bias))
+        outputs = self.output_conv(apply_unit(self.activation, horizontal_maps, horizontal_bias))
         if self.mask_type == "B":
             outputs = horizontal + outputs
-        return apply_unit(self.activation, vertical_maps + vertical_bias), outputs
+        return apply_unit(self.activation, vertical_maps, vertical_bias), outputs
 
     def get_config(self):
         return {

@@ -84,8 +84,9 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
     def _aligned(self, inputs):
         """Pads what the kernel reaches outside the image, and drops the last rows or columns that it never sees."""
         (above, below), (left, right) = self.reach_rows, self.reach_columns
-        height, width = inputs.shape[1:3]
-        inputs = inputs[:, : height + min(below, 0), : width + min(right, 0)]
+        if below < 0 or right < 0:
+            height, width = inputs.shape[1:3]
+            inputs = inputs[:, : height + min(below, 0), : width + min(right, 0)]
         padding = [(0, 0), (above, max(below, 0)), (left, max(right, 0)), (0, 0)]
         return ops.pad(inputs, padding) if any(map(any, padding)) else inputs
 

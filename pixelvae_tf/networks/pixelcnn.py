@@ -114,7 +114,7 @@ class PixelCNN(keras.layers.Layer):
         for index, block in enumerate(self.blocks):
             vertical, horizontal = block(vertical, horizontal, *biases[2 * index : 2 * index + 2])
         for conv, bias in zip(self.output_convs, biases[2 * len(self.blocks) :], strict=True):
-            horizontal = apply_unit(self.activation, conv(horizontal) + bias)
+            horizontal = apply_unit(self.activation, conv(horizontal), bias)
         return self.logits_conv(horizontal)
 
     def get_config(self):
