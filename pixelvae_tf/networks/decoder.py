@@ -45,12 +45,16 @@ class Decoder(keras.layers.Layer):
             )
 
     def build(self, features_shape, z_shape=None):
+        # Layers that Keras deserializes from a record of built ones are built already.
         maps_shape = None
         if self.upsampler is not None:
-            self.upsampler.build(z_shape)
+            if not self.upsampler.built:
+                self.upsampler.build(z_shape)
             maps_shape = self.upsampler.compute_output_shape(z_shape)
         if self.masked is None:
             self.output_conv.build(maps_shape)
+        elif self.masked.built:
+            return
         elif maps_shape is not None:
             self.masked.build(features_shape, maps_shape=maps_shape)
         elif z_shape is not None:
