@@ -11,7 +11,7 @@ _SECONDS_BETWEEN = 0.1
 
 
 class PeakMemory:
-    """Watches the resident memory of this process and its children while its block runs.
+    """Watches the memory of this process and its children while its block runs.
 
     Attributes:
         mib: the highest sum seen, in MiB; 0 where the system has no /proc.
@@ -39,9 +39,13 @@ class PeakMemory:
 
 
 def _resident(process: int) -> int:
-    """Bytes of a process's memory; 0 where it has ended or the system does not say."""
+    """Bytes of memory that are a process's own; 0 where it has ended or the system does not say.
+
+    The pages of a mapped database are left out: the system takes them back when it needs them.
+    """
     try:
-        pages = int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        status = pathlib.Path(f"/proc/{process}/status").read_text()
+    except OSError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    sizes = dict(line.split(":", 1) for line in status.splitlines())
+    return sum(int(sizes.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem"))

@@ -12,7 +12,8 @@ import io
 import logging
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,7 @@ def write_split(
     images: Iterable[tuple[str, np.ndarray]],
     record: Callable[[], dict[str, Any]],
     on_image: Callable[[], Any] = lambda: None,
+    tables: Mapping[str, str] = types.MappingProxyType({}),
 ) -> int:
     """Writes a split and adds it to its dataset.
 
@@ -104,6 +106,7 @@ def write_split(
         images: unique names and (image_size, image_size, 3) uint8, read as they are written.
         record: gives what `metadata.json` keeps of the split; called when all images are written.
         on_image: called for every image.
+        tables: text files to keep beside the shards, by name.
 
     Returns:
         The number of images.
@@ -121,7 +124,9 @@ def write_split(
         folder = pathlib.Path(builder.data_path)
         count = builder.info.splits[target.split].num_examples
         _write_metadata(target, folder, {**record(), "images": count})
-        _publish(target, folder)
+        for name, text in tables.items():
+            (folder / name).write_text(text)
+        _publish(target, folder, list(tables))
         return count
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
@@ -210,7 +215,7 @@ def _write_metadata(target: Target, folder: pathlib.Path, record: dict[str, Any]
     files.write_json(folder / prepared.METADATA_FILE, metadata)
 
 
-def _publish(target: Target, folder: pathlib.Path) -> None:
+def _publish(target: Target, folder: pathlib.Path, tables: list[str]) -> None:
     """Moves a complete split to its place; what describes the dataset comes last."""
     import tensorflow_datasets as tfds
 
@@ -223,8 +228,8 @@ def _publish(target: Target, folder: pathlib.Path) -> None:
         return
     new, old = (tfds.builder_from_directory(place).info for place in (folder, target.folder))
     old.set_splits(tfds.core.splits.SplitDict([*old.splits.values(), *new.splits.values()]))
-    for shard in sorted(folder.glob("*.tfrecord-*")):
-        shard.replace(target.folder / shard.name)
-    (folder / prepared.METADATA_FILE).replace(target.folder / prepared.METADATA_FILE)
+    shards = sorted(path.name for path in folder.glob("*.tfrecord-*"))
+    for name in (*shards, *tables, prepared.METADATA_FILE):
+        (folder / name).replace(target.folder / name)
     old.write_to_directory(folder, all_metadata=False)
     (folder / "dataset_info.json").replace(target.folder / "dataset_info.json")

@@ -1,0 +1,98 @@
+"""Near-duplicates by their binary codes: images whose codes differ in at most a few bits, without comparing all pairs.
+
+Two codes that differ in at most t bits agree wholly in one of t+1 bands of bits. Sorting by each band brings the
+candidates together, so that the work is proportional to their number and not to the square of the images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+MAX_TOLERANCE = 15  # bands of 8 bits, above which almost all pairs are candidates
+_BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Collision:
+    """An image to remove, the kept image whose code it has or nearly has, and the bits in which they differ."""
+
+    removed: int
+    kept: int
+    distance: int
+
+
+def find_collisions(codes: np.ndarray, tolerance: int) -> list[Collision]:
+    """The images to remove so that no two of the rest have codes within `tolerance` bits, in their order.
+
+    Of images that collide the first is kept.
+
+    Args:
+        codes: (images, bits / 8) uint8, packed.
+        tolerance: bits in which two codes may differ and still collide; 0 for equal codes alone.
+    """
+    unique, first, inverse = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    neighbors: dict[int, list[tuple[int, int]]] = {}
+    for one, other, distance in zip(*_near_pairs(unique, tolerance), strict=True):
+        earlier, later = sorted((int(one), int(other)), key=lambda code: first[code])
+        neighbors.setdefault(later, []).append((int(distance), earlier))
+    # Whether a code is kept depends on earlier ones alone: a removed image removes no other.
+    keeper = {}
+    for code in np.argsort(first):
+        near = [(distance, first[other], other) for distance, other in neighbors.get(int(code), ())
+                if keeper[other][0] == other]  # fmt: skip
+        distance, _, kept = min(near, default=(0, 0, int(code)))
+        keeper[int(code)] = (kept, distance)
+    found = []
+    for image, code in enumerate(inverse):
+        kept, distance = keeper[int(code)]
+        if first[kept] != image:
+            found.append(Collision(image, int(first[kept]), distance))
+    return found
+
+
+def _near_pairs(codes: np.ndarray, tolerance: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of distinct codes within `tolerance` bits: their rows, and their distances."""
+    found = [np.empty((0, 3), np.int64)]
+    bits = codes.shape[1] * 8
+    if tolerance and len(codes) > 1:
+        edges = np.linspace(0, bits, tolerance + 2).round().astype(int)
+        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+            found += _near_pairs_in_band(codes, begin, end, tolerance)
+    pairs = np.unique(np.concatenate(found), axis=0)
+    return pairs[:, 0], pairs[:, 1], pairs[:, 2]
+
+
+def _near_pairs_in_band(codes: np.ndarray, begin: int, end: int, tolerance: int) -> list[np.ndarray]:
+    values = _band(codes, begin, end)
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    found = []
+    active = np.arange(len(codes) - 1)
+    offset = 1
+    while len(active):
+        # Where a code and the one `offset` places after it share the band, so do it and all between.
+        active = active[active + offset < len(codes)]
+        active = active[values[active] == values[active + offset]]
+        one, other = order[active], order[active + offset]
+        distances = _BITS_SET[codes[one] ^ codes[other]].sum(axis=1, dtype=np.int64)
+        near = distances <= tolerance
+        low, high = np.minimum(one, other)[near], np.maximum(one, other)[near]
+        found.append(np.stack([low, high, distances[near]], axis=1))
+        offset += 1
+    return found
+
+
+def _band(codes: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Bits begin..end-1 of every code as one comparable value."""
+    bits = np.unpackbits(codes[:, begin // 8 : -(-end // 8)], axis=1)[:, begin % 8 : begin % 8 + end - begin]
+    packed = np.packbits(bits, axis=1)
+    return np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").reshape(-1) if packed.shape[1] > 8 else _integer(packed)
+
+
+def _integer(packed: np.ndarray) -> np.ndarray:
+    padded = np.zeros((len(packed), 8), np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(np.uint64).reshape(-1)

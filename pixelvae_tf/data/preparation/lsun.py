@@ -1,0 +1,172 @@
+"""LSUN's own databases (LMDB: keys, and photographs in WebP or JPEG) at 64x64 or 32x32, without near-duplicates."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pixelvae_tf.data.preparation import collisions
+from pixelvae_tf.data.preparation.conversion import converted
+from pixelvae_tf.data.preparation.memory import PeakMemory
+from pixelvae_tf.data.preparation.pixels import Geometry
+from pixelvae_tf.data.preparation.problems import Problems
+from pixelvae_tf.data.preparation.writer import Target, check_target, checked_input, checked_output, write_split
+from pixelvae_tf.data.schema import DataError
+
+DEFAULT_TOLERANCE = 2
+_FULL_SIZE = 64
+_DESCRIPTION = "Central squares of LSUN's photographs, every pixel the mean of the area it covers."
+
+
+@dataclasses.dataclass(frozen=True)
+class LsunRequest:
+    """What to prepare.
+
+    Attributes:
+        lmdb: folder of the database, as LSUN's archives hold it.
+        output: the folder that a training names as --data_dir.
+        split: "train", "validation" or "test".
+        image_size: 64, or 32 for the rounded 2x2 mean of it.
+        deduplicate: whether to remove near-duplicates.
+        tolerance: bits of 128 in which the codes of two images may differ and still collide.
+        autoencoder_steps: training steps of the autoencoder that makes the codes; 0 for a pass over the images.
+        seed: of that training.
+        on_error: "fail" or "skip".
+    """
+
+    lmdb: str
+    output: str
+    split: str
+    image_size: int = 64
+    deduplicate: bool = False
+    tolerance: int = DEFAULT_TOLERANCE
+    autoencoder_steps: int = 0
+    seed: int = 0
+    on_error: str = "fail"
+
+
+def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
+    """Prepares a split and returns its summary.
+
+    Args:
+        request: what from where.
+        on_image: called for every image that is decoded: once, or twice with `deduplicate`.
+
+    Raises:
+        DataError: for a database that cannot be used, or an output that cannot be written.
+    """
+    started = time.monotonic()
+    path, output = checked_input(request.lmdb, "lmdb"), checked_output(request.output)
+    if not 0 <= request.tolerance <= collisions.MAX_TOLERANCE:
+        raise DataError(f"--tolerance={request.tolerance}: use 0 to {collisions.MAX_TOLERANCE}")
+    target = Target(output, "lsun_bedroom", request.split, request.image_size, "center-area", _DESCRIPTION)
+    check_target(target)
+    problems = Problems(request.on_error)
+    record = {"source": path.name, "deduplicated": request.deduplicate}
+    files = {}
+    with PeakMemory() as memory, opened(path) as database:
+        removed = {}
+        if request.deduplicate:
+            removed = find_duplicates(database, request, output, on_image)
+            record |= {"removed": len(removed), "tolerance": request.tolerance}
+            files[f"removed-{request.split}.tsv"] = _table(removed)
+        records = ((key, value) for key, value in database if key not in removed)
+        geometry = Geometry(request.image_size, halve=request.image_size * 2 == _FULL_SIZE)
+        images = converted(records, geometry, path, problems)
+        count = write_split(target, images, lambda: {**record, **problems.record()}, on_image, files)
+    seconds = time.monotonic() - started
+    return {
+        "dataset": target.dataset,
+        "split": request.split,
+        "variant": target.variant,
+        "image_size": request.image_size,
+        "images": count,
+        **record,
+        **problems.record(),
+        "folder": str(target.folder),
+        "seconds": round(seconds, 1),
+        "images_per_second": round((count + len(removed)) / seconds),
+        "peak_memory_mib": memory.mib,
+    }
+
+
+class Database:
+    """The pairs of an open LMDB, in the order of their keys; iterate as often as needed."""
+
+    def __init__(self, environment):
+        self._environment = environment
+
+    def __len__(self) -> int:
+        return self._environment.stat()["entries"]
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        with self._environment.begin() as transaction:
+            for key, value in transaction.cursor():
+                yield key.decode(errors="backslashreplace"), bytes(value)
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[Database]:
+    """Opens an LMDB for reading. Raises DataError for what is none, is empty or is cut short."""
+    import lmdb
+
+    file = path / "data.mdb" if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"--lmdb={path}: holds no data.mdb; name the folder that LSUN's archive unpacks to")
+    try:
+        environment = lmdb.open(str(path), readonly=True, lock=False, subdir=path.is_dir(), create=False)
+    except lmdb.Error as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"--lmdb={path}: {file.name} is no LMDB database ({reason})") from None
+    try:
+        # Reading behind the end of a mapped file would end the process without a word.
+        if (environment.info()["last_pgno"] + 1) * environment.stat()["psize"] > file.stat().st_size:
+            raise DataError(f"--lmdb={path}: {file.name} is cut short; restore it")
+        database = Database(environment)
+        if not len(database):
+            raise DataError(f"--lmdb={path}: {file.name} holds no images")
+        yield database
+    finally:
+        environment.close()
+
+
+def find_duplicates(
+    database: Database, request: LsunRequest, output: pathlib.Path, on_image: Callable[[], Any]
+) -> dict[str, tuple[str, int]]:
+    """Near-duplicates by the semantic hash: removed keys, each with the key it collides with and their distance.
+
+    The 32x32 images go through a file (9 GB for 3 million) and the codes stay in memory (48 MB); unreadable images
+    are left to the preparation that follows.
+    """
+    from pixelvae_tf.data.preparation import autoencoder
+
+    folder = output / f".lsun_bedroom-{request.split}.thumbnails"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        thumbnails, keys = folder / "thumbnails", []
+        with thumbnails.open("wb") as file:
+            images = converted(database, Geometry(autoencoder.SIZE), request.lmdb, Problems(request.on_error))
+            for key, pixels in images:
+                file.write(pixels.tobytes())
+                keys.append(key)
+                on_image()
+        if not keys:
+            return {}
+        layer = autoencoder.train(thumbnails, len(keys), steps=request.autoencoder_steps, seed=request.seed)
+        codes = autoencoder.codes(layer, thumbnails)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    found = collisions.find_collisions(codes, request.tolerance)
+    return {keys[pair.removed]: (keys[pair.kept], pair.distance) for pair in found}
+
+
+def _table(removed: dict[str, tuple[str, int]]) -> str:
+    rows = ["removed\tcollides_with\tbits_apart"]
+    rows += [f"{key}\t{kept}\t{distance}" for key, (kept, distance) in removed.items()]
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,55 @@
+"""Prepares an LSUN database for training: reads LSUN's LMDB as it is, writes TensorFlow Datasets shards.
+
+python tools/prepare_lsun.py --lmdb=bedroom_train_lmdb --output=DIR --split=train --deduplicate, then the same with
+bedroom_val_lmdb for validation, then train with --dataset=lsun_bedroom --data_dir=DIR. Prints one JSON object.
+"""
+
+import json
+import sys
+
+import tqdm
+from absl import flags
+
+from pixelvae_tf import commands
+
+LMDB = flags.DEFINE_string("lmdb", "", "Folder of the LMDB database (the one that holds data.mdb).")
+OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
+SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
+IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Height, width; 32 is the rounded 2x2 mean of 64.")
+DEDUPLICATE = flags.DEFINE_bool(
+    "deduplicate", False, "Remove near-duplicates as the paper does: by a 128-bit semantic hash of an autoencoder. "
+    "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder."
+)  # fmt: skip
+TOLERANCE = flags.DEFINE_integer(
+    "tolerance", 2, "Bits of 128 in which the hashes of two images may differ and still collide; 0 for equal hashes."
+)
+STEPS = flags.DEFINE_integer(
+    "autoencoder_steps", 0, "Training steps of the autoencoder, of 64 images; 0 for a pass over them, 2000 at least."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the autoencoder.")
+ON_ERROR = flags.DEFINE_enum(
+    "on_error", "fail", ["fail", "skip"], "What becomes of unreadable images: end by name, or leave out and count."
+)
+
+
+def main() -> None:
+    commands.start_tensorflow()
+    from pixelvae_tf.data.preparation import lsun
+
+    request = lsun.LsunRequest(
+        LMDB.value,
+        OUTPUT.value,
+        SPLIT.value,
+        image_size=int(IMAGE_SIZE.value),
+        deduplicate=DEDUPLICATE.value,
+        tolerance=TOLERANCE.value,
+        autoencoder_steps=STEPS.value,
+        seed=SEED.value,
+        on_error=ON_ERROR.value,
+    )
+    with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        print(json.dumps(lsun.prepare(request, bar.update)))
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)
