@@ -9,7 +9,6 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -21,7 +20,6 @@ from pixelvae_tf import grids, objectives
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.errors import UserError
-from pixelvae_tf.runs import Run
 
 
 class TrainingError(UserError):
@@ -48,8 +46,8 @@ class StopOnNonFinite(StepCallback):
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(logs[name]):
                 raise TrainingError(
-                    f"step {step}: the {name.replace('_', ' ')} is {logs[name]}; the last good checkpoint is kept: "
-                    "lower --learning_rate or tighten --gradient_clip_norm and start anew"
+                    f"step {step}: the {name.replace('_', ' ')} is {logs[name]}; the last good checkpoint is "
+                    "kept: lower --learning_rate or tighten --gradient_clip_norm and start anew"
                 )
 
 
@@ -144,58 +142,6 @@ class Checkpoints(StepCallback):
         if step != self._saved:
             self.manager.save(checkpoint_number=step)
             self._saved = step
-
-
-class Validation(StepCallback):
-    """Measures the validation bound, with the averaged weights where there are any, and keeps the best weights.
-
-    Args:
-        measure: gives the bound and its parts, nats.
-        every: steps between validations; one more follows the last step.
-        last_step: of the run.
-        records: where the results go; None on a worker that only takes part in measuring.
-    """
-
-    def __init__(self, measure: Callable[[], dict], every: int, last_step: int, records: ValidationRecords | None):
-        super().__init__()
-        self.measure = measure
-        self.every = every
-        self.last_step = last_step
-        self.records = records
-
-    def after_step(self, step, logs):
-        if step % self.every == 0 or step == self.last_step:
-            self._validate(step, logs)
-
-    def _validate(self, step: int, logs: dict) -> None:
-        with self.model.evaluation_weights() as kind:
-            parts = {name: float(value) for name, value in self.measure().items()}
-            if not math.isfinite(parts["bound"]):
-                raise TrainingError(f"step {step}: the validation bound is {parts['bound']}; nothing was saved of it")
-            if self.records is not None:
-                self.records.add(self.model, step, parts, kind, float(logs["bound"]))
-
-
-class ValidationRecords:
-    """Where validations are kept: the best weights, the history, TensorBoard and a line for the user."""
-
-    def __init__(self, run: Run, writer: tf.summary.SummaryWriter, report: Callable[[str], None]):
-        self.run = run
-        self.writer = writer
-        self.report = report
-        best = run.best()
-        self.best_bound = best["nll_bound_nats"] if best else math.inf
-
-    def add(self, model: keras.Model, step: int, parts: dict[str, float], kind: str, training_bound: float) -> None:
-        """Records one validation, while the weights that it measured, of the given kind, are in the model."""
-        improved = parts["bound"] < self.best_bound
-        if improved:
-            self.best_bound = parts["bound"]
-            self.run.save_best(model, {"step": step, "nll_bound_nats": parts["bound"], "weights": kind})
-        write_parts(self.writer, step, parts, model.config.num_dimensions)
-        self.run.add_history({"step": step, "training_bound": training_bound, **parts})
-        mark = ", the best so far" if improved else ""
-        self.report(f"step {step}: validation bound {parts['bound']:.2f} nats{mark}")
 
 
 def write_parts(writer, step: int, parts: dict, num_dimensions: int) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 from pixelvae_tf import settings
 from pixelvae_tf.errors import UserError
@@ -33,8 +34,15 @@ def _fail(error) -> None:
     sys.exit(1)
 
 
-def start_tensorflow() -> None:
-    """Imports TensorFlow and wakes its devices without the notes that its C++ parts print; shows them on failure."""
+def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
+    """Imports TensorFlow and wakes its devices without the notes that its C++ parts print; shows them on failure.
+
+    Args:
+        first: what has to happen before the devices wake, such as joining a cluster.
+
+    Returns:
+        What `first` returned.
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:
         stderr = os.dup(2)
@@ -43,8 +51,12 @@ def start_tensorflow() -> None:
             import tensorflow as tf
 
             tf.get_logger().setLevel("ERROR")
+            made = first() if first else None
             tf.config.list_physical_devices()
             tf.zeros(()).numpy()
+            return made
+        except UserError:
+            raise
         except BaseException:
             os.dup2(stderr, 2)
             notes.seek(0)

@@ -11,11 +11,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import platform
 import subprocess
+import tempfile
+import time
 
 import tensorflow as tf
 
@@ -23,6 +26,9 @@ from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import PixelVAE
+
+# How long shared storage may take to show one machine what another has written.
+_SHARED_STORAGE_SECONDS = 10.0
 
 
 class Run:
@@ -63,6 +69,47 @@ class Run:
         elif any(self.workdir.iterdir()):
             raise FileError(f"--workdir={self.workdir}: is not empty and holds no run; choose another folder")
         files.write_json(self.config_file, config.to_dict())
+
+    def join(self, config: RunConfig) -> None:
+        """Checks that the chief has begun the same run here, as another worker of it sees the folder.
+
+        Raises:
+            FileError: if the chief's configuration is not there, or is not this worker's.
+        """
+        deadline = time.monotonic() + _SHARED_STORAGE_SECONDS
+        while (problem := self._unlike_chief(config)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if problem:
+            raise FileError(problem)
+
+    def _unlike_chief(self, config: RunConfig) -> str | None:
+        """What tells this worker's run from the chief's; where the data lies may differ."""
+        if not self.config_file.exists():
+            return (
+                f"--workdir={self.workdir}: this worker does not see the run that the chief has begun there; "
+                "choose a folder on storage that all workers share"
+            )
+        chiefs = self.config().to_dict()
+        for part, values in config.to_dict().items():
+            for name, value in values.items():
+                if value != chiefs[part][name] and name != "data_dir":
+                    return (
+                        f"{name} is {value!r} on this worker and {chiefs[part][name]!r} on the chief; start all "
+                        "workers with the same flags"
+                    )
+        return None
+
+    @contextlib.contextmanager
+    def checkpoint_folder(self, is_chief: bool):
+        """The folder that this worker saves to: `checkpoints` for the chief, a passing one for the others.
+
+        TensorFlow may need all workers to save, since a variable can be a sum over workers; one of them is kept.
+        """
+        if is_chief:
+            yield self.checkpoints
+        else:
+            with tempfile.TemporaryDirectory(prefix="pixelvae_tf-") as folder:
+                yield pathlib.Path(folder)
 
     def config(self) -> RunConfig:
         """The configuration on record. Raises FileError where there is none, or a damaged one."""

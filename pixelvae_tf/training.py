@@ -13,7 +13,7 @@ from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import PixelVAE
 from pixelvae_tf.runs import Run, environment
-from pixelvae_tf.validation import validation_of
+from pixelvae_tf.validation import Validation, ValidationRecords, validation_of
 
 _CHECKPOINTS_KEPT = 2
 
@@ -184,13 +184,13 @@ def _callbacks(config, run, devices, model, manager, seconds, measure, examples)
     steps = [timer, callbacks.StopOnNonFinite(), callbacks.StopOnSignal(model.stop_flag)]
     saving = callbacks.Checkpoints(manager, training.checkpoint_every)
     if not devices.is_chief:
-        return [*steps, callbacks.Validation(measure, training.validation_every, training.steps, None), saving]
+        return [*steps, Validation(measure, training.validation_every, training.steps, None), saving]
     progress = callbacks.Progress(training.steps, timer)
     writers = {part: tf.summary.create_file_writer(str(run.workdir / part)) for part in ("train", "validation")}
-    records = callbacks.ValidationRecords(run, writers["validation"], progress.report)
+    records = ValidationRecords(run, writers["validation"], progress.report)
     return [
         *steps,
-        callbacks.Validation(measure, training.validation_every, training.steps, records),
+        Validation(measure, training.validation_every, training.steps, records),
         saving,
         callbacks.TensorBoard(writers["train"], config, timer, str(run.workdir / "train")),
         callbacks.ImageGrids(writers["validation"], examples, training.images_every, training.steps),
