@@ -24,7 +24,7 @@ TOLERANCE = flags.DEFINE_integer(
     "tolerance", 2, "Bits of 128 in which the hashes of two images may differ and still collide; 0 for equal hashes."
 )
 STEPS = flags.DEFINE_integer(
-    "autoencoder_steps", 0, "Training steps of the autoencoder, of 64 images; 0 for a pass over them, 2000 at least."
+    "autoencoder_steps", 0, "Training steps of the autoencoder, of 64 images; 0 for a pass over them, 1000 at least."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the autoencoder.")
 ON_ERROR = flags.DEFINE_enum(

@@ -22,7 +22,7 @@ _NOISE = 0.1  # deviation of the noise on the input, whose own deviation is 1
 _INPUT_DROPOUT, _CODE_DROPOUT = 0.2, 0.5
 _LEARNING_RATE = 1e-3
 _BATCH = 64
-_LEAST_STEPS = 2000
+_LEAST_STEPS = 1000
 _SHUFFLED_TOGETHER = 10_000
 _FLAT = 1e-3  # what is added to the deviation of an image, so that a blank one has a code as well
 
@@ -33,7 +33,7 @@ def train(thumbnails: pathlib.Path, count: int, *, steps: int = 0, seed: int = 0
     Args:
         thumbnails: `count` images of 3072 bytes each, one after the other; read as a stream.
         count: how many.
-        steps: of 64 images; 0 for one pass over the file, and at least 2,000.
+        steps: of 64 images; 0 for one pass over the file, and at least 1,000.
         seed: of the weights, the noise and the order.
     """
     keras.utils.set_random_seed(seed)

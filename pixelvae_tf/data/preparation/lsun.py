@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pixelvae_tf.data.preparation import collisions
+from pixelvae_tf.data.preparation import collisions, pixels
 from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
-from pixelvae_tf.data.preparation.pixels import Geometry
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.preparation.writer import Target, check_target, checked_input, checked_output, write_split
 from pixelvae_tf.data.schema import DataError
@@ -76,7 +75,7 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
             record |= {"removed": len(removed), "tolerance": request.tolerance}
             files[f"removed-{request.split}.tsv"] = _table(removed)
         records = ((key, value) for key, value in database if key not in removed)
-        geometry = Geometry(request.image_size, halve=request.image_size * 2 == _FULL_SIZE)
+        geometry = pixels.Geometry(request.image_size, halve=request.image_size * 2 == _FULL_SIZE)
         images = converted(records, geometry, path, problems)
         count = write_split(target, images, lambda: {**record, **problems.record()}, on_image, files)
     seconds = time.monotonic() - started
@@ -151,9 +150,9 @@ def find_duplicates(
     try:
         thumbnails, keys = folder / "thumbnails", []
         with thumbnails.open("wb") as file:
-            images = converted(database, Geometry(autoencoder.SIZE), request.lmdb, Problems(request.on_error))
-            for key, pixels in images:
-                file.write(pixels.tobytes())
+            images = converted(database, pixels.Geometry(autoencoder.SIZE), request.lmdb, Problems(request.on_error))
+            for key, image in images:
+                file.write(image.tobytes())
                 keys.append(key)
                 on_image()
         if not keys:

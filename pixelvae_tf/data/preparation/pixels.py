@@ -54,7 +54,11 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     """The central square, every pixel the mean of the area that it covers: (size, size, colors) uint8."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    resized = image.resize((size, size), Image.Resampling.BOX, box=(left, top, left + side, top + side))
+    box = (left, top, left + side, top + side)
+    if side % size == 0:
+        resized = image.reduce(side // size, box)  # rounds once, where resize rounds after each axis
+    else:
+        resized = image.resize((size, size), Image.Resampling.BOX, box)
     return np.asarray(resized).reshape(size, size, -1)
 
 

@@ -27,12 +27,16 @@ def map_in_order(
     """
     processes = processes or len(_cores())
     chunks = iter(functools.partial(_take, iter(records)), [])
+    first = next(chunks, [])
+    if len(first) < _CHUNK:
+        yield from function(first)  # not worth a process
+        return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
         pending = collections.deque()
         try:
-            for chunk in chunks:
+            for chunk in itertools.chain([first], chunks):
                 pending.append(pool.submit(function, chunk))
                 if len(pending) > processes * _CHUNKS_AHEAD:
                     yield from pending.popleft().result()

@@ -137,7 +137,6 @@ def write_split(
 
 def _write(target: Target, images: Iterable[tuple[str, np.ndarray]], on_image: Callable[[], Any]):
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import shuffle
 
     tfds.disable_progress_bar()
     shape = (target.image_size, target.image_size, 3)
@@ -160,8 +159,10 @@ def _write(target: Target, images: Iterable[tuple[str, np.ndarray]], on_image: C
                 description=f"{target.dataset}, {size}, {target.variant}. {target.description}",
             )
             builder.download_and_prepare(download_config=_small_shards())
-    except shuffle.DuplicatedKeysError as error:
-        raise DataError(f"{target.dataset}: two images have the same name ({str(error)[:100]})") from None
+    except AssertionError as error:
+        if "same hashed key" not in str(error):
+            raise
+        raise DataError(f"--split={target.split}: two images of the input have the same name; rename one") from None
     return builder
 
 
@@ -180,7 +181,7 @@ def _quiet():
     """Keeps TFDS's notes off the screen: its prints, and its warnings through absl."""
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
