@@ -35,6 +35,11 @@ def describe(config: DataConfig) -> DatasetInfo:
     return DatasetInfo(config.dataset, (config.image_size, config.image_size, _COLORS), 256, counts)
 
 
+def list_split(config: DataConfig, split: str) -> list[str]:
+    """Paths of a split's images in the order in which they are read, relative to the folder."""
+    return list(_splits(_folder(config))[split])
+
+
 def source(config: DataConfig, split: str) -> ImageSource:
     """The images of a split; a record is the path of a file."""
     import tensorflow as tf

@@ -60,7 +60,7 @@ def test_the_dataset_of_these_tests_has_shards_of_several_lengths(folder):
     assert len(lengths) > 4 and len(set(lengths)) > 1
 
 
-@pytest.mark.parametrize("start_step", [0, 1, 5, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 7])
+@pytest.mark.parametrize("start_step", [0, 5, STEPS - 1, STEPS, 2 * STEPS + 7])
 def test_a_stream_from_a_later_step_equals_the_uninterrupted_one(config, start_step):
     whole = batches(config, 3 * STEPS)
     rest = batches(config, 3 * STEPS - start_step, start_step=start_step)
