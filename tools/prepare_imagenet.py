@@ -1,4 +1,4 @@
-"""Prepares ImageNet at 64x64 (or 32x32) for training: reads archives as they are, writes TensorFlow Datasets shards.
+"""Prepares ImageNet at 64x64 or 32x32 for training: reads archives as they are, writes TensorFlow Datasets shards.
 
 python tools/prepare_imagenet.py --input=train_64x64.tar --output=DIR --split=train, then the same for validation,
 then train with --dataset=imagenet64 --data_dir=DIR. Prints one JSON object.
@@ -18,7 +18,7 @@ INPUT = flags.DEFINE_string(
 )  # fmt: skip
 OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
-IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Height and width; 32 is the rounded 2x2 mean of 64.")
+IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 VARIANT = flags.DEFINE_string(
     "variant", "", "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
     "vandenoord, chrabaszcz, ilsvrc2012-area or other."
@@ -28,7 +28,7 @@ RESIZE = flags.DEFINE_enum(
     "takes the central square and averages areas, 'auto' does so for ILSVRC2012 photographs alone."
 )  # fmt: skip
 ON_ERROR = flags.DEFINE_enum(
-    "on_error", "fail", ["fail", "skip"], "What becomes of damaged images and archives: end, or leave out and count."
+    "on_error", "fail", ["fail", "skip"], "Whether damaged images and archives end it or are left out and counted."
 )
 
 

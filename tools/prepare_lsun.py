@@ -15,16 +15,16 @@ from pixelvae_tf import commands
 LMDB = flags.DEFINE_string("lmdb", "", "Folder of the LMDB database (the one that holds data.mdb).")
 OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
-IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Height, width; 32 is the rounded 2x2 mean of 64.")
+IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 DEDUPLICATE = flags.DEFINE_bool(
-    "deduplicate", False, "Remove near-duplicates as the paper does: by a 128-bit semantic hash of an autoencoder. "
+    "deduplicate", False, "Remove near-duplicates as the paper does, by an autoencoder's 128-bit semantic hash. "
     "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder."
 )  # fmt: skip
 TOLERANCE = flags.DEFINE_integer(
-    "tolerance", 2, "Bits of 128 in which the hashes of two images may differ and still collide; 0 for equal hashes."
+    "tolerance", 2, "Bits of 128 in which two hashes may differ and still collide; 0 for equal hashes alone."
 )
 STEPS = flags.DEFINE_integer(
-    "autoencoder_steps", 0, "Training steps of the autoencoder, of 64 images; 0 for a pass over them, 1000 at least."
+    "autoencoder_steps", 0, "Training steps of the autoencoder, of 64 images; 0 for one pass, 1000 at least."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the autoencoder.")
 ON_ERROR = flags.DEFINE_enum(

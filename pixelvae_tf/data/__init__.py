@@ -1,4 +1,4 @@
-"""Datasets by name, and the batches that training and evaluation read. TensorFlow is imported when it is needed."""
+"""Datasets by name, and the batches that training and evaluation read. TensorFlow is imported when needed."""
 
 import importlib
 

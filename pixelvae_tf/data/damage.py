@@ -64,7 +64,7 @@ def _first_damaged(config: DataConfig) -> DataError | None:
         for path, length in shards:
             reason = _damage(path, length)
             if reason:
-                return DataError(f"{path}: this file of the dataset is {reason}; restore it or prepare the data again")
+                return DataError(f"{path}: this file of the dataset is {reason}; restore it or prepare it again")
     return None
 
 

@@ -1,7 +1,7 @@
 """The user's own images: any files that Pillow reads under one folder, cropped and resized as they are read.
 
-Where the folder has the subfolders `train` and `validation` (and perhaps `test`), those are the splits. Otherwise a
-hash of each image's path decides: 90% train, 5% validation, 5% test, the same on every machine and whatever is added.
+Where the folder has the subfolders `train` and `validation` (and perhaps `test`), those are the splits. Otherwise
+a hash of each image's path decides: 90% train, 5% validation, 5% test, on every machine and whatever is added.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def source(config: DataConfig, split: str) -> ImageSource:
 
     info = describe(config)
     folder = _folder(config)
-    names = tf.constant([str(folder / name) for name in _splits(folder)[split]])
+    files = tuple(folder / name for name in _splits(folder)[split])
+    names = tf.constant([str(file) for file in files])
     geometry = Geometry(config.image_size, colors=_COLORS)
 
     def decode_all(paths: np.ndarray) -> np.ndarray:
@@ -58,7 +59,7 @@ def source(config: DataConfig, split: str) -> ImageSource:
     def read(numbers):
         return tf.data.Dataset.from_tensor_slices(names).repeat(tf.size(numbers, tf.int64))
 
-    return ImageSource((len(names),), info.image_shape, read, decode)
+    return ImageSource((len(files),), info.image_shape, read, decode, files)
 
 
 def _read(path: str, geometry: Geometry) -> np.ndarray:
@@ -93,7 +94,7 @@ def _splits(folder: pathlib.Path) -> dict[str, list[str]]:
 
 def _split_by_hash(folder: pathlib.Path, names: list[str]) -> dict[str, list[str]]:
     if len(names) < len(SPLITS):
-        raise DataError(f"--data_dir={folder}: holds {len(names)} images; three splits need at least {len(SPLITS)}")
+        raise DataError(f"--data_dir={folder}: holds {len(names)} images; the splits need at least {len(SPLITS)}")
     hashes = {name: int(hashlib.md5(name.encode()).hexdigest()[:16], 16) / 2**64 for name in names}
     ordered = sorted(names, key=hashes.get)
     positions = [hashes[name] for name in ordered]

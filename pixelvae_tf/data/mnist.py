@@ -79,7 +79,7 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
         raise _damaged(pathlib.Path(builder.data_path), error) from None
     if values.shape != shape:
         raise DataError(
-            f"{builder.data_path}: holds {values.shape} where {shape} belongs; delete this folder and prepare it again"
+            f"{builder.data_path}: holds {values.shape} where {shape} belongs; delete it and prepare it again"
         )
     return values.astype("uint8")
 
@@ -90,14 +90,14 @@ def _has_data(builder) -> bool:
 
 def _damaged(folder: pathlib.Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split())[:300]
-    return DataError(f"{folder}: the prepared data cannot be read ({reason}); delete this folder and prepare it again")
+    return DataError(f"{folder}: the prepared data cannot be read ({reason}); delete it and prepare it again")
 
 
 def _download(builder, name: str, folder: pathlib.Path) -> None:
-    """Downloads and prepares a dataset; fails at once where its host cannot be reached (TFDS retries for minutes)."""
+    """Downloads and prepares a dataset; fails at once where its host is not reached (TFDS retries for minutes)."""
     remedy = (
-        f"on a machine with a network run: python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\" and "
-        "pass the folder it fills as --data_dir or TFDS_DATA_DIR; flags/digits.cfg needs no download"
+        f"on a machine with a network run: python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\" "
+        "and pass the folder it fills as --data_dir or TFDS_DATA_DIR; flags/digits.cfg needs no download"
     )
     if not _reachable(_SOURCES[name]):
         raise DataError(f"{name}: no prepared data in {folder}, and {_SOURCES[name]} cannot be reached; {remedy}")

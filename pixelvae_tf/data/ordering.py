@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from pixelvae_tf.data.schema import ImageSource
 
-# Images that are shuffled together: 200 MB at 64x64. The shards themselves hold images in random order.
-SHUFFLED_TOGETHER = 16_384
+# Images that are shuffled together: 100 MB at 64x64. The shards themselves hold images in random order.
+SHUFFLED_TOGETHER = 8_192
 
 
 def permuted_numbers(count: int, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""Batches of images: shuffled anew every epoch from the seed for training, in order and complete for evaluation."""
+"""Batches of images: shuffled anew every epoch from the seed for training, in order and whole for evaluation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def training_batches(
 
     Every epoch is a fresh order of the training split whose remainder is dropped. A stream that starts at
     `start_step` gives what one from the beginning gives from there on, without decoding what it skips. The streams
-    of several workers are the parts of one process's batches: worker i of n has the images i*b/n up to (i+1)*b/n of
-    each batch of b.
+    of several workers are the parts of one process's batches: worker i of n has the images i*b/n up to (i+1)*b/n
+    of each batch of b.
 
     Args:
         config: the dataset.
@@ -43,7 +43,9 @@ def training_batches(
     source = registry.training_source(config)
     images = sum(source.shard_lengths)
     if batch_size > images:
-        raise DataError(f"batch_size={batch_size}: {config.dataset} has {images} training images; use a smaller batch")
+        raise DataError(
+            f"batch_size={batch_size}: {config.dataset} has {images} training images; use a smaller batch"
+        )
     if registry.in_memory(config):
         batches = ordering.permuted_numbers(images, batch_size, seed, start_step)
     else:
@@ -86,7 +88,7 @@ def _decoder(source: ImageSource, size: int | None):
 
 
 def _with_options(images: tf.data.Dataset, num_shards: int = 1) -> tf.data.Dataset:
-    """Prefetches; keeps the order; lets a strategy share batches where the workers do not already, but not files."""
+    """Prefetches and keeps the order; a strategy may share batches where workers do not already, but not files."""
     options = tf.data.Options()
     options.deterministic = True
     policy = tf.data.experimental.AutoShardPolicy

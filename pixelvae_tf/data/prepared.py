@@ -90,7 +90,7 @@ def source(config: DataConfig, split: str) -> ImageSource:
         images = tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
         return tf.reshape(tf.io.decode_raw(images, tf.uint8), (-1, *shape))
 
-    return ImageSource(tuple(int(length) for length in lengths), shape, read, decode)
+    return ImageSource(tuple(map(int, lengths)), shape, read, decode, tuple(path for path, _ in shards))
 
 
 def _shards(found: Prepared, config: DataConfig, split: str) -> tuple[tuple[pathlib.Path, int], ...]:
@@ -102,7 +102,7 @@ def _shards(found: Prepared, config: DataConfig, split: str) -> tuple[tuple[path
         )
     for path, _ in shards:
         if not path.is_file():
-            raise DataError(f"{path}: this file of the dataset is missing; restore it or prepare the dataset again")
+            raise DataError(f"{path}: this file of the dataset is missing; restore it or prepare it again")
     return shards
 
 

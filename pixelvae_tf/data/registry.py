@@ -33,7 +33,7 @@ def describe(config: DataConfig) -> DatasetInfo:
     """The facts of a dataset, without reading its images.
 
     Raises:
-        DataError: for an unknown name, a dataset that is not prepared, or one of another size than the configuration.
+        DataError: for an unknown name, a dataset that is not prepared, or another size than the configuration's.
     """
     info = _module(config).describe(config)
     height, width, _ = info.image_shape

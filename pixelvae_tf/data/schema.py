@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -45,9 +46,11 @@ class ImageSource:
         image_shape: height, width, colors.
         read: from an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
         decode: from a vector of records to (records, height, width, colors) uint8.
+        files: where the images lie on disk.
     """
 
     shard_lengths: tuple[int, ...]
     image_shape: tuple[int, int, int]
     read: Callable[[Any], Any]
     decode: Callable[[Any], Any]
+    files: tuple[pathlib.Path, ...] = ()

@@ -1,4 +1,4 @@
-"""ImageNet in every form in which it is published: what is stored, what is refused by name, what stays after a stop."""
+"""ImageNet in every form in which it is published: what is stored, what is refused, what a stop leaves behind."""
 
 import collections
 import io
@@ -89,7 +89,8 @@ def test_a_grey_image_gets_three_equal_colors(tmp_path):
 
 def test_photographs_of_ilsvrc2012_are_cropped_to_the_center_and_averaged_by_area(tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
-    inner = write_tar(tmp_path / "n01440764.tar", [("n01440764_10026.JPEG", encoded(photo))])  # PNG under this name
+    # A PNG under this name: its pixels are exact.
+    inner = write_tar(tmp_path / "n01440764.tar", [("n01440764_10026.JPEG", encoded(photo))])
     write_tar(tmp_path / "train.tar", [("n01440764.tar", inner.read_bytes())])
     assert prepare(tmp_path / "train.tar", tmp_path / "out")["variant"] == "ilsvrc2012-area"
     center = photo[:, 32:160].astype(float)
@@ -165,17 +166,17 @@ class Malicious:
 @pytest.mark.parametrize("function", [os.system, eval, collections.OrderedDict, np.load, io.open])
 def test_a_pickle_that_asks_for_anything_but_arrays_is_refused(tmp_path, function):
     mark = tmp_path / "mark"
-    argument = {os.system: f"touch {mark}", eval: f"open({str(mark)!r}, 'w')", io.open: str(mark)}.get(function, ())
-    call = (function, (argument, "w") if function is io.open else (argument,))
+    arguments = {os.system: (f"touch {mark}",), eval: (f"open({str(mark)!r}, 'w')",), io.open: (str(mark), "w")}
+    call = (function, arguments.get(function, ()))
     (tmp_path / "train_data_batch_1").write_bytes(pickle.dumps({"data": Malicious(call)}))
     text = message(tmp_path / "train_data_batch_1", tmp_path / "out")
     assert "train_data_batch_1" in text and "only NumPy arrays are admitted" in text
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1]), pickle.dumps({"data": np.zeros((2, 5))})])
+@pytest.mark.parametrize("content", [b"", b"nonsense", [1], {"data": np.zeros((2, 5))}, {"labels": [1]}])
 def test_a_batch_that_holds_no_images_is_named(tmp_path, content):
-    (tmp_path / "val_data").write_bytes(content)
+    (tmp_path / "val_data").write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
     assert "val_data" in message(tmp_path / "val_data", tmp_path / "out")
 
 
@@ -292,7 +293,7 @@ def test_input_that_is_missing_empty_or_something_else_is_named(tmp_path):
     assert "--input is empty" in message("", out)
     assert "no such file" in message(tmp_path / "absent.tar", out)
     (tmp_path / "text.tar").write_text("not a tar archive, however long it may be")
-    assert "text.tar" in message(tmp_path / "text.tar", out)
+    assert "text.tar: not a tar archive" in message(tmp_path / "text.tar", out)
     (tmp_path / "folder").mkdir()
     assert "holds no images" in message(tmp_path / "folder", out)
     (tmp_path / "file").write_text("")

@@ -153,9 +153,8 @@ def test_a_tolerance_that_cannot_be_searched_is_refused(tmp_path, tolerance):
 )
 def test_nine_tenths_of_the_known_duplicates_are_found_and_only_duplicates_removed(tmp_path):
     folder = pathlib.Path(os.environ["PIXELVAE_TEST_LSUN_DIR"])
-    summary = prepare(
-        folder / "bedroom_train_lmdb", tmp_path / "out", image_size=32, deduplicate=True, autoencoder_steps=300
-    )
+    settings = {"image_size": 32, "deduplicate": True, "autoencoder_steps": 300}
+    summary = prepare(folder / "bedroom_train_lmdb", tmp_path / "out", **settings)
     known = [line.split("\t") for line in (folder / "known_duplicates.tsv").read_text().splitlines()[1:]]
     lines = (pathlib.Path(summary["folder"]) / "removed-train.tsv").read_text().splitlines()[1:]
     removed = {line.split("\t")[0]: line.split("\t")[1] for line in lines}
@@ -164,6 +163,7 @@ def test_nine_tenths_of_the_known_duplicates_are_found_and_only_duplicates_remov
     # The collection holds a few pairs beside the listed ones, looked at one by one: copies agree in these pixels.
     with lsun.opened(folder / "bedroom_train_lmdb") as database:
         images = dict(database)
-    for one, other in removed.items():
-        first, second = (lsun.pixels.convert(images[key], lsun.pixels.Geometry(16)).astype(float) for key in (one, other))
-        assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.99
+    geometry = lsun.pixels.Geometry(16)
+    for pair in removed.items():
+        first, second = (lsun.pixels.convert(images[key], geometry).ravel() for key in pair)
+        assert np.corrcoef(first, second)[0, 1] > 0.99

@@ -99,15 +99,15 @@ def test_the_seed_alone_decides_the_order(config):
 
 def test_keeping_the_images_in_memory_changes_no_batch(config):
     cached = dataclasses.replace(config, cache=True)
-    np.testing.assert_array_equal(batches(cached, STEPS + 3, start_step=4), batches(config, STEPS + 3, start_step=4))
+    held, streamed = (batches(one, STEPS + 3, start_step=4) for one in (cached, config))
+    np.testing.assert_array_equal(held, streamed)
 
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_together_see_the_batches_of_one_process(config, workers):
-    whole = batches(config, STEPS + 2, start_step=3)
-    parts = [
-        batches(config, STEPS + 2, start_step=3, num_shards=workers, shard_index=worker) for worker in range(workers)
-    ]
+    settings = {"count": STEPS + 2, "start_step": 3}
+    whole = batches(config, **settings)
+    parts = [batches(config, **settings, num_shards=workers, shard_index=worker) for worker in range(workers)]
     assert all(batch.shape[0] == 8 // workers for part in parts for batch in part)
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 

@@ -54,14 +54,14 @@ def read_tar(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
     Raises:
         DataError: for a file that is no tar archive, or a problem that may not be skipped.
     """
-    cut_short = not _ends_whole(path)
-    if cut_short:
-        problems.report(str(path), "cut short: the end of the archive is missing")
     try:
         archive = tarfile.open(path, "r|*")  # noqa: SIM115
     except _DAMAGED as error:
         raise DataError(f"{path}: not a tar archive ({error}); check --input") from None
     with archive:
+        cut_short = not _ends_whole(path)
+        if cut_short:
+            problems.report(str(path), "cut short: the end of the archive is missing")
         try:
             yield from _members(archive, str(path), problems)
         except _DAMAGED as error:

@@ -1,10 +1,10 @@
 """The semantic hash of Radford et al. (2015), by which PixelVAE's authors removed duplicates from LSUN.
 
-A denoising autoencoder of 3072-128-3072 units with dropout and ReLU learns to restore 32x32 images; which of its 128
-hidden units an image turns on is the image's code. Two things are ours, and were measured on re-encoded copies of
-real photographs: each image is first brought to mean 0 and deviation 1, so that a change of brightness or contrast
-leaves the code alone (without it a third of the copies had equal codes, with it three quarters), and codes may
-differ in a few bits.
+A denoising autoencoder of 3072-128-3072 units with dropout and ReLU learns to restore 32x32 images; which of its
+128 hidden units an image turns on is the image's code. Two things are ours, and were measured on re-encoded copies
+of real photographs: each image is first brought to mean 0 and deviation 1, so that a change of brightness or
+contrast leaves the code alone (without it a third of the copies had equal codes, with it three quarters), and
+codes may differ in a few bits.
 """
 
 from __future__ import annotations

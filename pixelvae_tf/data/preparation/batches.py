@@ -70,8 +70,8 @@ def read_batches(path: pathlib.Path, problems: Problems) -> Iterator[tuple[str, 
         try:
             with open_file() as file:
                 images = _images(file, name)
-        except (pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-                ImportError, MemoryError, zipfile.BadZipFile, OverflowError) as error:  # fmt: skip
+        except (pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
+                IndexError, ImportError, MemoryError, zipfile.BadZipFile, OverflowError) as error:  # fmt: skip
             reason = " ".join(str(error).split())[:120]
             problems.report(place, f"not a readable batch of images ({reason})")
             continue

@@ -1,4 +1,4 @@
-"""Near-duplicates by their binary codes: images whose codes differ in at most a few bits, without comparing all pairs.
+"""Near-duplicates by binary codes: images whose codes differ in at most a few bits, without comparing all pairs.
 
 Two codes that differ in at most t bits agree wholly in one of t+1 bands of bits. Sorting by each band brings the
 candidates together, so that the work is proportional to their number and not to the square of the images.
@@ -89,10 +89,6 @@ def _band(codes: np.ndarray, begin: int, end: int) -> np.ndarray:
     """Bits begin..end-1 of every code as one comparable value."""
     bits = np.unpackbits(codes[:, begin // 8 : -(-end // 8)], axis=1)[:, begin % 8 : begin % 8 + end - begin]
     packed = np.packbits(bits, axis=1)
-    return np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").reshape(-1) if packed.shape[1] > 8 else _integer(packed)
-
-
-def _integer(packed: np.ndarray) -> np.ndarray:
     padded = np.zeros((len(packed), 8), np.uint8)
-    padded[:, : packed.shape[1]] = packed
+    padded[:, : packed.shape[1]] = packed  # at most 64 of 128 bits, as there are two bands or more
     return padded.view(np.uint64).reshape(-1)

@@ -23,7 +23,7 @@ _SIZE = 64
 _DESCRIPTIONS = {
     "vandenoord": "The down-sampling of van den Oord et al. (2016), as published.",
     "chrabaszcz": "The down-sampling of Chrabaszcz et al. (2017), as published.",
-    "ilsvrc2012-area": "Central squares of the ILSVRC2012 photographs, every pixel the mean of the area it covers.",
+    "ilsvrc2012-area": "Central squares of ILSVRC2012's photographs, every pixel the mean of the area it covers.",
 }
 _VAN_DEN_OORD = re.compile(r"(train|valid)_64x64/\d+\.png$")
 _ILSVRC = re.compile(r"(.*/)?(n\d{8}/n\d{8}_\d+|ILSVRC2012_(val|test)_\d{8})\.JPEG$")
@@ -68,7 +68,8 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
     problems = Problems(request.on_error)
     variant, images = _open(path, request, problems)
     variant = request.variant or variant
-    target = Target(output, "imagenet64", request.split, request.image_size, variant, _DESCRIPTIONS.get(variant, ""))
+    description = _DESCRIPTIONS.get(variant, "")
+    target = Target(output, "imagenet64", request.split, request.image_size, variant, description)
     with PeakMemory() as memory:
         count = write_split(target, images, lambda: {"source": path.name, **problems.record()}, on_image)
     seconds = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""LSUN's own databases (LMDB: keys, and photographs in WebP or JPEG) at 64x64 or 32x32, without near-duplicates."""
+"""LSUN's own databases (LMDB: keys, and photographs in WebP or JPEG) at 64x64 or 32x32, duplicates removed."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ def find_duplicates(
 ) -> dict[str, tuple[str, int]]:
     """Near-duplicates by the semantic hash: removed keys, each with the key it collides with and their distance.
 
-    The 32x32 images go through a file (9 GB for 3 million) and the codes stay in memory (48 MB); unreadable images
-    are left to the preparation that follows.
+    The 32x32 images go through a file (9 GB for 3 million) and the codes stay in memory (48 MB); unreadable
+    images are left to the preparation that follows.
     """
     from pixelvae_tf.data.preparation import autoencoder
 
@@ -150,7 +150,8 @@ def find_duplicates(
     try:
         thumbnails, keys = folder / "thumbnails", []
         with thumbnails.open("wb") as file:
-            images = converted(database, pixels.Geometry(autoencoder.SIZE), request.lmdb, Problems(request.on_error))
+            geometry, problems = pixels.Geometry(autoencoder.SIZE), Problems(request.on_error)
+            images = converted(database, geometry, request.lmdb, problems)
             for key, image in images:
                 file.write(image.tobytes())
                 keys.append(key)

@@ -39,7 +39,7 @@ class Geometry:
 
 
 def decode(encoded: bytes, colors: int = 3) -> Image.Image:
-    """The image in a file's bytes, upright, in RGB or grey. Raises PixelError for bytes that hold no whole image."""
+    """The image in a file's bytes, upright, in RGB or grey. Raises PixelError for bytes without a whole image."""
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             image.load()
@@ -47,7 +47,8 @@ def decode(encoded: bytes, colors: int = 3) -> Image.Image:
     except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, IndexError, TypeError, KeyError,
             AttributeError, RuntimeError, MemoryError, Image.DecompressionBombError) as error:  # fmt: skip
         # Pillow raises any of these for damaged files.
-        raise PixelError(f"no readable image ({' '.join(str(error).split())[:100] or type(error).__name__})") from None
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise PixelError(f"no readable image ({reason})") from None
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
@@ -85,7 +86,7 @@ def convert(encoded: bytes, geometry: Geometry) -> np.ndarray:
 
 
 def convert_many(batch: list[tuple[str, bytes]], geometry: Geometry) -> list[tuple[str, np.ndarray | str]]:
-    """Converts named image files; an image that cannot be used is answered with the reason in place of its pixels."""
+    """Converts named image files; one that cannot be used is answered with the reason in place of its pixels."""
     results = []
     for name, encoded in batch:
         try:

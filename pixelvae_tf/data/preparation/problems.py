@@ -24,7 +24,7 @@ class Problems:
     def report(self, name: str, reason: str) -> None:
         """Notes a problem. Raises DataError, which names it, under "fail"."""
         if self._fail:
-            raise DataError(f"{name}: {reason}; restore or remove it, or leave such images out with --on_error=skip")
+            raise DataError(f"{name}: {reason}; restore or remove it, or leave it out with --on_error=skip")
         self.count += 1
         if len(self.names) < _NAMES_KEPT:
             self.names.append(f"{name}: {reason}")

@@ -1,15 +1,18 @@
-"""Work on all cores: batches of records go to worker processes, a bounded number at a time, and come back in order."""
+"""Work on all cores: lists of records go to worker processes, a bounded number at a time, and return in order."""
 
 from __future__ import annotations
 
 import collections
-import concurrent.futures
+import concurrent.futures.process
 import functools
 import itertools
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from pixelvae_tf.data.schema import DataError
 
 _CHUNK = 32
 _CHUNKS_AHEAD = 3  # for each worker: enough that none waits, few enough that memory stays small
@@ -24,6 +27,9 @@ def map_in_order(
         function: takes a list and returns a list; picklable, from a module that imports quickly.
         records: read as they are needed, never all at once.
         processes: workers; 0 for one a core.
+
+    Raises:
+        DataError: where a worker process ends before its work.
     """
     processes = processes or len(_cores())
     chunks = iter(functools.partial(_take, iter(records)), [])
@@ -33,7 +39,7 @@ def map_in_order(
         return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts) as pool:
         pending = collections.deque()
         try:
             for chunk in itertools.chain([first], chunks):
@@ -42,9 +48,16 @@ def map_in_order(
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
+        except concurrent.futures.process.BrokenProcessPool:
+            raise DataError("a worker process was killed, perhaps for want of memory; run it again") from None
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _leave_interrupts() -> None:
+    """An interrupt from the keyboard reaches all processes; the one that started the others answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _take(records: Iterator[Any]) -> list[Any]:

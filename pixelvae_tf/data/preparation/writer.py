@@ -1,4 +1,4 @@
-"""Writes a split through TensorFlow Datasets, and joins splits of one dataset. Nothing that looks whole is partial.
+"""Writes a split through TensorFlow Datasets, and joins splits of one dataset; what looks whole is whole.
 
 A split is written in a hidden folder beside its place and moved there when it is complete; an interrupted
 preparation leaves that folder, which the next one deletes.
@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import os
 import pathlib
 import shutil
 import types
@@ -64,6 +65,8 @@ def checked_input(path: str, flag: str) -> pathlib.Path:
     found = pathlib.Path(path).expanduser()
     if not found.exists():
         raise DataError(f"--{flag}={path}: no such file or folder")
+    if not os.access(found, os.R_OK):
+        raise DataError(f"--{flag}={path}: may not be read")
     return found
 
 
@@ -88,7 +91,7 @@ def check_target(target: Target) -> None:
         )
     if target.split in there.shards:
         raise DataError(
-            f"{target.folder}: the split {target.split!r} is prepared already; delete this folder to prepare it anew"
+            f"{target.folder}: the split {target.split!r} is prepared already; delete it to prepare it anew"
         )
 
 
@@ -162,7 +165,7 @@ def _write(target: Target, images: Iterable[tuple[str, np.ndarray]], on_image: C
     except AssertionError as error:
         if "same hashed key" not in str(error):
             raise
-        raise DataError(f"--split={target.split}: two images of the input have the same name; rename one") from None
+        raise DataError(f"--split={target.split}: two images have the same name; rename one") from None
     return builder
 
 
