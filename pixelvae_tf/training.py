@@ -159,7 +159,7 @@ def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run) -> int:
         return 0
     try:
         checkpoint.restore(latest).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except (tf.errors.OpError, AssertionError, IndexError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
         raise FileError(
             f"{latest}: this checkpoint is damaged ({reason}); delete its files and the line that names it in "

@@ -77,9 +77,11 @@ def evaluation_batches(
     _check_batch_size(batch_size)
     source = registry.source(config, split)
     records = source.read(tf.range(len(source.shard_lengths), dtype=tf.int64))
+    images = sum(source.shard_lengths)
     if max_examples:
-        records = records.take(max_examples)
-    batches = records.batch(batch_size)
+        images = min(images, max_examples)
+    # Keras warns where the end of a dataset takes it by surprise.
+    batches = records.take(images).apply(tf.data.experimental.assert_cardinality(images)).batch(batch_size)
     return _with_options(batches.map(_decoder(source, None), num_parallel_calls=tf.data.AUTOTUNE))
 
 
