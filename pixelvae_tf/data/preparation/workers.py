@@ -38,8 +38,8 @@ def map_in_order(
         yield from function(first)  # not worth a process
         return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts) as pool:
+    settings = {"mp_context": multiprocessing.get_context("spawn"), "initializer": _leave_interrupts}
+    with concurrent.futures.ProcessPoolExecutor(processes, **settings) as pool:
         pending = collections.deque()
         try:
             for chunk in itertools.chain([first], chunks):
