@@ -1,20 +1,57 @@
-"""The units of masked layers against NumPy."""
+"""The units of masked layers against NumPy, and their gradients against automatic ones."""
 
 import numpy as np
+import pytest
 import scipy.special
+import tensorflow as tf
 
 from pixelvae_tf.layers.units import apply_unit, parts_of
 
-MAPS = np.random.default_rng(0).normal(scale=3.0, size=(2, 3, 4, 6)).astype("float32")
+BATCH, HEIGHT, WIDTH, CHANNELS = 4, 20, 25, 3
+# One bias for all examples, one for each (from a latent vector), one for each position (from maps).
+BIASES = {"learned": (1, 1, 1), "of a vector": (BATCH, 1, 1), "of maps": (BATCH, HEIGHT, WIDTH)}
 
 
-def test_the_gated_unit_is_the_tanh_of_one_half_times_the_sigmoid_of_the_other():
-    signal, gate = MAPS[..., :3], MAPS[..., 3:]
+def inputs(bias: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    maps = np.random.normal(scale=3.0, size=(BATCH, HEIGHT, WIDTH, channels))
+    return maps.astype("float32"), np.random.normal(size=(*BIASES[bias], channels)).astype("float32")
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_the_gated_unit_is_the_tanh_of_one_half_times_the_sigmoid_of_the_other(bias):
+    maps, bias = inputs(bias, 2 * CHANNELS)
+    signal, gate = np.split(maps.astype("float64") + bias, 2, axis=-1)
     expected = np.tanh(signal) * scipy.special.expit(gate)
-    np.testing.assert_allclose(apply_unit("gated", MAPS), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(apply_unit("gated", maps, bias), expected, rtol=1e-4, atol=1e-6)
     assert parts_of("gated") == 2
 
 
-def test_the_ungated_unit_is_a_relu():
-    np.testing.assert_array_equal(apply_unit("relu", MAPS), np.maximum(MAPS, 0.0))
+@pytest.mark.parametrize("bias", BIASES)
+def test_the_ungated_unit_is_a_relu(bias):
+    maps, bias = inputs(bias, CHANNELS)
+    np.testing.assert_allclose(apply_unit("relu", maps, bias), np.maximum(maps + bias, 0.0), rtol=1e-6)
     assert parts_of("relu") == 1
+
+
+def gradients(unit, maps, bias, upstream) -> list[np.ndarray]:
+    with tf.GradientTape() as tape:
+        tape.watch([maps, bias])
+        total = tf.reduce_sum(tf.cast(unit(maps, bias), "float32") * upstream)
+    return [tf.cast(gradient, "float32").numpy() for gradient in tape.gradient(total, [maps, bias])]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("bias", BIASES)
+def test_the_gated_units_own_gradient_is_the_automatic_one(bias, dtype, tolerance):
+    maps, bias = (tf.cast(value, dtype) for value in inputs(bias, 2 * CHANNELS))
+    upstream = np.random.uniform(size=(BATCH, HEIGHT, WIDTH, CHANNELS)).astype("float32")
+
+    def plain(maps, bias):
+        signal, gate = tf.split(maps + bias, 2, axis=-1)
+        return tf.tanh(signal) * tf.sigmoid(gate)
+
+    exact = [tf.cast(value, "float32") for value in (maps, bias)]
+    found = gradients(lambda maps, bias: apply_unit("gated", maps, bias), maps, bias, upstream)
+    for ours, expected in zip(found, gradients(plain, *exact, upstream), strict=True):
+        assert ours.shape == expected.shape
+        np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
