@@ -11,6 +11,7 @@ import tqdm
 from absl import flags
 
 from pixelvae_tf import commands
+from pixelvae_tf.data.preparation import imagenet
 
 INPUT = flags.DEFINE_string(
     "input", "", "The small-ImageNet tar, an ILSVRC2012 tar, a folder or tar of images, or the downloaded batches "
@@ -33,9 +34,6 @@ ON_ERROR = flags.DEFINE_enum(
 
 
 def main() -> None:
-    commands.start_tensorflow()
-    from pixelvae_tf.data.preparation import imagenet
-
     request = imagenet.ImageNetRequest(
         INPUT.value,
         OUTPUT.value,
@@ -45,6 +43,8 @@ def main() -> None:
         resize=RESIZE.value,
         on_error=ON_ERROR.value,
     )
+    imagenet.check(request)
+    commands.start_tensorflow()
     with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         print(json.dumps(imagenet.prepare(request, bar.update)))
 

@@ -11,6 +11,7 @@ import tqdm
 from absl import flags
 
 from pixelvae_tf import commands
+from pixelvae_tf.data.preparation import lsun
 
 LMDB = flags.DEFINE_string("lmdb", "", "Folder of the LMDB database (the one that holds data.mdb).")
 OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
@@ -33,9 +34,6 @@ ON_ERROR = flags.DEFINE_enum(
 
 
 def main() -> None:
-    commands.start_tensorflow()
-    from pixelvae_tf.data.preparation import lsun
-
     request = lsun.LsunRequest(
         LMDB.value,
         OUTPUT.value,
@@ -47,6 +45,8 @@ def main() -> None:
         seed=SEED.value,
         on_error=ON_ERROR.value,
     )
+    lsun.check(request)
+    commands.start_tensorflow()
     with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         print(json.dumps(lsun.prepare(request, bar.update)))
 

@@ -53,6 +53,11 @@ class ImageNetRequest:
     on_error: str = "fail"
 
 
+def check(request: ImageNetRequest) -> tuple[pathlib.Path, pathlib.Path]:
+    """The input and the output, after what can be told of them at once. Raises DataError."""
+    return checked_input(request.input, "input"), checked_output(request.output)
+
+
 def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
     """Prepares a split and returns its summary.
 
@@ -64,7 +69,7 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
         DataError: for input that cannot be used, by name, or an output that cannot be written.
     """
     started = time.monotonic()
-    path, output = checked_input(request.input, "input"), checked_output(request.output)
+    path, output = check(request)
     problems = Problems(request.on_error)
     variant, images = _open(path, request, problems)
     variant = request.variant or variant

@@ -49,6 +49,15 @@ class LsunRequest:
     on_error: str = "fail"
 
 
+def check(request: LsunRequest) -> tuple[pathlib.Path, pathlib.Path]:
+    """The database and the output, after what can be told of them at once. Raises DataError."""
+    path, output = checked_input(request.lmdb, "lmdb"), checked_output(request.output)
+    if not 0 <= request.tolerance <= collisions.MAX_TOLERANCE:
+        raise DataError(f"--tolerance={request.tolerance}: use 0 to {collisions.MAX_TOLERANCE}")
+    with opened(path):
+        return path, output
+
+
 def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
     """Prepares a split and returns its summary.
 
@@ -60,9 +69,7 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
         DataError: for a database that cannot be used, or an output that cannot be written.
     """
     started = time.monotonic()
-    path, output = checked_input(request.lmdb, "lmdb"), checked_output(request.output)
-    if not 0 <= request.tolerance <= collisions.MAX_TOLERANCE:
-        raise DataError(f"--tolerance={request.tolerance}: use 0 to {collisions.MAX_TOLERANCE}")
+    path, output = check(request)
     target = Target(output, "lsun_bedroom", request.split, request.image_size, "center-area", _DESCRIPTION)
     check_target(target)
     problems = Problems(request.on_error)
