@@ -81,7 +81,29 @@ class ImageInterface:
         """
         if num_samples < 1:
             raise ValueError(f"num_samples={num_samples}: use 1 or more")
-        return np.asarray(self._sample(tf.constant(num_samples), seed))
+        return np.asarray(self._draw(sampling.draw_noise(self.config, num_samples, seed)))
+
+    def sample_varying(self, vary: str, rows: int, columns: int, seed: int = 0) -> np.ndarray:
+        """Draws a grid in which one level's noise varies along a row and all else is the same there (Figure 6).
+
+        Args:
+            vary: "top" (the topmost level of latents), "middle" (the levels below it) or "pixels".
+            rows: independent draws of what is held constant.
+            columns: draws of what varies.
+            seed: of all the noise.
+
+        Returns:
+            (rows * columns, height, width, colors) uint8, row after row.
+
+        Raises:
+            ValueError: for a level that the model does not have, or an empty grid.
+        """
+        known = sampling.sources_of_noise(self.config)
+        if vary not in known:
+            raise ValueError(f"vary={vary!r}: this model has {', '.join(known)}")
+        if rows < 1 or columns < 1:
+            raise ValueError(f"rows={rows}, columns={columns}: use 1 or more")
+        return np.asarray(self._draw(sampling.varying_noise(self.config, rows, columns, vary, seed)))
 
     def reconstruct(self, images, seed: int = 0) -> np.ndarray:
         """Draws images from p(x | z1) at a posterior sample of z1 for each given image, uint8.
@@ -162,13 +184,14 @@ class ImageInterface:
         return self._traced(encode, self._image_spec, _INTEGER)
 
     @functools.cached_property
-    def _sample(self):
-        def sample(num_samples, seed):
-            noise = sampling.draw_noise(self.config, num_samples, seed)
+    def _draw(self):
+        def draw(noise):
             z1 = sampling.sample_latents_naive(self, noise.latents)
             return tf.cast(sampling.sample_pixels_naive(self, z1, noise.pixels), tf.uint8)
 
-        return self._traced(sample, _INTEGER, _INTEGER)
+        shapes = sampling.SamplingNoise(self.config.latent_shapes, self.config.image_shape)
+        latents = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes.latents)
+        return self._traced(draw, sampling.SamplingNoise(latents, tf.TensorSpec((None, *shapes.pixels), tf.float32)))
 
     @functools.cached_property
     def _continue(self):

@@ -2,23 +2,40 @@
 
 from absl import flags
 
-from pixelvae_tf import commands, files
+from pixelvae_tf import commands, files, settings
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
-NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.")
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw; with --vary in rows of 8.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
+VARY = flags.DEFINE_enum(
+    "vary", "all", ["all", "top", "middle", "pixels"], "Which level's noise varies along a row, all else the same "
+    "there: the topmost level of latents, those below it, or the pixels (Figure 6 of the paper); 'all' for "
+    "independent samples."
+)  # fmt: skip
 flags.register_validator("num_samples", lambda value: value >= 1, "use 1 or more")
+
+_COLUMNS = 8
 
 
 def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
     commands.start_tensorflow()
-    from pixelvae_tf import grids, runs
+    from pixelvae_tf import grids, runs, sampling
 
     model = runs.load(WORKDIR.value)
-    images = model.sample(NUM_SAMPLES.value, seed=SEED.value)
-    grids.save_grid(output, images, model.config.pixel_levels)
+    if VARY.value == "all":
+        images = model.sample(NUM_SAMPLES.value, seed=SEED.value)
+        grids.save_grid(output, images, model.config.pixel_levels)
+    else:
+        known = sampling.sources_of_noise(model.config)
+        if VARY.value not in known:
+            raise settings.UsageError(f"--vary={VARY.value}: this model has {', '.join(known)}")
+        columns = min(_COLUMNS, NUM_SAMPLES.value)
+        rows = NUM_SAMPLES.value // columns
+        images = model.sample_varying(VARY.value, rows, columns, seed=SEED.value)
+        labels = [f"{VARY.value} {row + 1}" for row in range(rows)]
+        grids.save_grid(output, images, model.config.pixel_levels, columns, labels)
     print(f"{len(images)} samples in {output}")
 
 

@@ -59,6 +59,33 @@ def draw_noise(config: ModelConfig, batch_size, seed) -> SamplingNoise:
     return SamplingNoise(latent_noise(config, batch_size, seed), pixel_noise(config, batch_size, seed))
 
 
+def sources_of_noise(config: ModelConfig) -> list[str]:
+    """What Figure 6 can vary alone: "top" and "middle" levels of latents, where there are such, and "pixels"."""
+    return ["top", "middle"][: config.num_levels] + ["pixels"]
+
+
+def varying_noise(config: ModelConfig, rows: int, columns: int, vary: str, seed) -> SamplingNoise:
+    """Noise of a grid in which one source varies along a row and all others are the same there (Figure 6).
+
+    Args:
+        config: of the model.
+        rows, columns: of the grid; its rows are independent.
+        vary: one of `sources_of_noise`; "middle" is every level of latents below the top.
+        seed: of all the noise.
+
+    Returns:
+        The noise of rows * columns images, row after row.
+    """
+    fresh = draw_noise(config, rows * columns, randomness.stream(seed, "varied"))
+    shared = tf.nest.map_structure(lambda noise: tf.repeat(noise, columns, axis=0), draw_noise(config, rows, seed))
+    top = config.num_levels - 1
+    latents = tuple(
+        (fresh if vary == ("top" if level == top else "middle") else shared).latents[level]
+        for level in range(config.num_levels)
+    )
+    return SamplingNoise(latents, (fresh if vary == "pixels" else shared).pixels)
+
+
 def sample_posteriors(posteriors, noise) -> list:
     """A sample of every level's posterior, z1 first, with the given noise."""
     return [posterior.sample(level_noise) for posterior, level_noise in zip(posteriors, noise, strict=True)]

@@ -10,10 +10,12 @@ from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 settings.define_config_flags()
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
+# Settings are checked before the data is known, at sides that every number of halvings divides.
+_ANY_SHAPE = (1 << 10, 1 << 10, 1)
 
 
 def main() -> None:
-    model_config = ModelConfig(**settings.values_of(ModelConfig))
+    model_config = ModelConfig(image_shape=_ANY_SHAPE, **settings.values_of(ModelConfig))
     data_config = DataConfig(**settings.values_of(DataConfig))
     train_config = TrainConfig(**settings.values_of(TrainConfig))
     cluster_of(train_config)  # A wrong TF_CONFIG is told before the slow imports.
