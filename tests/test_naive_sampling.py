@@ -31,7 +31,7 @@ def assert_frequencies(samples, config, log_p) -> None:
 
 
 @pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])
-@pytest.mark.parametrize("network", ["bias, gated", "maps, relu", "independent pixels"])
+@pytest.mark.parametrize("network", ["bias, gated", "maps, relu"])
 def test_samples_have_the_frequencies_of_the_marginal_over_all_images(network, config):
     model = tiny.model(config, **tiny.NETWORKS[network])
     log_p = tiny.exact_log_likelihood(model, tiny.all_images(config))
