@@ -11,6 +11,7 @@ from pixelvae_tf import commands
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Height and width of the images; 0 for what the dataset has.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     from pixelvae_tf.config import DataConfig
     from pixelvae_tf.objectives import bits_per_dim
 
-    config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value)
+    config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value, image_size=IMAGE_SIZE.value)
     info = data.describe(config)
 
     def batches(split):

@@ -57,13 +57,16 @@ def source(config: DataConfig, split: str) -> ImageSource:
 
 def training_source(config: DataConfig) -> ImageSource:
     """The training images; in memory where the configuration asks for it, in shards of the same lengths."""
-    found = source(config, "train")
     if config.cache and not in_memory(config):
-        return _held(load(config, "train"), found.shard_lengths)
-    return found
+        return _kept(config)
+    return source(config, "train")
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
+def _kept(config: DataConfig) -> ImageSource:
+    return _held(load(config, "train"), source(config, "train").shard_lengths)
+
+
 def _load_streamed(config: DataConfig, split: str) -> np.ndarray:
     import tensorflow as tf
 

@@ -77,7 +77,7 @@ def test_near_duplicates_are_removed_and_nothing_else(deduplicated):
 
 def test_every_removed_key_is_listed_with_the_kept_key_it_collides_with(deduplicated):
     output, summary = deduplicated
-    lines = (pathlib.Path(summary["folder"]) / "removed-train.tsv").read_text().splitlines()
+    lines = pathlib.Path(summary["removed_keys"]).read_text().splitlines()
     assert lines[0].split("\t") == ["removed", "collides_with", "bits_apart"]
     kept = set(stored(output))
     rows = [line.split("\t") for line in lines[1:]]
@@ -156,7 +156,7 @@ def test_nine_tenths_of_the_known_duplicates_are_found_and_only_duplicates_remov
     settings = {"image_size": 32, "deduplicate": True, "autoencoder_steps": 300}
     summary = prepare(folder / "bedroom_train_lmdb", tmp_path / "out", **settings)
     known = [line.split("\t") for line in (folder / "known_duplicates.tsv").read_text().splitlines()[1:]]
-    lines = (pathlib.Path(summary["folder"]) / "removed-train.tsv").read_text().splitlines()[1:]
+    lines = pathlib.Path(summary["removed_keys"]).read_text().splitlines()[1:]
     removed = {line.split("\t")[0]: line.split("\t")[1] for line in lines}
     found = sum(one in removed or other in removed for one, other in known)
     assert found >= 0.9 * len(known)

@@ -80,12 +80,14 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
         if request.deduplicate:
             removed = find_duplicates(database, request, output, on_image)
             record |= {"removed": len(removed), "tolerance": request.tolerance}
-            files[f"removed-{request.split}.tsv"] = _table(removed)
+            files[_table_name(request)] = _table(removed)
         records = ((key, value) for key, value in database if key not in removed)
         geometry = pixels.Geometry(request.image_size, halve=request.image_size * 2 == _FULL_SIZE)
         images = converted(records, geometry, path, problems)
         count = write_split(target, images, lambda: {**record, **problems.record()}, on_image, files)
     seconds = time.monotonic() - started
+    if request.deduplicate:
+        record["removed_keys"] = str(target.folder / _table_name(request))
     return {
         "dataset": target.dataset,
         "split": request.split,
@@ -171,6 +173,10 @@ def find_duplicates(
         shutil.rmtree(folder, ignore_errors=True)
     found = collisions.find_collisions(codes, request.tolerance)
     return {keys[pair.removed]: (keys[pair.kept], pair.distance) for pair in found}
+
+
+def _table_name(request: LsunRequest) -> str:
+    return f"removed-{request.split}.tsv"
 
 
 def _table(removed: dict[str, tuple[str, int]]) -> str:
