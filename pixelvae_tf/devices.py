@@ -24,6 +24,8 @@ _LOST = (
     tf.errors.UnknownError,
 )
 
+_TOO_LATE = "TensorFlow is in use already in this process; make the devices first"
+
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
@@ -136,7 +138,10 @@ def create_devices(training: TrainConfig) -> Devices:
         return Devices(_joined(cluster), cluster)
     if training.cpu_devices:
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * local)
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * local)
+        except RuntimeError:
+            raise ConfigError(f"cpu_devices={local}: {_TOO_LATE}") from None
         return Devices(tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(local)]))
     if local > 1 or training.strategy == "mirrored":
         return Devices(tf.distribute.MirroredStrategy())
@@ -168,6 +173,8 @@ def _joined(cluster: Cluster) -> tf.distribute.Strategy:
             f"{own} cannot join the others ({_first_line(error)}); check that the address is "
             "free and that every worker has the same cluster in TF_CONFIG"
         ) from None
+    except RuntimeError:
+        raise ClusterError(f"{own} cannot join the others: {_TOO_LATE}") from None
     finally:
         signal.signal(signal.SIGINT, before)
 
