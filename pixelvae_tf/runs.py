@@ -168,6 +168,23 @@ class Run:
             return []
         return [json.loads(line) for line in self.history_file.read_text().splitlines()]
 
+    def record(self) -> dict:
+        """All that the run recorded, in one value: configuration, summary, evaluations by split, history.
+
+        Raises:
+            FileError: without a finished run.
+        """
+        config = self.config().to_dict()
+        if not self.summary_file.exists():
+            raise FileError(f"--workdir={self.workdir}: the run is not finished (no summary.json); continue training")
+        evaluations = {path.stem[len("eval_") :]: files.read_json(path) for path in self.workdir.glob("eval_*.json")}
+        return {
+            "config": config,
+            "summary": files.read_json(self.summary_file),
+            "evaluations": evaluations,
+            "history": self.history(),
+        }
+
 
 def load(workdir: str | os.PathLike) -> PixelVAE:
     """The model of a work directory with its best weights, ready to use.

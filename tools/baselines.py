@@ -1,21 +1,23 @@
 """Measures the baselines of a dataset: uniform pixels, and independent pixels with their training frequencies.
 
-python tools/baselines.py --dataset=digits [--split=test] prints a JSON line each.
+python tools/baselines.py --dataset=digits [--split=test] [--output=FILE] prints a JSON line each.
 """
 
 import json
 
 from absl import flags
 
-from pixelvae_tf import commands
+from pixelvae_tf import commands, files
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
 IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Height and width of the images; 0 for what the dataset has.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
 
 
 def main() -> None:
+    output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
     commands.start_tensorflow()
     import numpy as np
 
@@ -32,9 +34,13 @@ def main() -> None:
 
     marginals = IndependentMarginals(info).fit(batches("train"))
     nats = np.concatenate([marginals.negative_log_likelihood(batch) for batch in batches(SPLIT.value)])
+    records = []
     for name, mean in (("uniform", uniform_nats(info)), ("independent marginals", float(nats.mean()))):
         found = {"nll_nats": mean, "bits_per_dim": bits_per_dim(mean, int(np.prod(info.image_shape)))}
-        print(json.dumps({"baseline": name, "dataset": config.dataset, "split": SPLIT.value, **found}))
+        records.append({"baseline": name, "dataset": config.dataset, "split": SPLIT.value, **found})
+        print(json.dumps(records[-1]))
+    if output is not None:
+        files.write_json(output, records)
 
 
 if __name__ == "__main__":
