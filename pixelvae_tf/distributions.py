@@ -171,11 +171,12 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete"):
         return Categorical(parameters)
     # A fresh network's mean is the middle grey, and its scale a quarter of the range.
     half = 0.5 * (pixel_levels - 1)
-    return DiscretizedGaussian(half * (1.0 + parameters[..., 0]), 0.5 * half * ops.exp(parameters[..., 1]), pixel_levels)
+    mean, scale = half * (1.0 + parameters[..., 0]), 0.5 * half * ops.exp(parameters[..., 1])
+    return DiscretizedGaussian(mean, scale, pixel_levels)
 
 
 def parameters_per_color(pixel_levels: int, kind: str = "discrete") -> int:
-    """Output units that a decoder needs for each color: one logit for binary pixels, else one a level; or two moments."""
+    """Output units that a decoder needs for each color: a logit for binary pixels, else one a level; or two moments."""
     if kind == "gaussian":
         return 2
     return 1 if pixel_levels == 2 else pixel_levels

@@ -36,7 +36,7 @@ def main() -> None:
     batches = data.evaluation_batches(
         data_config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value
     )
-    with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+    with data.reading(data_config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         measured = evaluate(
             model,
             batches,
@@ -50,6 +50,7 @@ def main() -> None:
         "checkpoint_step": best["step"],
         "weights": best["weights"],
         "dataset": data_config.dataset,
+        "variant": data.describe(data_config).variant,
         "seed": SEED.value,
         **runs.environment(),
     }

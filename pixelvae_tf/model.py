@@ -12,6 +12,7 @@ import keras
 
 from pixelvae_tf import objectives, sampling
 from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.distributed_fit import DistributedFit
 from pixelvae_tf.distributions import (
     DiagonalGaussian,
     bounded_prior,
@@ -19,7 +20,6 @@ from pixelvae_tf.distributions import (
     pixel_distribution,
     standard_normal_like,
 )
-from pixelvae_tf.distributed_fit import DistributedFit
 from pixelvae_tf.fitting import Fitting
 from pixelvae_tf.interface import ImageInterface
 from pixelvae_tf.layers.pixel_input import PixelInput

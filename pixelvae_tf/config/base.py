@@ -1,0 +1,70 @@
+"""What every configuration is: frozen, checked field by field, and JSON for a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from pixelvae_tf.errors import UserError
+
+
+class ConfigError(UserError):
+    """A setting that cannot be used; the message is one line that names the field and the remedy."""
+
+
+def setting(default: Any, help: str, **metadata: Any) -> Any:
+    """A dataclass field with its help text; `choices` limits it, `resumable` lets a resumed run change it."""
+    return dataclasses.field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the three configurations share: checks by type, and a round trip through JSON."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, tuple):
+                object.__setattr__(self, field.name, _checked_tuple(field.name, value))
+            else:
+                _check_scalar(field, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values (tuples as lists)."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]):
+        """The inverse of `to_dict`. Raises ConfigError for a field that does not exist."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{name}: {cls.__name__} has no such field; known: {', '.join(sorted(known))}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _checked_tuple(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or not all(type(item) is int for item in value):
+        raise ConfigError(f"{name}={value!r}: give whole numbers, for example (28, 28, 1)")
+    return tuple(value)
+
+
+def _check_scalar(field: dataclasses.Field, value: Any) -> None:
+    wanted = type(field.default)
+    allowed = (int, float) if wanted is float else (wanted,)
+    if type(value) not in allowed:
+        raise ConfigError(f"{field.name}={value!r}: give a value of type {wanted.__name__}")
+    if wanted is float and not math.isfinite(value):
+        raise ConfigError(f"{field.name}={value!r}: give a finite number")
+    choices = field.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"{field.name}={value!r}: choose one of {', '.join(map(repr, choices))}")
+
+
+def require(condition: bool, name: str, value: Any, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name}={value!r}: {remedy}")

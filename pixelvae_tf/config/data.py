@@ -1,0 +1,36 @@
+"""The settings of a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pixelvae_tf.config.base import Config, require, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Config):
+    """Which images: a dataset by name and where its prepared files lie."""
+
+    dataset: str = setting(
+        "digits", "Dataset by name: digits, binarized_mnist, mnist, lsun_bedroom, imagenet64 or image_folder."
+    )
+    data_dir: str = setting(
+        "", "Folder of prepared TensorFlow Datasets, empty for TFDS_DATA_DIR or ~/tensorflow_datasets; for "
+        "image_folder the folder of your images.",
+        resumable=True,
+    )
+    image_size: int = setting(
+        0, "Height and width of the images: 32 or 64 for lsun_bedroom and imagenet64, any for image_folder, which "
+        "crops and resizes to it; 0 for the size that the dataset has."
+    )
+    data_variant: str = setting(
+        "", "How a prepared dataset's images must have been made (its metadata.json says how they were); empty for any."
+    )
+    cache: bool = setting(
+        False, "Whether to keep the training images in memory; changes speed and memory, not the batches.",
+        resumable=True,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.image_size >= 0, "image_size", self.image_size, "use 0 or more")

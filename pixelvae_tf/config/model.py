@@ -1,0 +1,167 @@
+"""The settings of a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from pixelvae_tf.config.base import Config, require, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Config):
+    """The network of one PixelVAE: everything needed to rebuild it.
+
+    The default is the best row of the paper's Table 1, "GatedPixelVAE without upsampling". `latent_channels`
+    lists the levels from z1 upward, so `()` is an unconditional PixelCNN and `pixelcnn_layers=0` a plain VAE.
+    """
+
+    image_shape: tuple[int, ...] = setting((28, 28, 1), "Height, width and colors of an image.", flag=False)
+    pixel_levels: int = setting(
+        2, "Values that a pixel can take, 0..levels-1: 2 is a Bernoulli output, more a softmax.", flag=False
+    )
+    network: str = setting(
+        "convolutional",
+        "Unmasked networks: 'convolutional' (section 4.1: ReLU, one level of latents) or 'residual' (sections 4.2 "
+        "and 4.3: ELU residual blocks, any number of levels).",
+        choices=("convolutional", "residual"),
+    )
+    latent_channels: tuple[int, ...] = setting(
+        (16,), "Dimensions of each level of latents (at each position), z1 first; empty for an unconditional PixelCNN."
+    )
+    latent_strides: tuple[int, ...] = setting(
+        (), "Pixels from one position of a level's maps to the next, z1 first: 4 makes 8x8 maps of 32x32 images, 0 a "
+        "vector for the whole image; empty for vectors."
+    )
+    latent_scale: str = setting(
+        "exp",
+        "Standard deviations from a network's output s: 'exp' is exp(s), 'softsign' is (softsign(s) + 1) / 2, with "
+        "bounded means of p(z1 | z2).",
+        choices=("exp", "softsign"),
+    )
+    encoder_channels: tuple[int, ...] = setting(
+        (32, 64, 64), "Feature maps of the encoder, full resolution first. Convolutional: of its stages, each of "
+        "which halves the sides; residual: at each resolution, half the one before."
+    )
+    conditioning: str = setting(
+        "bias",
+        "How z reaches the decoder: 'bias' adds a linear map of z inside every gate, 'maps' upsamples z to maps "
+        "that enter beside the image.",
+        choices=("bias", "maps"),
+    )
+    upsampling_channels: tuple[int, ...] = setting(
+        (32, 32, 64), "Feature maps of the upsampling decoder, full resolution first (conditioning='maps'); residual: "
+        "at each resolution, as many as encoder_channels."
+    )
+    residual_blocks: int = setting(1, "Residual blocks at each resolution besides those that change it.")
+    batch_normalization: bool = setting(True, "Batch normalization in the residual blocks.")
+    masked_blocks: str = setting(
+        "stacks",
+        "Masked layers: 'stacks' (vertical and horizontal, no blind spot) or 'residual' (the paper's code for natural "
+        "images, with its blind spot).",
+        choices=("stacks", "residual"),
+    )
+    pixelcnn_layers: int = setting(
+        13, "Masked layers over the pixels, the first one (mask A) included; 0 makes pixels independent given z."
+    )
+    pixelcnn_channels: int = setting(16, "Feature maps of each masked stack.")
+    latent_pixelcnn_layers: int = setting(
+        3, "Masked layers over the maps of each lower level of latents; 0 makes its positions independent given the "
+        "level above."
+    )
+    latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latents.")
+    first_kernel_size: int = setting(7, "Side of the first masked layer's kernel, odd.")
+    kernel_size: int = setting(5, "Side of the other masked layers' kernels, odd.")
+    activation: str = setting(
+        "gated", "Unit of the masked layers: 'gated' (tanh times sigmoid) or 'relu'.", choices=("gated", "relu")
+    )
+    output_layers: int = setting(2, "Masked 1x1 layers between the last masked layer and the logits.")
+    output_distribution: str = setting(
+        "discrete",
+        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax) or 'gaussian' (a discretised "
+        "diagonal Gaussian; for decoders without masked layers).",
+        choices=("discrete", "gaussian"),
+    )
+    embedding_channels: int = setting(
+        0, "Learned dimensions for each value of each color at the input; 0 feeds the scaled pixel values."
+    )
+    weight_normalization: bool = setting(True, "Normalise the weights of every convolution and linear layer.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(len(self.image_shape) == 3 and min(self.image_shape, default=0) >= 1, "image_shape",
+                 self.image_shape, "give (height, width, colors), each at least 1")
+        require(2 <= self.pixel_levels <= 256, "pixel_levels", self.pixel_levels, "use 2 to 256")
+        for name in ("latent_channels", "encoder_channels", "upsampling_channels"):
+            value = getattr(self, name)
+            require(all(item >= 1 for item in value), name, value, "every entry must be at least 1")
+        for name in ("pixelcnn_layers", "latent_pixelcnn_layers", "output_layers", "embedding_channels",
+                     "residual_blocks"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "use 0 or more")
+        for name in ("first_kernel_size", "kernel_size"):
+            value = getattr(self, name)
+            require(value >= 3 and value % 2 == 1, name, value, "use an odd number of at least 3")
+        require(self.pixelcnn_channels >= self.image_shape[2], "pixelcnn_channels", self.pixelcnn_channels,
+                 "use at least one feature map for each color")
+        require(self.latent_pixelcnn_channels >= 1, "latent_pixelcnn_channels", self.latent_pixelcnn_channels,
+                 "use 1 or more")
+        if self.num_levels:
+            require(len(self.encoder_channels) >= 1, "encoder_channels", (), "an encoder needs a stage")
+        if self.pixelcnn_layers == 0:
+            require(self.num_levels > 0, "pixelcnn_layers", 0, "without latents a masked layer is needed")
+            require(self.conditioning == "maps", "pixelcnn_layers", 0,
+                     "without masked layers z must be upsampled: use conditioning='maps'")
+        if self.output_distribution == "gaussian":
+            require(self.pixelcnn_layers == 0, "output_distribution", "gaussian",
+                     "masked layers need discrete pixels: use pixelcnn_layers=0 or output_distribution='discrete'")
+        if self.num_levels and self.conditioning == "maps":
+            require(len(self.upsampling_channels) >= 1, "upsampling_channels", (), "upsampling needs a stage")
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        strides = self.latent_strides
+        require(not strides or len(strides) == self.num_levels, "latent_strides", strides,
+                 f"give one for each of the {self.num_levels} latent_channels, or none")
+        if self.network == "convolutional":
+            require(self.num_levels <= 1, "latent_channels", self.latent_channels,
+                     "several levels need network='residual'")
+            require(not any(strides), "latent_strides", strides, "maps of latents need network='residual'")
+            require(self.masked_blocks == "stacks", "masked_blocks", self.masked_blocks,
+                     "needs network='residual'")
+            return
+        if not self.num_levels:
+            return
+        require(self.conditioning == "maps", "conditioning", self.conditioning, "network='residual' needs 'maps'")
+        require(len(self.upsampling_channels) == len(self.encoder_channels), "upsampling_channels",
+                 self.upsampling_channels, f"give {len(self.encoder_channels)}, as many as encoder_channels")
+        coarsest = 2 ** (len(self.encoder_channels) - 1)
+        require(all(side % coarsest == 0 for side in self.image_shape[:2]), "image_shape", self.image_shape,
+                 f"{len(self.encoder_channels)} encoder_channels halve the sides to 1/{coarsest}: use sides that "
+                 f"{coarsest} divides, or fewer encoder_channels")
+        allowed = [2**halvings for halvings in range(len(self.encoder_channels))]
+        of_maps = strides[:-1] if strides[-1:] in ((), (0,)) else strides
+        require(all(stride in allowed for stride in of_maps) and list(of_maps) == sorted(set(of_maps)),
+                 "latent_strides", strides,
+                 f"use rising powers of two up to {coarsest}, and 0 (a vector) for the topmost level alone")
+        require(self.num_levels == 1 or strides, "latent_strides", strides,
+                 "several levels need a stride each, for example 4,0")
+
+    @property
+    def latent_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each level's latents without the batch, z1 first: (channels,) or (height, width, channels)."""
+        height, width, _ = self.image_shape
+        strides = self.latent_strides or (0,) * self.num_levels
+        return tuple(
+            (height // stride, width // stride, channels) if stride else (channels,)
+            for stride, channels in zip(strides, self.latent_channels, strict=True)
+        )
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of latent variables, L in equation 2; 0 for an unconditional PixelCNN."""
+        return len(self.latent_channels)
+
+    @property
+    def num_dimensions(self) -> int:
+        """Dimensions of an image, over which bits per dimension are counted."""
+        return math.prod(self.image_shape)

@@ -1,0 +1,57 @@
+"""The README tells the truth: its tables are the committed records, its commands and files exist."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from commands import ROOT, environment
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_table_is_what_the_records_give(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text(README)
+    result = subprocess.run(
+        [sys.executable, "tools/reproduce.py", "readme", f"--readme={copy}"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert copy.read_text() == README
+    assert README.count("<!-- table ") == README.count("<!-- end -->") >= 3
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_every_record_says_how_and_where_it_was_made(path):
+    record = json.loads(path.read_text())
+    if isinstance(record, list):
+        assert all({"baseline", "dataset", "split", "nll_nats", "bits_per_dim"} <= set(row) for row in record)
+        return
+    assert {"config", "summary", "evaluations", "history"} <= set(record)
+    assert {"steps", "seed", "training_seconds", "hardware", "revision", "tensorflow"} <= set(record["summary"])
+    for found in record["evaluations"].values():
+        assert found["checkpoint_step"] == record["summary"]["best_step"]
+    assert record["summary"]["best_validation_bound_nats"] == min(entry["bound"] for entry in record["history"])
+
+
+def test_files_and_flag_files_that_the_readme_names_exist():
+    for name in re.findall(r"flags/(\w+)\.cfg", README):
+        assert (ROOT / "flags" / f"{name}.cfg").exists(), name
+    for name in re.findall(r"\((docs/[\w.]+)\)", README):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"tools/\w+\.py", README):
+        assert (ROOT / name).exists(), name
+
+
+def test_commands_in_the_readme_use_flags_that_exist():
+    known = {}
+    for command in re.findall(r"python -m pixelvae_tf\.(\w+)((?: +--?[\w=/.,-]+)+)", README):
+        name, flags = command
+        if name not in known:
+            known[name] = subprocess.run([sys.executable, "-m", f"pixelvae_tf.{name}", "--help"], cwd=ROOT,
+                                         env=environment(), capture_output=True, text=True, timeout=60).stdout  # fmt: skip
+        for flag in re.findall(r"--(\w+)", flags):
+            assert f"--{flag}" in known[name] or f"--[no]{flag}" in known[name], (name, flag)
+    assert known
