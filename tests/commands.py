@@ -8,11 +8,11 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 
 # A model that trains in seconds, on the data inside the package.
-TINY = (
-    "--dataset=digits --latent_channels=2 --encoder_channels=4 --pixelcnn_layers=1 --pixelcnn_channels=4 "
-    "--first_kernel_size=3 --output_layers=0 --batch_size=32 --validation_examples=20 --images_every=0 "
-    "--kl_warmup_steps=5"
-).split()
+TINY = [
+    "--dataset=digits", "--latent_channels=2", "--encoder_channels=4", "--pixelcnn_layers=1", "--pixelcnn_channels=4",
+    "--first_kernel_size=3", "--output_layers=0", "--batch_size=32", "--validation_examples=20", "--images_every=0",
+    "--kl_warmup_steps=5",
+]  # fmt: skip
 
 
 def arguments(command: str, *flags: str) -> list[str]:

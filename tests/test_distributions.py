@@ -10,6 +10,8 @@ from pixelvae_tf.distributions import (
     Bernoulli,
     Categorical,
     DiagonalGaussian,
+    DiscretizedGaussian,
+    bounded_prior,
     gaussian_from_parameters,
     parameters_per_color,
     pixel_distribution,
@@ -95,7 +97,65 @@ def test_gaussians_of_extreme_scales_stay_finite():
     assert np.all(np.isfinite(tape.gradient(total, log_scales)))
 
 
+def test_softsign_scales_are_the_papers_and_stay_positive_with_a_gradient_everywhere():
+    raw = np.float32([-1e6, -30.0, -2.0, 0.0, 2.0, 30.0])
+    parameters = tf.constant(np.stack([np.zeros_like(raw), raw], axis=-1))
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        scale = gaussian_from_parameters(parameters, "softsign").scale
+    exact = (raw.astype("float64") / (1 + np.abs(raw.astype("float64"))) + 1) / 2
+    np.testing.assert_allclose(scale[:, 0], exact, rtol=1e-5)
+    assert np.all(scale > 0)
+    slope = tape.gradient(scale, parameters)[:, 1]
+    np.testing.assert_allclose(slope, 0.5 / (1 + np.abs(raw.astype("float64"))) ** 2, rtol=1e-4)
+
+
+def test_the_bounded_prior_keeps_means_within_two_and_scales_over_the_floor():
+    prior = bounded_prior(gaussian([-1e4, -1.0, 0.0, 5.0], [0.1, 0.5, 0.9, 0.01]), 0.25)
+    mean = np.float64([-1e4, -1.0, 0.0, 5.0])
+    np.testing.assert_allclose(prior.mean, 2 * (mean / 2) / (1 + np.abs(mean / 2)), rtol=1e-5)
+    assert np.all(prior.scale >= 0.25) and np.all(np.abs(prior.mean) <= 2)
+    np.testing.assert_allclose(bounded_prior(gaussian([0.0], [0.3]), 0.0).scale, 0.3, rtol=1e-6)
+
+
 # Pixels.
+
+
+def discretized(mean, scale, levels: int) -> DiscretizedGaussian:
+    return DiscretizedGaussian(tf.constant(mean, tf.float32), tf.constant(scale, tf.float32), levels)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+@pytest.mark.parametrize("scale", [0.02, 0.3, 3.0, 50.0, 5000.0])
+def test_the_masses_of_a_discretised_gaussian_are_scipys_and_sum_to_one(levels, scale):
+    for mean in (-0.4 * levels, 0.0, 0.37 * levels, levels - 1.0, 1.3 * levels):
+        pixels = np.arange(levels)
+        log_mass = discretized(np.full(levels, mean), np.full(levels, scale), levels).log_prob(pixels).numpy()
+        assert np.exp(log_mass.astype("float64")).sum() == pytest.approx(1.0, abs=2e-3 if scale > 1000 else 1e-4)
+        edges = (np.arange(levels + 1) - 0.5 - mean) / scale
+        edges[0], edges[-1] = -np.inf, np.inf
+        # From the nearer tail, where SciPy's differences keep their digits.
+        mass = np.where(edges[:-1] > 0, -np.diff(scipy.stats.norm.sf(edges)), np.diff(scipy.stats.norm.cdf(edges)))
+        seen = mass > 1e-30
+        np.testing.assert_allclose(log_mass[seen], np.log(mass[seen]), rtol=1e-3, atol=2e-2 if scale > 1000 else 2e-3)
+
+
+def test_a_discretised_gaussian_is_finite_with_finite_gradients_far_from_its_mean():
+    mean, scale = tf.constant([0.0, 255.0, -1e4, 128.0]), tf.constant([1e-3, 1e-2, 1.0, 1e6])
+    with tf.GradientTape() as tape:
+        tape.watch([mean, scale])
+        log_prob = DiscretizedGaussian(mean, scale, 256).log_prob(tf.constant([255, 0, 255, 3]))
+    assert np.all(np.isfinite(log_prob)) and np.all(log_prob <= 0)
+    assert all(np.all(np.isfinite(part)) for part in tape.gradient(log_prob, [mean, scale]))
+
+
+def test_discretised_gaussian_pixels_over_a_grid_of_uniforms_have_the_frequencies_of_their_masses():
+    found = discretized(np.full(10_000, 4.2), np.full(10_000, 2.5), 9).sample(grid(10_000)).numpy()
+    masses = np.exp(discretized(np.full(9, 4.2), np.full(9, 2.5), 9).log_prob(np.arange(9)).numpy())
+    np.testing.assert_allclose(np.bincount(found, minlength=9), 10_000 * masses, atol=1.5)
+    assert np.all(np.diff(found) >= 0)
+    extremes = discretized([4.2, 4.2], [2.5, 2.5], 9).sample(np.float32([0.0, np.nextafter(np.float32(1), 0)]))
+    assert extremes.numpy().tolist() == [0, 8]
 
 
 def test_the_bernoulli_log_prob_is_scipys_for_every_integer_type():

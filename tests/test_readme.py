@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, environment
+from commands import ROOT, environment, run
 
 README = (ROOT / "README.md").read_text()
 
@@ -50,8 +50,7 @@ def test_commands_in_the_readme_use_flags_that_exist():
     for command in re.findall(r"python -m pixelvae_tf\.(\w+)((?: +--?[\w=/.,-]+)+)", README):
         name, flags = command
         if name not in known:
-            known[name] = subprocess.run([sys.executable, "-m", f"pixelvae_tf.{name}", "--help"], cwd=ROOT,
-                                         env=environment(), capture_output=True, text=True, timeout=60).stdout  # fmt: skip
+            known[name] = run(name, "--help").stdout
         for flag in re.findall(r"--(\w+)", flags):
             assert f"--{flag}" in known[name] or f"--[no]{flag}" in known[name], (name, flag)
     assert known
