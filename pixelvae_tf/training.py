@@ -83,7 +83,7 @@ def train(config: RunConfig, workdir: str, devices: Devices | None = None) -> di
         ClusterError: when other workers cannot be reached, or have stopped.
     """
     devices = devices or create_devices(config.training)
-    with devices.telling_of_lost_workers():
+    with devices.telling_of_lost_workers(), data.reading(config.data):
         return _train(config, Run(workdir), devices)
 
 
