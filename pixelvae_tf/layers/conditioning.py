@@ -36,8 +36,9 @@ class UnitBiases(keras.layers.Layer):
         if z_shape is None:
             self.bias = self.add_weight(name="bias", shape=(total,), initializer="zeros")
             return
-        # Glorot's limit for one layer's map of z, not for the wide matrix of all of them.
-        limit = math.sqrt(6.0 / (z_shape[-1] + sum(self.sizes) / len(self.sizes)))
+        # A quarter of Glorot's limit for one layer's map of z: a fresh posterior is noise, and as strong as the pixels
+        # it would hide them from the masked layers, which then learn to ignore z for good.
+        limit = 0.25 * math.sqrt(6.0 / (z_shape[-1] + sum(self.sizes) / len(self.sizes)))
         self.linear = Dense(
             total,
             kernel_initializer=keras.initializers.RandomUniform(-limit, limit),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.units import apply_unit, parts_of
+from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -50,7 +50,12 @@ class MaskedBlock(keras.layers.Layer):
         self.colors = colors
         self.activation = activation
         self.weight_normalization = weight_normalization
-        shared = {"colors": colors, "weight_normalization": weight_normalization, "dtype": self.dtype_policy}
+        shared = {
+            "colors": colors,
+            "weight_normalization": weight_normalization,
+            "kernel_initializer": kernel_initializer(activation),
+            "dtype": self.dtype_policy,
+        }
         parts = parts_of(activation)
         # The units' biases come from outside, together with what z adds to them.
         unit_input = {"filters": filters * parts, "parts": parts, "use_bias": False, **shared}

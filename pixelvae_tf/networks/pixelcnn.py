@@ -8,7 +8,7 @@ from keras import ops
 from pixelvae_tf.layers.conditioning import UnitBiases
 from pixelvae_tf.layers.masked_block import MaskedBlock
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.units import apply_unit, parts_of
+from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of
 from pixelvae_tf.layers.weight_norm import Conv2D
 
 
@@ -84,6 +84,7 @@ class PixelCNN(keras.layers.Layer):
                 stack="horizontal",
                 parts=parts_of(activation),
                 use_bias=False,
+                kernel_initializer=kernel_initializer(activation),
                 name=f"output_{index}",
                 **masked,
             )
