@@ -32,7 +32,7 @@ class TrainConfig(Config):
         0, "Steps over which the smallest standard deviation of p(z1 | z2) in training falls from 1 to 0."
     )
     gradient_clip_value: float = setting(1.0, "Clip every gradient element to +-this; 0 does not.")
-    gradient_clip_norm: float = setting(0.0, "Scale the gradient down to at most this global norm; 0 does not.")
+    gradient_clip_norm: float = setting(0.0, "Scale the gradient of the loss, in nats an image, down to at most this global norm; 0 does not.")
     ema_decay: float = setting(
         0.0, "Decay of the moving average of the weights, which evaluation and sampling then use; 0 keeps none."
     )
