@@ -81,6 +81,10 @@ class Bernoulli(NamedTuple):
         """Integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is under p(1)."""
         return ops.cast(uniforms < ops.sigmoid(self.logits), "int32")
 
+    def with_temperature(self, temperature) -> Bernoulli:
+        """The same with its logits divided by a temperature: under 1 it keeps to likely values."""
+        return Bernoulli(self.logits / temperature)
+
     def mean(self):
         """Expected value of each pixel."""
         return ops.sigmoid(self.logits)
@@ -100,6 +104,10 @@ class Categorical(NamedTuple):
         cumulative = ops.cumsum(ops.softmax(self.logits, axis=-1), axis=-1)
         pixels = ops.sum(ops.cast(uniforms[..., None] >= cumulative, "int32"), axis=-1)
         return ops.minimum(pixels, self.logits.shape[-1] - 1)
+
+    def with_temperature(self, temperature) -> Categorical:
+        """The same with its logits divided by a temperature: under 1 it keeps to likely values."""
+        return Categorical(self.logits / temperature)
 
     def mean(self):
         """Expected value of each pixel."""
@@ -136,6 +144,10 @@ class DiscretizedGaussian(NamedTuple):
         standard = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * uniforms - 1.0, -1.0 + 1e-7, 1.0 - 1e-7))
         pixels = ops.ceil(self.mean + self.scale * standard - 0.5)
         return ops.cast(ops.clip(pixels, 0, self.pixel_levels - 1), "int32")
+
+    def with_temperature(self, temperature) -> DiscretizedGaussian:
+        """The same with its scale multiplied by a temperature, as for latents."""
+        return self._replace(scale=self.scale * temperature)
 
 
 def _log_normal_cdf(value):

@@ -8,8 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import objectives, randomness, sampling
+from pixelvae_tf import cached_sampling, objectives, randomness, sampling
 from pixelvae_tf.objectives import ElboTerms
+
+# Of latents and of pixels: the same images from the same noise.
+_SAMPLERS = {
+    "cached": (cached_sampling.sample_latents_cached, cached_sampling.sample_pixels_cached),
+    "naive": (sampling.sample_latents_naive, sampling.sample_pixels_naive),
+}
 
 
 class Encoding(NamedTuple):
@@ -73,17 +79,29 @@ class ImageInterface:
         """
         return tf.nest.map_structure(np.asarray, self._encode(self.checked_images(images), seed))
 
-    def sample(self, num_samples: int, seed: int = 0) -> np.ndarray:
-        """Draws images from the model: (num_samples, height, width, colors) uint8.
+    def sample(self, num_samples: int, seed: int = 0, temperature=1.0, method: str = "naive") -> np.ndarray:
+        """Draws images from the model.
+
+        Args:
+            num_samples: images.
+            seed: of all the noise.
+            temperature: under 1 keeps to likely values; one number for all, or a sequence of one for the pixels and
+                one for each level of latents, z1 first. It divides logits and multiplies the scales of latents.
+            method: "cached", or "naive" for a full pass of the decoder for every pixel: slow, with the same images.
+
+        Returns:
+            (num_samples, height, width, colors) uint8.
 
         Raises:
-            ValueError: for fewer than one sample.
+            ValueError: for fewer than one sample, a temperature that is not positive, or an unknown method.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples={num_samples}: use 1 or more")
-        return np.asarray(self._draw(sampling.draw_noise(self.config, num_samples, seed)))
+        return self._drawn(sampling.draw_noise(self.config, num_samples, seed), temperature, method)
 
-    def sample_varying(self, vary: str, rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    def sample_varying(
+        self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "naive"
+    ) -> np.ndarray:
         """Draws a grid in which one level's noise varies along a row and all else is the same there (Figure 6).
 
         Args:
@@ -91,37 +109,54 @@ class ImageInterface:
             rows: independent draws of what is held constant.
             columns: draws of what varies.
             seed: of all the noise.
+            temperature, method: see `sample`.
 
         Returns:
             (rows * columns, height, width, colors) uint8, row after row.
 
         Raises:
-            ValueError: for a level that the model does not have, or an empty grid.
+            ValueError: for a level that the model does not have, or an empty grid, and as `sample`.
         """
         known = sampling.sources_of_noise(self.config)
         if vary not in known:
             raise ValueError(f"vary={vary!r}: this model has {', '.join(known)}")
         if rows < 1 or columns < 1:
             raise ValueError(f"rows={rows}, columns={columns}: use 1 or more")
-        return np.asarray(self._draw(sampling.varying_noise(self.config, rows, columns, vary, seed)))
+        noise = sampling.varying_noise(self.config, rows, columns, vary, seed)
+        return self._drawn(noise, temperature, method)
 
-    def reconstruct(self, images, seed: int = 0) -> np.ndarray:
+    def _drawn(self, noise: sampling.SamplingNoise, temperature, method: str) -> np.ndarray:
+        temperatures = sampling.checked_temperatures(self.config, temperature)
+        return np.asarray(self._draw[_checked_method(method)](noise, tf.constant(temperatures, tf.float32)))
+
+    def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "naive") -> np.ndarray:
         """Draws images from p(x | z1) at a posterior sample of z1 for each given image, uint8.
 
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            seed: of all the noise.
+            temperature, method: see `sample`; here the latents' temperatures are of the posterior.
+
         Raises:
-            ValueError: for images of another shape, type or range.
+            ValueError: for images of another shape, type or range, and as `sample`.
         """
         images = self.checked_images(images)
-        return np.asarray(self._continue(images, tf.zeros((1, *self.config.image_shape), tf.bool), seed))
+        return self._continued(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
 
-    def complete(self, images, keep_rows: int, seed: int = 0) -> np.ndarray:
+    def complete(self, images, keep_rows: int, seed: int = 0, temperature=1.0, method: str = "naive") -> np.ndarray:
         """Keeps the first rows of each image and draws the rest from the model, uint8.
 
         The latents are drawn from the posterior of the image whose lower rows are blank, since the model gives no
         posterior of a part of an image.
 
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            keep_rows: rows to keep.
+            seed: of all the noise.
+            temperature, method: see `reconstruct`.
+
         Raises:
-            ValueError: for images of another shape, type or range, or rows outside 0..height.
+            ValueError: for images of another shape, type or range, or rows outside 0..height, and as `sample`.
         """
         images = self.checked_images(images)
         height = self.config.image_shape[0]
@@ -129,7 +164,12 @@ class ImageInterface:
             raise ValueError(f"keep_rows={keep_rows}: the images have {height} rows; use 0 to {height}")
         known = np.zeros((1, *self.config.image_shape), bool)
         known[:, :keep_rows] = True
-        return np.asarray(self._continue(np.where(known, images, 0).astype("uint8"), known, seed))
+        return self._continued(np.where(known, images, 0).astype("uint8"), known, seed, temperature, method)
+
+    def _continued(self, images, known, seed: int, temperature, method: str) -> np.ndarray:
+        temperatures = sampling.checked_temperatures(self.config, temperature)
+        go_on = self._continue[_checked_method(method)]
+        return np.asarray(go_on(images, known, seed, tf.constant(temperatures, tf.float32)))
 
     def checked_images(self, images) -> np.ndarray:
         """The images as a uint8 array. Raises ValueError for another shape, type or range."""
@@ -185,24 +225,38 @@ class ImageInterface:
 
     @functools.cached_property
     def _draw(self):
-        def draw(noise):
-            z1 = sampling.sample_latents_naive(self, noise.latents)
-            return tf.cast(sampling.sample_pixels_naive(self, z1, noise.pixels), tf.uint8)
-
         shapes = sampling.SamplingNoise(self.config.latent_shapes, self.config.image_shape)
         latents = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes.latents)
-        return self._traced(draw, sampling.SamplingNoise(latents, tf.TensorSpec((None, *shapes.pixels), tf.float32)))
+        noise = sampling.SamplingNoise(latents, tf.TensorSpec((None, *shapes.pixels), tf.float32))
+
+        def traced(sample_latents, sample_pixels):
+            def draw(noise, temperatures):
+                z1 = sample_latents(self, sampling.with_temperature(noise.latents, temperatures[1:]))
+                return tf.cast(sample_pixels(self, z1, noise.pixels, temperature=temperatures[0]), tf.uint8)
+
+            return self._traced(draw, noise, self._temperatures_spec)
+
+        return {method: traced(*functions) for method, functions in _SAMPLERS.items()}
 
     @functools.cached_property
     def _continue(self):
-        def continue_images(images, known, seed):
-            noise = sampling.draw_noise(self.config, tf.shape(images)[0], seed)
-            samples = sampling.sample_posteriors(self.q_z_given_x(images), noise.latents)
-            z1 = samples[0] if samples else None
-            return tf.cast(sampling.sample_pixels_naive(self, z1, noise.pixels, images, known), tf.uint8)
-
         known = tf.TensorSpec((1, *self.config.image_shape), tf.bool)
-        return self._traced(continue_images, self._image_spec, known, _INTEGER)
+
+        def traced(_, sample_pixels):
+            def continue_images(images, known, seed, temperatures):
+                noise = sampling.draw_noise(self.config, tf.shape(images)[0], seed)
+                latents = sampling.with_temperature(noise.latents, temperatures[1:])
+                samples = sampling.sample_posteriors(self.q_z_given_x(images), latents)
+                z1 = samples[0] if samples else None
+                return tf.cast(sample_pixels(self, z1, noise.pixels, images, known, temperatures[0]), tf.uint8)
+
+            return self._traced(continue_images, self._image_spec, known, _INTEGER, self._temperatures_spec)
+
+        return {method: traced(*functions) for method, functions in _SAMPLERS.items()}
+
+    @property
+    def _temperatures_spec(self):
+        return tf.TensorSpec((1 + self.config.num_levels,), tf.float32)
 
     @property
     def _image_spec(self):
@@ -214,6 +268,12 @@ class ImageInterface:
     def bound_graph(self):
         """The TensorFlow graph of the bound, for TensorBoard."""
         return self._elbo.get_concrete_function().graph
+
+
+def _checked_method(method: str) -> str:
+    if method not in _SAMPLERS:
+        raise ValueError(f"method={method!r}: choose one of {', '.join(_SAMPLERS)}")
+    return method
 
 
 _INTEGER = tf.TensorSpec((), tf.int32)

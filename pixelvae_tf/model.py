@@ -83,7 +83,10 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
 
     def p_x(self, images, condition: dict):
         """The same, with what the decoder needs of z1 computed before."""
-        parameters = self.pixel_decoder(self.pixel_input(images), **condition)
+        return self.p_x_from_parameters(self.pixel_decoder(self.pixel_input(images), **condition))
+
+    def p_x_from_parameters(self, parameters):
+        """The same, from the decoder's output at any positions, (batch, height, width, units)."""
         return pixel_distribution(parameters, self.config.pixel_levels, self.config.output_distribution)
 
     def p_z_given_upper(self, level: int, z, z_upper, scale_floor=0.0) -> DiagonalGaussian:
@@ -92,9 +95,17 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
 
     def p_z(self, level: int, z, condition: dict, scale_floor=0.0) -> DiagonalGaussian:
         """The same, with what the decoder needs of the level above computed before."""
-        parameters = self.latent_decoders[level](keras.ops.clip(z, -LATENT_LIMIT, LATENT_LIMIT), **condition)
+        parameters = self.latent_decoders[level](self.latent_features(z), **condition)
+        return self.p_z_from_parameters(parameters, scale_floor)
+
+    def p_z_from_parameters(self, parameters, scale_floor=0.0) -> DiagonalGaussian:
+        """The same, from the decoder's output at any positions, (..., units)."""
         gaussian = gaussian_from_parameters(parameters, self.config.latent_scale)
         return bounded_prior(gaussian, scale_floor) if self.config.latent_scale == "softsign" else gaussian
+
+    def latent_features(self, z):
+        """What a decoder over maps of latents reads of those before."""
+        return keras.ops.clip(z, -LATENT_LIMIT, LATENT_LIMIT)
 
     # The bound.
 

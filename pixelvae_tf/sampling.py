@@ -6,8 +6,10 @@ first and handed in, so that the same noise gives the same image whatever comput
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from pixelvae_tf import randomness
@@ -86,6 +88,33 @@ def varying_noise(config: ModelConfig, rows: int, columns: int, vary: str, seed)
     return SamplingNoise(latents, (fresh if vary == "pixels" else shared).pixels)
 
 
+def checked_temperatures(config: ModelConfig, temperature) -> tuple[float, ...]:
+    """The temperature of the pixels and of each level of latents, z1 first.
+
+    Args:
+        config: of the model.
+        temperature: one number for all, or one for each of these.
+
+    Raises:
+        ValueError: for another count, or a temperature that is not positive.
+    """
+    given = tuple(np.atleast_1d(temperature).tolist())
+    count = 1 + config.num_levels
+    if len(given) not in (1, count):
+        raise ValueError(
+            f"{len(given)} temperatures: give one for all, or {count}: the pixels' and one for each level of latents"
+        )
+    for value in given:
+        if not 0 < value < math.inf:
+            raise ValueError(f"temperature={value}: use a positive number; 1 is the model's own")
+    return given if len(given) == count else given * count
+
+
+def with_temperature(noise: tuple, temperatures) -> tuple:
+    """The latent noise at which each level's scale is multiplied by its temperature, z1 first."""
+    return tuple(level * temperatures[index] for index, level in enumerate(noise))
+
+
 def sample_posteriors(posteriors, noise) -> list:
     """A sample of every level's posterior, z1 first, with the given noise."""
     return [posterior.sample(level_noise) for posterior, level_noise in zip(posteriors, noise, strict=True)]
@@ -117,10 +146,10 @@ def _sample_level_naive(model, level: int, z_upper, noise):
         return model.p_z(level, z, condition).sample(noise)
 
     height, width, _ = model.config.latent_shapes[level]
-    return _in_raster_order(redraw, tf.zeros_like(noise), tf.reshape(tf.range(height * width), (1, height, width, 1)))
+    return in_raster_order(redraw, tf.zeros_like(noise), tf.reshape(tf.range(height * width), (1, height, width, 1)))
 
 
-def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
+def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperature=1.0):
     """Samples x from p(x | z1), one full pass of the decoder for every pixel and color: slow, and the oracle.
 
     Args:
@@ -129,6 +158,7 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
         uniforms: (batch, height, width, colors) in [0, 1).
         images: integers of the same shape that hold the known pixels, or None.
         known: booleans that broadcast against the images: True keeps the given pixel; None keeps nothing.
+        temperature: of the pixels; 1 is the model's own.
 
     Returns:
         (batch, height, width, colors) integers 0..levels-1, int32.
@@ -141,23 +171,25 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None):
     condition = model.pixel_decoder.condition(z1)
 
     def redraw(images):
-        return tf.where(known, images, model.p_x(images, condition).sample(uniforms))
+        p_x = model.p_x(images, condition).with_temperature(temperature)
+        return tf.where(known, images, p_x.sample(uniforms))
 
     if model.pixel_decoder.masked is None:
         # Without masked layers the pixels are independent given z: one pass gives them all.
         return redraw(images)
-    return _in_raster_order(redraw, images, tf.reshape(tf.range(model.config.num_dimensions), shape))
+    return in_raster_order(redraw, images, tf.reshape(tf.range(model.config.num_dimensions), shape))
 
 
-def _in_raster_order(redraw, values, order):
+def in_raster_order(redraw, values, order, turns: int | None = None):
     """Fills `values` position by position: `redraw` gives all of them anew, of which the one whose turn it is stays.
 
     Args:
         redraw: values to values of the same shape, causal in `order`.
         values: (batch, height, width, channels).
         order: the turn of each value, whole numbers from 0 without gaps, broadcasting against the values.
+        turns: how many to take, by default all.
     """
-    turns = order.shape.num_elements()
+    turns = order.shape.num_elements() if turns is None else turns
 
     def take_turn(turn, values):
         return turn + 1, tf.where(order == turn, redraw(values), values)

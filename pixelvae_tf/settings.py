@@ -54,11 +54,12 @@ def values_of(part) -> dict:
     for field in dataclasses.fields(part):
         if field.metadata.get("flag", True):
             value = FLAGS[field.name].value
-            values[field.name] = _integers(field.name, value) if isinstance(field.default, tuple) else value
+            values[field.name] = integers(field.name, value) if isinstance(field.default, tuple) else value
     return values
 
 
-def _integers(name: str, items: list[str]) -> tuple[int, ...]:
+def integers(name: str, items: list[str]) -> tuple[int, ...]:
+    """The numbers of a list flag. Raises ConfigError."""
     try:
         return tuple(int(item) for item in items)
     except ValueError:

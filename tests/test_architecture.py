@@ -18,12 +18,12 @@ TIERS = [
     {"distributions", "objectives", "randomness"},
     # Building blocks.
     {"layers", "data", "averaging", "distributed_fit", "devices", "grids"},
-    {"networks", "sampling", "baselines"},
+    {"networks", "sampling", "cached_sampling", "baselines"},
     # The model: what trains it and what users call are its mixins.
     {"fitting", "interface"},
     {"model"},
     # What is done with a model.
-    {"runs", "evaluation", "callbacks", "serving"},
+    {"runs", "evaluation", "callbacks", "serving", "benchmarks"},
     {"validation"},
     {"training"},
     # Command lines.

@@ -85,6 +85,10 @@ class MaskedBlock(keras.layers.Layer):
             outputs = horizontal + outputs
         return apply_unit(self.activation, vertical_maps, vertical_bias), outputs
 
+    def incremental(self) -> BlockSteps:
+        """The same block for inputs that arrive in the order of generation."""
+        return BlockSteps(self)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -95,3 +99,57 @@ class MaskedBlock(keras.layers.Layer):
             "activation": self.activation,
             "weight_normalization": self.weight_normalization,
         }
+
+
+class BlockSteps:
+    """A `MaskedBlock` a row at a time (vertical stack) and a color of a pixel at a time (horizontal stack).
+
+    The vertical stack lives by rows and the horizontal one by pixels; the link between them is one product a row.
+    """
+
+    def __init__(self, block: MaskedBlock):
+        self.block = block
+        self.vertical = block.vertical_conv.incremental()
+        self.link = block.link.incremental()
+        self.horizontal = block.horizontal_conv.incremental()
+        self.output = block.output_conv.incremental()
+
+    def start_rows(self, columns, batch):
+        return self.vertical.start_rows(columns, batch)
+
+    def row(self, cache, newest, vertical_bias, horizontal_bias):
+        """The vertical stack of a row.
+
+        Args:
+            cache: from `start_rows`, or from the step before.
+            newest: (columns, batch, inputs), the newest row of the vertical stack's input.
+            vertical_bias, horizontal_bias: of the units; they broadcast against (columns, batch, filters * parts).
+
+        Returns:
+            The next cache, the vertical maps (columns, batch, filters), and, color by color, what enters the
+            horizontal units from above (columns, batch, maps of the color).
+        """
+        cache, maps = self.vertical.row(cache, newest)
+        _, linked = self.link.row(None, maps)
+        from_above = self.horizontal.by_color(linked + horizontal_bias)
+        return cache, apply_unit(self.block.activation, maps, vertical_bias), from_above
+
+    def start_pixels(self, batch):
+        return self.horizontal.start_pixels(batch), self.output.start_pixels(batch)
+
+    def pixel(self, windows, newest, from_above, color: int):
+        """The horizontal stack at one color of a pixel.
+
+        Args:
+            windows: from `start_pixels`, or from the step before.
+            newest: (batch, inputs of a color), the newest color of the horizontal stack's input.
+            from_above: what `row` says of this pixel, color by color.
+            color: whose turn it is.
+
+        Returns:
+            The next windows, and the horizontal maps (batch, filters of the color).
+        """
+        inner, outer = windows
+        inner, maps = self.horizontal.pixel(inner, newest, color)
+        outer, outputs = self.output.pixel(outer, apply_unit(self.block.activation, maps, from_above[color]), color)
+        return (inner, outer), newest + outputs if self.block.mask_type == "B" else outputs

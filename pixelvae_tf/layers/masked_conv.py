@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from pixelvae_tf.layers import masks
+from pixelvae_tf.layers.incremental import ConvSteps
 from pixelvae_tf.layers.weight_norm import WeightNormalization
 
 
@@ -89,6 +90,10 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
             inputs = inputs[:, : height + min(below, 0), : width + min(right, 0)]
         padding = [(0, 0), (above, max(below, 0)), (left, max(right, 0)), (0, 0)]
         return ops.pad(inputs, padding) if any(map(any, padding)) else inputs
+
+    def incremental(self) -> ConvSteps:
+        """The same convolution for inputs that arrive in the order of generation."""
+        return ConvSteps(self)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

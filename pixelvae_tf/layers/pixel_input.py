@@ -35,12 +35,22 @@ class PixelInput(keras.layers.Layer):
 
     def call(self, pixels):
         if not self.embedding_channels:
-            pixels = ops.cast(pixels, self.compute_dtype)
-            return pixels if self.pixel_levels == 2 else pixels * (4.0 / self.pixel_levels) - 2.0
+            return self._scaled(pixels)
         height, width, colors = pixels.shape[1:]
         rows = ops.cast(pixels, "int32") + ops.arange(colors, dtype="int32") * self.pixel_levels
         embedded = ops.take(self.embedding, rows, axis=0)
         return ops.reshape(embedded, (-1, height, width, colors * self.embedding_channels))
+
+    def _scaled(self, pixels):
+        pixels = ops.cast(pixels, self.compute_dtype)
+        return pixels if self.pixel_levels == 2 else pixels * (4.0 / self.pixel_levels) - 2.0
+
+    def incremental(self):
+        """The same for the values of one color, as a function of them, (..., 1), and of the color, from 0."""
+        if not self.embedding_channels:
+            return lambda pixels, color: self._scaled(pixels)
+        table = ops.cast(self.embedding, self.compute_dtype)
+        return lambda pixels, color: ops.take(table, pixels[..., 0] + color * self.pixel_levels, axis=0)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] * max(1, self.embedding_channels))

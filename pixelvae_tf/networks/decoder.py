@@ -71,6 +71,10 @@ class Decoder(keras.layers.Layer):
     def call(self, features, **condition):
         return self.output_conv(condition["maps"]) if self.masked is None else self.masked(features, **condition)
 
+    def incremental(self, **condition):
+        """The masked network for features that arrive in the order of generation."""
+        return self.masked.incremental(**condition)
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -46,6 +46,10 @@ class MaskedResidualBlock(keras.layers.Layer):
         gate, signal = ops.split(self.gates(ops.elu(maps)), 2, axis=-1)
         return maps + self.output_conv(ops.sigmoid(gate) * ops.tanh(signal))
 
+    def incremental(self) -> ResidualBlockSteps:
+        """The same block for inputs that arrive in the order of generation."""
+        return ResidualBlockSteps(self)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -54,6 +58,41 @@ class MaskedResidualBlock(keras.layers.Layer):
             "colors": self.colors,
             "weight_normalization": self.weight_normalization,
         }
+
+
+class ResidualBlockSteps:
+    """A `MaskedResidualBlock` in two parts: what it sees of the rows above, and what of the current row."""
+
+    def __init__(self, block: MaskedResidualBlock):
+        self.gates = block.gates.incremental()
+        self.output = block.output_conv.incremental()
+
+    def start_rows(self, columns, batch):
+        return self.gates.start_rows(columns, batch), self.output.start_rows(columns, batch)
+
+    def row(self, caches, newest):
+        """What both convolutions see of the rows above, color by color; `newest`: the last one (`finished`)."""
+        of_gates, of_output = newest or (None, None)
+        gates_cache, gates = self.gates.row(caches[0], of_gates)
+        output_cache, outputs = self.output.row(caches[1], of_output)
+        return (gates_cache, output_cache), (self.gates.by_color(gates), self.output.by_color(outputs))
+
+    def start_pixels(self, batch):
+        return self.gates.start_pixels(batch), self.output.start_pixels(batch)
+
+    def pixel(self, windows, newest, from_above, color: int):
+        """One color of a pixel: `newest` (batch, filters of the color) to the same."""
+        inner, outer = windows
+        inner, maps = self.gates.pixel(inner, ops.elu(newest), color)
+        gate, signal = ops.split(maps + from_above[0][color], 2, axis=-1)
+        outer, outputs = self.output.pixel(outer, ops.sigmoid(gate) * ops.tanh(signal), color)
+        return (inner, outer), newest + outputs + from_above[1][color]
+
+    def finished(self, windows) -> tuple:
+        """The inputs of both convolutions at a pixel, after its last color; () where no other row sees them."""
+        if not self.gates.rows:
+            return ()
+        return self.gates.finished(windows[0]), self.output.finished(windows[1])
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -127,5 +166,47 @@ class MaskedResidualNetwork(keras.layers.Layer):
             hidden = block(hidden)
         return self.result(ops.elu(hidden))
 
+    def incremental(self, maps=None) -> ResidualSteps:
+        """The same network for features that arrive in the order of generation, with the call's maps."""
+        return ResidualSteps(self, maps)
+
     def get_config(self):
         return {**super().get_config(), **self.settings}
+
+
+class ResidualSteps:
+    """A `MaskedResidualNetwork` in two parts: what it sees of the rows above, and what of the current row."""
+
+    def __init__(self, network: MaskedResidualNetwork, maps=None):
+        self.first = network.first.incremental()
+        self.blocks = [block.incremental() for block in network.blocks]
+        self.result = network.result.incremental()
+        self.maps = None if maps is None else ops.transpose(network.maps_conv(maps), (1, 2, 0, 3))
+
+    def start_rows(self, columns, batch):
+        return [layer.start_rows(columns, batch) for layer in (self.first, *self.blocks)]
+
+    def row(self, caches, row, features, finished):
+        cache, maps = self.first.row(caches[0], features)
+        first = self.first.by_color(maps if self.maps is None else maps + self.maps[row])
+        rows = [
+            block.row(cache, newest) for block, cache, newest in zip(self.blocks, caches[1:], finished, strict=True)
+        ]
+        return [cache, *(cache for cache, _ in rows)], [first, *(from_above for _, from_above in rows)]
+
+    def start_pixels(self, batch):
+        return [layer.start_pixels(batch) for layer in (self.first, *self.blocks, self.result)]
+
+    def pixel(self, windows, from_above, newest, color: int):
+        windows = list(windows)
+        windows[0], hidden = self.first.pixel(windows[0], newest, color)
+        hidden = hidden + from_above[0][color]
+        if self.maps is not None:
+            hidden = 0.5 * hidden
+        for index, block in enumerate(self.blocks, start=1):
+            windows[index], hidden = block.pixel(windows[index], hidden, from_above[index], color)
+        windows[-1], outputs = self.result.pixel(windows[-1], ops.elu(hidden), color)
+        return windows, outputs
+
+    def finished(self, windows) -> list:
+        return [block.finished(window) for block, window in zip(self.blocks, windows[1:-1], strict=True)]

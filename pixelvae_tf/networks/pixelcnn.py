@@ -118,5 +118,57 @@ class PixelCNN(keras.layers.Layer):
             horizontal = apply_unit(self.activation, conv(horizontal), bias)
         return self.logits_conv(horizontal)
 
+    def incremental(self, z=None, maps=None) -> PixelCNNSteps:
+        """The same network for features that arrive in the order of generation, with the call's `z` or `maps`."""
+        return PixelCNNSteps(self, z, maps)
+
     def get_config(self):
         return {**super().get_config(), **self.settings}
+
+
+class PixelCNNSteps:
+    """A `PixelCNN` whose vertical stacks advance a row at a time and whose horizontal stacks a color at a time."""
+
+    def __init__(self, network: PixelCNN, z=None, maps=None):
+        self.activation = network.activation
+        self.blocks = [block.incremental() for block in network.blocks]
+        self.outputs = [conv.incremental() for conv in network.output_convs]
+        self.logits = network.logits_conv.incremental()
+        # Of a row: (1, batch, units), or (1, 1, units) without z.
+        biases = [bias[0] if z is None else bias[None, :, 0, 0] for bias in network.biases(z)]
+        self.block_biases = biases[: 2 * len(self.blocks)]
+        self.output_biases = [
+            conv.by_color(bias[0]) for conv, bias in zip(self.outputs, biases[2 * len(self.blocks) :], strict=True)
+        ]
+        self.maps = None if maps is None else ops.transpose(network.maps_conv(maps), (1, 2, 0, 3))
+
+    def start_rows(self, columns, batch):
+        return [block.start_rows(columns, batch) for block in self.blocks]
+
+    def row(self, caches, row, features, finished):
+        biases = list(self.block_biases)
+        if self.maps is not None:
+            from_maps = ops.split(self.maps[row], 2, axis=-1)
+            biases[:2] = [bias + part for bias, part in zip(biases[:2], from_maps, strict=True)]
+        caches, from_above, vertical = list(caches), [], features
+        for index, block in enumerate(self.blocks):
+            pair = biases[2 * index : 2 * index + 2]
+            caches[index], vertical, entering = block.row(caches[index], vertical, *pair)
+            from_above.append(entering)
+        return caches, from_above
+
+    def start_pixels(self, batch):
+        return [layer.start_pixels(batch) for layer in (*self.blocks, *self.outputs, self.logits)]
+
+    def pixel(self, windows, from_above, newest, color: int):
+        windows, horizontal = list(windows), newest
+        for index, block in enumerate(self.blocks):
+            windows[index], horizontal = block.pixel(windows[index], horizontal, from_above[index], color)
+        for index, (conv, biases) in enumerate(zip(self.outputs, self.output_biases, strict=True), len(self.blocks)):
+            windows[index], maps = conv.pixel(windows[index], horizontal, color)
+            horizontal = apply_unit(self.activation, maps, biases[color])
+        windows[-1], outputs = self.logits.pixel(windows[-1], horizontal, color)
+        return windows, outputs
+
+    def finished(self, windows) -> tuple:
+        return ()

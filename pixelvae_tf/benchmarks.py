@@ -1,0 +1,118 @@
+"""How long sampling takes: both samplers beside one full pass of the decoders over the same images, in the same run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf import cached_sampling, sampling
+from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.model import PixelVAE
+
+
+def measure_sampling(
+    config: ModelConfig, batch_sizes: Sequence[int], turns: int, calls: int
+) -> Iterator[dict[str, Any]]:
+    """Times a fresh model's samplers.
+
+    Args:
+        config: of the model.
+        batch_sizes: images a call.
+        turns: full passes of the naive sampler's loop over pixels and colors that are timed; its time for all of
+            them is scaled from these, and leaves out its loops over maps of latents.
+        calls: of every function after the first, of which the fastest counts.
+
+    Yields:
+        For each batch size a record, in seconds.
+    """
+    model = PixelVAE(config)
+    total = config.num_dimensions if model.pixel_decoder.masked is not None else 1
+    turns = min(turns, total)
+    forward, naive = _forward(model), _naive(model, turns)
+    for batch_size in batch_sizes:
+        noise = sampling.draw_noise(config, batch_size, seed=0)
+        first, images = _timed(model.sample, batch_size)
+        cached = _fastest(calls, model.sample, batch_size)
+        images = tf.constant(images)
+        full = _fastest(calls, forward, images, noise.latents)
+        scaled = _fastest(1, naive, images, noise) * total / turns
+        yield {
+            "batch_size": batch_size,
+            "full_pass_seconds": round(full, 4),
+            "cached_seconds": round(cached, 4),
+            "cached_first_call_seconds": round(first, 2),
+            "naive_seconds": round(scaled, 2),
+            "naive_scaled_from": f"{turns} of {total} passes",
+            "cached_to_full_pass": round(cached / full, 2),
+            "naive_to_cached": round(scaled / cached, 1),
+            "state_mib": round(_state_bytes(model, noise) / 2**20, 2),
+        }
+
+
+def _forward(model: PixelVAE):
+    """One full pass of all decoders, as training computes them."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def forward(images, latents):
+        return model.priors(list(latents))[:-1], model.p_x_given_z1(images, latents[0] if latents else None)
+
+    return forward
+
+
+def _naive(model: PixelVAE, turns: int):
+    """The first turns of the naive sampler over pixels and colors."""
+    order = tf.reshape(tf.range(model.config.num_dimensions), (1, *model.config.image_shape))
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def naive(images, noise):
+        condition = _condition(model, noise)
+
+        def redraw(values):
+            return model.p_x(values, condition).sample(noise.pixels)
+
+        return sampling.in_raster_order(redraw, tf.cast(images, tf.int32), order, turns)
+
+    return naive
+
+
+def _condition(model: PixelVAE, noise: sampling.SamplingNoise) -> dict:
+    """What the decoder needs of z1, for which its noise stands."""
+    return model.pixel_decoder.condition(noise.latents[0] if noise.latents else None)
+
+
+def _state_bytes(model: PixelVAE, noise: sampling.SamplingNoise) -> int:
+    """What the cached sampler keeps of an image's pixels from row to row and from pixel to pixel."""
+    if model.pixel_decoder.masked is None:
+        return 0
+    batch_size, _, columns, _ = noise.pixels.shape
+    steps = model.pixel_decoder.incremental(**_condition(model, noise))
+    pixels = cached_sampling.Pixels(model, 1.0)
+    state = (cached_sampling.above_the_image(steps, pixels, columns, batch_size), steps.start_pixels(batch_size))
+    return sum(array.shape.num_elements() * array.dtype.size for array in tf.nest.flatten(state))
+
+
+def _timed(call: Callable[..., Any], *arguments) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = tf.nest.map_structure(np.asarray, call(*arguments))
+    return time.perf_counter() - started, result
+
+
+def _fastest(calls: int, call: Callable[..., Any], *arguments) -> float:
+    call(*arguments)
+    return min(_timed(call, *arguments)[0] for _ in range(calls))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The records as a table for people."""
+    columns = {
+        "images": "batch_size", "full pass": "full_pass_seconds", "cached": "cached_seconds",
+        "first call": "cached_first_call_seconds", "naive": "naive_seconds", "cached/pass": "cached_to_full_pass",
+        "naive/cached": "naive_to_cached", "state MiB": "state_mib",
+    }  # fmt: skip
+    lines = ["".join(f"{title:>14}" for title in columns)]
+    lines += ["".join(f"{row[name]:>14}" for name in columns.values()) for row in rows]
+    return "\n".join([*lines, f"seconds; naive scaled from {rows[0]['naive_scaled_from']}"])

@@ -1,0 +1,157 @@
+"""A masked convolution whose input arrives in the order of generation.
+
+A full pass computes all positions at once. A sampler has the rows one after another, within a row the pixels, within
+a pixel the colors, and each value only after the ones before. What a masked layer computes then splits in two:
+
+- what it sees of the rows above is computed for the whole row at once, by `row`;
+- what it sees of the current row, pixel by pixel and color by color, by `pixel`.
+
+Nothing is computed twice, and no more of the past is kept than the kernel reaches: the rows above side by side in the
+channels of one row (columns, batch, channels), the pixels to the left side by side in the channels of one pixel
+(batch, channels). Each step is told the newest input that it may see, and older ones leave: a row or pixel later.
+For a layer of type B that is the current row or color, for one of type A the row or color before.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from keras import ops
+
+from pixelvae_tf.layers import masks
+
+
+class Steps(Protocol):
+    """The steps of a network, from what its `incremental` method gives.
+
+    Caches, windows and all else that passes from step to step are nests of arrays. "From above" and "finished" are
+    nests with an array for each of the network's parts: of a row (columns, batch, channels) between rows, of a pixel
+    (batch, channels) within one.
+    """
+
+    def start_rows(self, columns: int, batch):
+        """Caches above the first row."""
+
+    def row(self, caches, row, features, finished):
+        """The step from one row to the next.
+
+        Args:
+            caches: from `start_rows` or the step before.
+            row: its number.
+            features: (columns, batch, channels) of the row above; zeros for the first row.
+            finished: what `finished` says of the row above; zeros for the first row.
+
+        Returns:
+            The next caches, and what the row's pixels see from above.
+        """
+
+    def start_pixels(self, batch):
+        """Windows left of the first pixel."""
+
+    def pixel(self, windows, from_above, newest, color: int):
+        """The step from one color of a pixel to the next.
+
+        Args:
+            windows: from `start_pixels` or the step before.
+            from_above: of this pixel.
+            newest: (batch, channels), the features of the color before, which may be the last one of the pixel before.
+            color: whose turn it is.
+
+        Returns:
+            The next windows, and (batch, output units of the color).
+        """
+
+    def finished(self, windows):
+        """What later rows need of a pixel besides its features, after its last color."""
+
+
+class ConvSteps:
+    """The row step and the pixel step of one `MaskedConv2D`, with its effective weights computed once.
+
+    Args:
+        conv: a built `MaskedConv2D`. A vertical stack has row steps only, a horizontal one pixel steps only; a
+            raster layer has both, and its result is the sum of the two.
+    """
+
+    def __init__(self, conv):
+        height, width, self.inputs, outputs = conv.kernel.shape
+        self.dtype = conv.compute_dtype
+        kernel = conv.effective_kernel(ops.cast(conv.kernel, self.dtype))
+        left, right = conv.reach_columns
+        self.rows = height if conv.stack == "vertical" else conv.reach_rows[0]
+        self.padding = (left, max(right, 0))
+        # One row of many channels: the kernel's rows side by side, as the cache holds them.
+        self.row_kernel = ops.reshape(
+            ops.transpose(kernel[: self.rows], (1, 0, 2, 3)), (width, 1, self.rows * self.inputs, outputs)
+        )
+        output_colors = masks.color_of_channel(outputs, conv.colors, conv.parts)
+        self.channels_of_color = [np.flatnonzero(output_colors == color) for color in range(conv.colors)]
+        self.bias = ops.cast(conv.bias, self.dtype) if conv.use_bias else ops.zeros((outputs,), self.dtype)
+        self.has_pixels = self.rows < height
+        if self.has_pixels:
+            self._prepare_pixels(conv, kernel[-1, : left + 1], left * self.inputs)
+
+    def _prepare_pixels(self, conv, taps, left_channels: int) -> None:
+        """The weights of each color's step, from those of the current row, (columns, inputs, outputs)."""
+        taps = ops.reshape(taps, (-1, taps.shape[-1]))
+        of_color = np.bincount(masks.color_of_channel(self.inputs, conv.colors))
+        before = left_channels + np.cumsum(of_color) - of_color
+        seen = before + (of_color if conv.mask_type == "B" else 0)
+        # Of the current pixel, the channels of earlier colors are in the window already, and no later ones yet.
+        self.pixel_kernels = self.by_color(taps)
+        self.pixel_kernels = [part[:rows] for part, rows in zip(self.pixel_kernels, seen, strict=True)]
+        self.biases = self.by_color(self.bias)
+        newest = of_color[0] if conv.mask_type == "B" else of_color[-1]
+        self.window_channels = int(seen[0] - newest)
+
+    def by_color(self, maps) -> list:
+        """The maps of each color, of any tensor whose last axis is this layer's output."""
+        if len(self.channels_of_color) == 1:
+            return [maps]
+        return [ops.take(maps, channels, axis=-1) for channels in self.channels_of_color]
+
+    def start_rows(self, columns, batch):
+        """The cache above the first row: padding."""
+        return ops.zeros((columns, batch, max(self.rows - 1, 0) * self.inputs), self.dtype)
+
+    def row(self, cache, newest):
+        """What a row sees of the rows above (vertical stack: and of the current one), for all of its pixels.
+
+        Args:
+            cache: from `start_rows`, or from the step before.
+            newest: (columns, batch, inputs), the last row that the layer may see.
+
+        Returns:
+            The next cache, and (columns, batch, outputs), or what broadcasts to it.
+        """
+        if not self.rows:
+            return cache, ops.zeros((cache.shape[0], 1, self.bias.shape[0]), self.dtype)
+        rows = newest if self.rows == 1 else ops.concatenate([cache, newest], axis=-1)
+        columns = ops.pad(rows, [self.padding, (0, 0), (0, 0)]) if any(self.padding) else rows
+        maps = ops.conv(columns[None], self.row_kernel, padding="valid")[0]
+        return rows[..., self.inputs :], maps if self.has_pixels else maps + self.bias
+
+    def start_pixels(self, batch):
+        """The window left of a row's first pixel: padding."""
+        return ops.zeros((batch, self.window_channels), self.dtype)
+
+    def pixel(self, window, newest, color: int):
+        """One color of one pixel, from what the layer sees of the current row.
+
+        Args:
+            window: from `start_pixels`, or from the step before.
+            newest: (batch, channels of one color), the last color that the layer may see.
+            color: whose turn it is.
+
+        Returns:
+            The next window, and (batch, outputs of this color).
+        """
+        window = ops.concatenate([window, newest], axis=-1)
+        maps = ops.matmul(window, self.pixel_kernels[color]) + self.biases[color]
+        is_last = color == len(self.channels_of_color) - 1
+        return window[:, self.inputs :] if is_last else window, maps
+
+    def finished(self, window):
+        """The inputs of a pixel, (batch, inputs), after its last color: what the next rows see of it."""
+        return window[:, -self.inputs :]
