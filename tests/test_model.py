@@ -122,7 +122,7 @@ def test_many_importance_samples_give_the_marginal_found_by_quadrature(network):
     model = tiny.model(**tiny.NETWORKS[network])
     exact = np.exp(tiny.exact_log_likelihood(model, IMAGES))
     assert exact.sum() == pytest.approx(1.0, abs=1e-5)
-    found = np.exp(draws(lambda images, seed: model.log_likelihood(images, 200, seed), 16))
+    found = np.exp(draws(lambda images, seed: model.log_likelihood(images, 500, seed), 16))
     # The estimate of p(x), not of its logarithm, is unbiased; and precise, so that the test can fail.
     assert_mean(found, exact)
     assert np.all(found.std(axis=0, ddof=1) / np.sqrt(len(found)) < 0.03 * exact)

@@ -69,10 +69,10 @@ def test_adam_takes_the_rate_of_the_step():
 
 @pytest.fixture(scope="module")
 def unsteady(tmp_path_factory):
-    """A run at so high a learning rate that its last validation is not its best one."""
+    """A run with hardly a weight on the KL, at a high learning rate: its last validation is not its best one."""
     workdir = tmp_path_factory.mktemp("run") / "digits"
-    result = run("train", *TINY, "--steps=6", "--validation_every=2", "--learning_rate=1", "--ema_decay=0.5",
-                 f"--workdir={workdir}")  # fmt: skip
+    result = run("train", *TINY, "--steps=4", "--validation_every=2", "--learning_rate=1", "--ema_decay=0.5",
+                 "--kl_warmup_steps=10000", f"--workdir={workdir}")  # fmt: skip
     assert result.returncode == 0, result.stderr
     return workdir
 
@@ -80,9 +80,9 @@ def unsteady(tmp_path_factory):
 def test_the_weights_that_are_kept_are_those_of_the_lowest_validation_bound(unsteady):
     history = [json.loads(line) for line in (unsteady / "history.jsonl").read_text().splitlines()]
     bounds = {entry["step"]: entry["bound"] for entry in history}
-    assert list(bounds) == [2, 4, 6]
+    assert list(bounds) == [2, 4]
     best = min(bounds, key=bounds.get)
-    assert best != 6, "this run does not show the choice"
+    assert best != 4, "this run does not show the choice"
     record = json.loads((unsteady / "best" / "best.json").read_text())
     assert (record["step"], record["nll_bound_nats"]) == (best, bounds[best])
     assert [path.name for path in (unsteady / "best").glob("*.h5")] == [record["file"]]

@@ -31,9 +31,9 @@ SMALL_COLOR = dataclasses.replace(COLOR, image_shape=(1, 2, 3))
 # Networks by how z reaches the decoder and by unit, with a gain at which z and x matter much in each of them.
 NETWORKS = {
     "bias, gated": {"conditioning": "bias", "activation": "gated", "gain": 2.0},
-    "bias, relu": {"conditioning": "bias", "activation": "relu", "gain": 1.0},
+    "bias, relu": {"conditioning": "bias", "activation": "relu", "gain": 1.3},
     "maps, gated": {"conditioning": "maps", "activation": "gated", "gain": 2.0},
-    "maps, relu": {"conditioning": "maps", "activation": "relu", "gain": 1.7},
+    "maps, relu": {"conditioning": "maps", "activation": "relu", "gain": 1.5},
     "independent pixels": {"conditioning": "maps", "pixelcnn_layers": 0, "gain": 2.0},
 }
 
@@ -46,11 +46,23 @@ def model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=
     Most of a 3x3 kernel lies outside so small an image, which weakens every signal: `gain` makes up for it.
     """
     keras.utils.set_random_seed(seed)
-    result = PixelVAE(dataclasses.replace(config, **changes), dtype=dtype)
+    config = dataclasses.replace(config, **changes)
+    result = PixelVAE(config, dtype=dtype)
     for variable in result.trainable_variables:
         factor = gain if variable.name == "gain" else 1.0
-        variable.assign(factor * (variable + np.random.normal(scale=0.1, size=variable.shape)))
+        as_glorots = _from_glorots(variable, config.activation) * variable
+        variable.assign(factor * (as_glorots + np.random.normal(scale=0.1, size=variable.shape)))
     return result
+
+
+def _from_glorots(variable, activation: str) -> float:
+    """What brings fresh weights to the size of Glorot's, to which `gain` is relative."""
+    if variable.name not in ("kernel", "gain"):
+        return 1.0
+    if "/biases/" in variable.path:
+        return 4.0
+    of_unit = "/block_" in variable.path or "/masked/output_" in variable.path
+    return {"gated": 0.5, "relu": 0.5**0.5}[activation] if of_unit else 1.0
 
 
 @functools.cache

@@ -35,10 +35,10 @@ def test_without_latents_they_are_plain_learned_biases_that_start_at_zero():
     np.testing.assert_array_equal(np.concatenate([part[0, 0, 0] for part in layer()]), values)
 
 
-def test_fresh_maps_of_z_are_as_wide_as_those_of_a_layer_of_its_own():
-    """The wide matrix of many layers must not lower Glorot's limit, which would hide z from every unit."""
+def test_fresh_maps_of_z_are_a_quarter_as_wide_as_those_of_a_layer_of_its_own():
+    """The wide matrix of many layers must not lower the limit further, which would hide z from every unit."""
     layer = UnitBiases([8] * 20)
     layer.build((None, 16))
     largest = np.abs(layer.linear.kernel.numpy()).max()
-    limit = np.sqrt(6.0 / (16 + 8))
+    limit = 0.25 * np.sqrt(6.0 / (16 + 8))
     assert 0.98 * limit < largest <= limit
