@@ -17,5 +17,7 @@ test: $(VENV)/installed
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	# The pip that Python 3.10 brings takes over ten minutes to resolve what a recent one does in seconds.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
