@@ -101,8 +101,9 @@ class Categorical(NamedTuple):
 
     def sample(self, uniforms):
         """Integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
-        cumulative = ops.cumsum(ops.softmax(self.logits, axis=-1), axis=-1)
-        pixels = ops.sum(ops.cast(uniforms[..., None] >= cumulative, "int32"), axis=-1)
+        # In float32 the sums of 256 probabilities depend on the order of addition, and so would one pixel in 50,000.
+        cumulative = ops.cumsum(ops.softmax(ops.cast(self.logits, "float64"), axis=-1), axis=-1)
+        pixels = ops.sum(ops.cast(ops.cast(uniforms, "float64")[..., None] >= cumulative, "int32"), axis=-1)
         return ops.minimum(pixels, self.logits.shape[-1] - 1)
 
     def with_temperature(self, temperature) -> Categorical:

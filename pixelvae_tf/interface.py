@@ -79,7 +79,7 @@ class ImageInterface:
         """
         return tf.nest.map_structure(np.asarray, self._encode(self.checked_images(images), seed))
 
-    def sample(self, num_samples: int, seed: int = 0, temperature=1.0, method: str = "naive") -> np.ndarray:
+    def sample(self, num_samples: int, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
         """Draws images from the model.
 
         Args:
@@ -100,7 +100,7 @@ class ImageInterface:
         return self._drawn(sampling.draw_noise(self.config, num_samples, seed), temperature, method)
 
     def sample_varying(
-        self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "naive"
+        self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "cached"
     ) -> np.ndarray:
         """Draws a grid in which one level's noise varies along a row and all else is the same there (Figure 6).
 
@@ -129,7 +129,7 @@ class ImageInterface:
         temperatures = sampling.checked_temperatures(self.config, temperature)
         return np.asarray(self._draw[_checked_method(method)](noise, tf.constant(temperatures, tf.float32)))
 
-    def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "naive") -> np.ndarray:
+    def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
         """Draws images from p(x | z1) at a posterior sample of z1 for each given image, uint8.
 
         Args:
@@ -143,7 +143,7 @@ class ImageInterface:
         images = self.checked_images(images)
         return self._continued(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
 
-    def complete(self, images, keep_rows: int, seed: int = 0, temperature=1.0, method: str = "naive") -> np.ndarray:
+    def complete(self, images, keep_rows: int, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
         """Keeps the first rows of each image and draws the rest from the model, uint8.
 
         The latents are drawn from the posterior of the image whose lower rows are blank, since the model gives no

@@ -6,10 +6,10 @@ a pixel the colors, and each value only after the ones before. What a masked lay
 - what it sees of the rows above is computed for the whole row at once, by `row`;
 - what it sees of the current row, pixel by pixel and color by color, by `pixel`.
 
-Nothing is computed twice, and no more of the past is kept than the kernel reaches: the rows above side by side in the
-channels of one row (columns, batch, channels), the pixels to the left side by side in the channels of one pixel
-(batch, channels). Each step is told the newest input that it may see, and older ones leave: a row or pixel later.
-For a layer of type B that is the current row or color, for one of type A the row or color before.
+Nothing is computed twice, and no more of the past is kept than the kernel reaches: some rows, each (columns, batch,
+channels), and the pixels to the left, side by side in the channels of one (batch, channels). Each step is told the
+newest input that it may see, and the oldest leaves. For a layer of type B the newest is the current row or color, for
+one of type A the row or color before.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ class ConvSteps:
         height, width, self.inputs, outputs = conv.kernel.shape
         self.dtype = conv.compute_dtype
         kernel = conv.effective_kernel(ops.cast(conv.kernel, self.dtype))
-        left, right = conv.reach_columns
         self.rows = height if conv.stack == "vertical" else conv.reach_rows[0]
-        self.padding = (left, max(right, 0))
         # One row of many channels: the kernel's rows side by side, as the cache holds them.
         self.row_kernel = ops.reshape(
             ops.transpose(kernel[: self.rows], (1, 0, 2, 3)), (width, 1, self.rows * self.inputs, outputs)
@@ -90,6 +88,7 @@ class ConvSteps:
         self.bias = ops.cast(conv.bias, self.dtype) if conv.use_bias else ops.zeros((outputs,), self.dtype)
         self.has_pixels = self.rows < height
         if self.has_pixels:
+            left, _ = conv.reach_columns
             self._prepare_pixels(conv, kernel[-1, : left + 1], left * self.inputs)
 
     def _prepare_pixels(self, conv, taps, left_channels: int) -> None:
@@ -112,8 +111,8 @@ class ConvSteps:
         return [ops.take(maps, channels, axis=-1) for channels in self.channels_of_color]
 
     def start_rows(self, columns, batch):
-        """The cache above the first row: padding."""
-        return ops.zeros((columns, batch, max(self.rows - 1, 0) * self.inputs), self.dtype)
+        """The rows kept above the first row: padding."""
+        return (ops.zeros((columns, batch, self.inputs), self.dtype),) * (self.rows - 1)
 
     def row(self, cache, newest):
         """What a row sees of the rows above (vertical stack: and of the current one), for all of its pixels.
@@ -123,32 +122,38 @@ class ConvSteps:
             newest: (columns, batch, inputs), the last row that the layer may see.
 
         Returns:
-            The next cache, and (columns, batch, outputs), or what broadcasts to it.
+            The next cache, and (columns, batch, outputs).
         """
-        if not self.rows:
-            return cache, ops.zeros((cache.shape[0], 1, self.bias.shape[0]), self.dtype)
-        rows = newest if self.rows == 1 else ops.concatenate([cache, newest], axis=-1)
-        columns = ops.pad(rows, [self.padding, (0, 0), (0, 0)]) if any(self.padding) else rows
-        maps = ops.conv(columns[None], self.row_kernel, padding="valid")[0]
-        return rows[..., self.inputs :], maps if self.has_pixels else maps + self.bias
+        rows = (*cache, newest)
+        seen = rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
+        if self.row_kernel.shape[0] == 1:
+            maps = ops.matmul(ops.reshape(seen, (-1, seen.shape[-1])), self.row_kernel[0, 0])
+            maps = ops.reshape(maps, (seen.shape[0], -1, maps.shape[-1]))
+        else:
+            # All columns of the rows above are visible: as many to the left as to the right.
+            maps = ops.conv(seen[None], self.row_kernel, padding="same")[0]
+        return rows[1:], maps if self.has_pixels else maps + self.bias
 
     def start_pixels(self, batch):
         """The window left of a row's first pixel: padding."""
         return ops.zeros((batch, self.window_channels), self.dtype)
 
-    def pixel(self, window, newest, color: int):
+    def pixel(self, window, newest, color: int, from_above=None):
         """One color of one pixel, from what the layer sees of the current row.
 
         Args:
             window: from `start_pixels`, or from the step before.
             newest: (batch, channels of one color), the last color that the layer may see.
             color: whose turn it is.
+            from_above: `by_color` of what `row` says of this pixel, to add; or None.
 
         Returns:
             The next window, and (batch, outputs of this color).
         """
         window = ops.concatenate([window, newest], axis=-1)
         maps = ops.matmul(window, self.pixel_kernels[color]) + self.biases[color]
+        if from_above is not None:
+            maps = maps + from_above[color]
         is_last = color == len(self.channels_of_color) - 1
         return window[:, self.inputs :] if is_last else window, maps
 

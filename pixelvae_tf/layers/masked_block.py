@@ -130,7 +130,7 @@ class BlockSteps:
             horizontal units from above (columns, batch, maps of the color).
         """
         cache, maps = self.vertical.row(cache, newest)
-        _, linked = self.link.row(None, maps)
+        _, linked = self.link.row((), maps)
         from_above = self.horizontal.by_color(linked + horizontal_bias)
         return cache, apply_unit(self.block.activation, maps, vertical_bias), from_above
 

@@ -72,10 +72,11 @@ class ResidualBlockSteps:
 
     def row(self, caches, newest):
         """What both convolutions see of the rows above, color by color; `newest`: the last one (`finished`)."""
-        of_gates, of_output = newest or (None, None)
-        gates_cache, gates = self.gates.row(caches[0], of_gates)
-        output_cache, outputs = self.output.row(caches[1], of_output)
-        return (gates_cache, output_cache), (self.gates.by_color(gates), self.output.by_color(outputs))
+        if not newest:
+            return caches, ()
+        steps = (self.gates, self.output)
+        caches, maps = zip(*(conv.row(*given) for conv, *given in zip(steps, caches, newest, strict=True)), strict=True)
+        return caches, tuple(conv.by_color(part) for conv, part in zip(steps, maps, strict=True))
 
     def start_pixels(self, batch):
         return self.gates.start_pixels(batch), self.output.start_pixels(batch)
@@ -83,10 +84,11 @@ class ResidualBlockSteps:
     def pixel(self, windows, newest, from_above, color: int):
         """One color of a pixel: `newest` (batch, filters of the color) to the same."""
         inner, outer = windows
-        inner, maps = self.gates.pixel(inner, ops.elu(newest), color)
-        gate, signal = ops.split(maps + from_above[0][color], 2, axis=-1)
-        outer, outputs = self.output.pixel(outer, ops.sigmoid(gate) * ops.tanh(signal), color)
-        return (inner, outer), newest + outputs + from_above[1][color]
+        above_gates, above_output = from_above or (None, None)
+        inner, gates = self.gates.pixel(inner, ops.elu(newest), color, above_gates)
+        gate, signal = ops.split(gates, 2, axis=-1)
+        outer, outputs = self.output.pixel(outer, ops.sigmoid(gate) * ops.tanh(signal), color, above_output)
+        return (inner, outer), newest + outputs
 
     def finished(self, windows) -> tuple:
         """The inputs of both convolutions at a pixel, after its last color; () where no other row sees them."""
@@ -199,8 +201,7 @@ class ResidualSteps:
 
     def pixel(self, windows, from_above, newest, color: int):
         windows = list(windows)
-        windows[0], hidden = self.first.pixel(windows[0], newest, color)
-        hidden = hidden + from_above[0][color]
+        windows[0], hidden = self.first.pixel(windows[0], newest, color, from_above[0])
         if self.maps is not None:
             hidden = 0.5 * hidden
         for index, block in enumerate(self.blocks, start=1):
