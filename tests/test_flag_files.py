@@ -1,5 +1,7 @@
 """Every flag file is a configuration that its dataset fits, and differs from the others."""
 
+import dataclasses
+
 import pytest
 from absl import flags
 from commands import ROOT
@@ -58,3 +60,19 @@ def test_the_hierarchical_systems_have_the_papers_latents():
     assert shapes("lsun32") == shapes("lsun32_conv_vae") == shapes("lsun32_gaussian_prior") == ((8, 8, 64), (512,))
     assert shapes("lsun32_one_level") == ((512,),)
     assert shapes("lsun64") == shapes("imagenet64") == shapes("imagenet64_small") == ((16, 16, 64), (512,))
+
+
+def test_the_comparison_in_small_gives_its_systems_the_same_budget_and_differs_where_section_4_2_does():
+    names = ("", "_one_level", "_conv_vae", "_gaussian_prior")
+    runs = {name: configuration(ROOT / "flags" / f"compare32{name}.cfg") for name in names}
+    for run in runs.values():
+        assert run.data == runs[""].data
+        assert dataclasses.replace(run.training, prior_scale_floor_steps=0) == dataclasses.replace(
+            runs[""].training, prior_scale_floor_steps=0
+        )
+    two_levels = runs[""].model
+    assert runs["_gaussian_prior"].model == dataclasses.replace(two_levels, latent_pixelcnn_layers=0)
+    assert runs["_conv_vae"].model == dataclasses.replace(
+        two_levels, latent_pixelcnn_layers=0, pixelcnn_layers=0, output_distribution="gaussian"
+    )
+    assert runs["_one_level"].model == dataclasses.replace(two_levels, latent_channels=(64,), latent_strides=(0,))

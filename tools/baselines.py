@@ -34,10 +34,14 @@ def main() -> None:
 
     marginals = IndependentMarginals(info).fit(batches("train"))
     nats = np.concatenate([marginals.negative_log_likelihood(batch) for batch in batches(SPLIT.value)])
+    measured_on = {
+        "dataset": config.dataset, "variant": info.variant, "image_shape": list(info.image_shape),
+        "split": SPLIT.value, "num_examples": len(nats),
+    }  # fmt: skip
     records = []
     for name, mean in (("uniform", uniform_nats(info)), ("independent marginals", float(nats.mean()))):
         found = {"nll_nats": mean, "bits_per_dim": bits_per_dim(mean, int(np.prod(info.image_shape)))}
-        records.append({"baseline": name, "dataset": config.dataset, "split": SPLIT.value, **found})
+        records.append({"baseline": name, **measured_on, **found})
         print(json.dumps(records[-1]))
     if output is not None:
         files.write_json(output, records)

@@ -1,9 +1,11 @@
 """Makes the tables of the README from the committed records in results/, as Markdown.
 
-python tools/reproduce.py digits|mnist|figure4|photographs      prints one table
-python tools/reproduce.py readme                    puts all of them into README.md, between their markers
+python tools/reproduce.py digits|mnist|figure4|section42|photographs    prints one table
+python tools/reproduce.py readme                                        puts all of them into README.md, between their
+                                                                        markers
 """
 
+import math
 import pathlib
 import re
 import sys
@@ -14,15 +16,23 @@ from pixelvae_tf import commands, files, settings
 
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 README = flags.DEFINE_string("readme", "README.md", "File whose tables `readme` renews.")
+# Columns that several tables have.
+NATS, BITS, KL = "nats an image", "bits per dimension", "KL of each level, nats"
+IMPORTANCE = "importance estimate, nats"
+
+
+def path_of(name: str) -> pathlib.Path:
+    return pathlib.Path(RESULTS.value) / f"{name}.json"
 
 
 def record(name: str) -> dict | list | None:
-    path = pathlib.Path(RESULTS.value) / f"{name}.json"
-    return files.read_json(path) if path.exists() else None
+    return files.read_json(path_of(name)) if path_of(name).exists() else None
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+def markdown(columns: list[str], rows: list[dict[str, str]]) -> str:
+    """A table of rows, each from column to cell; a column that no row fills is left out."""
+    filled = [column for column in columns if any(row.get(column) for row in rows)]
+    lines = [filled, ["---"] * len(filled), *([row.get(column, "") for column in filled] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -34,22 +44,39 @@ def budget(run: dict) -> str:
     )
 
 
+def evaluation(name: str, split: str) -> dict | None:
+    """What a run's record says of a split; None without a record."""
+    run = record(name)
+    if run is None:
+        return None
+    if split not in run["evaluations"]:
+        raise settings.UsageError(f"{path_of(name)}: no evaluation of --split={split}: make it, and the record again")
+    return run["evaluations"][split]
+
+
 def against_baselines(baselines: str, runs: dict[str, str], split: str) -> str:
-    """Baselines and runs on one split: nats, bits per dimension, and what each run cost."""
-    rows = [[row["baseline"], f"{row['nll_nats']:.1f}", f"{row['bits_per_dim']:.3f}", "", "", ""]
-            for row in record(baselines) or []]  # fmt: skip
-    for name, words in runs.items():
-        run = record(name)
-        if run is None:
-            rows.append([words, "no run", "", "", "", ""])
-            continue
-        found = run["evaluations"][split]
-        kl = " + ".join(f"{value:.1f}" for value in found["kl_nats"])
-        estimate = f"{found['nll_importance_nats']:.1f}" if "nll_importance_nats" in found else ""
-        rows.append([words, f"≤ {found['nll_bound_nats']:.1f}", f"≤ {found['bits_per_dim']:.3f}", kl, estimate,
-                     f"{run['summary']['parameters']:,} weights; {budget(run)}"])  # fmt: skip
-    return markdown(["model", "nats an image", "bits per dimension", "KL, nats", "importance estimate, nats",
-                     "budget"], rows)  # fmt: skip
+    """Baselines and runs on one split, the best last: nats, bits per dimension, and what each run cost."""
+    rows = [
+        {"model": found["baseline"], NATS: f"{found['nll_nats']:,.1f}", BITS: f"{found['bits_per_dim']:.3f}"}
+        for found in record(baselines) or []
+    ]
+    measured = {name: evaluation(name, split) for name in runs}
+    for name in sorted(runs, key=lambda name: -measured[name]["bits_per_dim"] if measured[name] else math.inf):
+        rows.append({"model": runs[name], **run_cells(name, measured[name])})
+    return markdown(["model", NATS, BITS, KL, IMPORTANCE, "weights", "budget"], rows)
+
+
+def run_cells(name: str, found: dict | None) -> dict[str, str]:
+    if found is None:
+        return {NATS: "no run"}
+    return {
+        NATS: f"≤ {found['nll_bound_nats']:,.1f}",
+        BITS: f"≤ {found['bits_per_dim']:.3f}",
+        KL: " + ".join(f"{value:.1f}" for value in found["kl_nats"]),
+        IMPORTANCE: f"{found['nll_importance_nats']:,.1f}" if "nll_importance_nats" in found else "",
+        "weights": f"{record(name)['summary']['parameters']:,}",
+        "budget": budget(record(name)),
+    }
 
 
 def digits() -> str:
@@ -57,39 +84,50 @@ def digits() -> str:
     return against_baselines("digits_baselines", runs, "test")
 
 
+def section42() -> str:
+    runs = {
+        "compare32_conv_vae": "two-level VAE without masked layers, Gaussian pixels",
+        "compare32_gaussian_prior": "PixelVAE whose p(z1 given z2) has no PixelCNN",
+        "compare32_one_level": "one-level PixelVAE",
+        "compare32": "**two-level PixelVAE**",
+    }
+    return against_baselines("compare32_baselines", runs, "validation")
+
+
 def photographs() -> str:
     return against_baselines("imagenet64_baselines", {"imagenet64_cpu": "**two-level PixelVAE**"}, "validation")
 
 
 def mnist() -> str:
-    run = record("mnist_short")
-    if run is None:
+    run, found = record("mnist_short"), evaluation("mnist_short", "test")
+    if found is None:
         return "No run yet."
-    found, summary = run["evaluations"]["test"], run["summary"]
-    ours = [
-        ["validation bound, all images", "", f"≤ {summary['best_validation_bound_nats']:.2f}"],
-        [f"test bound, first {found['num_examples']:,} images", "≤ 79.77 (all)", f"≤ {found['nll_bound_nats']:.2f}"],
-        [f"importance estimate, {found['importance_samples']} samples", "79.17 (all)",
-         f"{found['nll_importance_nats']:.2f} ± {found['nll_importance_stderr']:.2f}"],
+    bound = run["summary"]["best_validation_bound_nats"]
+    paper, ours = "paper (200,000 steps)", "ours"
+    rows = [
+        {NATS: "validation bound, all images", ours: f"≤ {bound:.2f}"},
+        {NATS: f"test bound, first {found['num_examples']:,} images", paper: "≤ 79.77 (all)",
+         ours: f"≤ {found['nll_bound_nats']:.2f}"},
+        {NATS: f"importance estimate, {found['importance_samples']} samples", paper: "79.17 (all)",
+         ours: f"{found['nll_importance_nats']:.2f} ± {found['nll_importance_stderr']:.2f}"},
     ]  # fmt: skip
-    rows = [[*row, budget(run)] for row in ours]
-    return markdown(["nats an image", "paper (200,000 steps)", "ours", "our budget"], rows)
+    return markdown([NATS, paper, ours, "our budget"], [{**row, "our budget": budget(run)} for row in rows])
 
 
 def figure4() -> str:
-    rows = []
-    for layers in (0, 1, 13):
-        run = record(f"figure4_{layers}")
+    layers, bound, rows = "PixelCNN layers", "validation bound, nats", []
+    for number in (0, 1, 13):
+        run = record(f"figure4_{number}")
         if run is None:
-            rows.append([str(layers), "no run", "", "", ""])
+            rows.append({layers: str(number), bound: "no run"})
             continue
         best = min(run["history"], key=lambda entry: entry["bound"])
-        rows.append([str(layers), f"≤ {best['bound']:.2f}", f"{best['reconstruction']:.2f}", f"{best['kl_z1']:.2f}",
-                     budget(run)])  # fmt: skip
-    return markdown(["PixelCNN layers", "validation bound, nats", "reconstruction", "KL", "budget"], rows)
+        rows.append({layers: str(number), bound: f"≤ {best['bound']:.2f}", "KL": f"{best['kl_z1']:.2f}",
+                     "reconstruction": f"{best['reconstruction']:.2f}", "budget": budget(run)})  # fmt: skip
+    return markdown([layers, bound, "reconstruction", "KL", "budget"], rows)
 
 
-TABLES = {"digits": digits, "mnist": mnist, "figure4": figure4, "photographs": photographs}
+TABLES = {table.__name__: table for table in (digits, mnist, figure4, section42, photographs)}
 
 
 def renewed(text: str) -> str:
