@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pixelvae_tf import files
 
 _SHORTEST_SIDE = 64
+_STRIPE = 4  # pixels along a row
+_STRIPES = ((38, 60, 120), (120, 150, 215))
 
 
 def as_bytes(images: np.ndarray, pixel_levels: int) -> np.ndarray:
@@ -18,29 +20,39 @@ def as_bytes(images: np.ndarray, pixel_levels: int) -> np.ndarray:
     return np.round(images.astype("float32") * (255.0 / (pixel_levels - 1))).astype("uint8")
 
 
-def grid(images: np.ndarray, pixel_levels: int, columns: int = 0) -> np.ndarray:
+def grid(images: np.ndarray, pixel_levels: int, columns: int = 0, hidden: np.ndarray | None = None) -> np.ndarray:
     """Lays images out in rows, with a border of one grey pixel; small ones are enlarged without smoothing.
 
     Args:
         images: (batch, height, width, 1 or 3 colors) integers 0..levels-1.
         pixel_levels: values that a pixel can take.
         columns: images in a row; 0 for a square.
+        hidden: (batch, height, width) bool, True for pixels to show as blue hatching, which no one takes for data.
 
     Returns:
-        (height, width, 1 or 3) uint8.
+        (height, width, 1 or 3) uint8; always 3 colors with hatching.
     """
     pixels = as_bytes(images, pixel_levels)
-    count, height, width, colors = pixels.shape
+    count, height, width, _ = pixels.shape
     scale = max(1, _SHORTEST_SIDE // min(height, width))
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    if hidden is not None:
+        hidden = hidden.repeat(scale, axis=1).repeat(scale, axis=2)[..., None]
+        pixels = np.where(hidden, _hatching(height * scale, width * scale), pixels)
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     height, width = height * scale + 1, width * scale + 1
-    canvas = np.full((rows * height + 1, columns * width + 1, colors), 96, "uint8")
+    canvas = np.full((rows * height + 1, columns * width + 1, pixels.shape[-1]), 96, "uint8")
     for index, image in enumerate(pixels):
         top, left = index // columns * height + 1, index % columns * width + 1
         canvas[top : top + height - 1, left : left + width - 1] = image
     return canvas
+
+
+def _hatching(height: int, width: int) -> np.ndarray:
+    """Diagonal stripes, (height, width, 3) uint8."""
+    stripe = np.add.outer(np.arange(height), np.arange(width)) // _STRIPE % 2
+    return np.array(_STRIPES, "uint8")[stripe]
 
 
 def labelled(canvas: np.ndarray, labels: list[str]) -> np.ndarray:
@@ -55,12 +67,54 @@ def labelled(canvas: np.ndarray, labels: list[str]) -> np.ndarray:
     return np.concatenate([np.repeat(np.asarray(picture)[..., None], colors, axis=-1), canvas], axis=1)
 
 
+def headed(canvas: np.ndarray, headings: list[tuple[str, int]]) -> np.ndarray:
+    """A grid with words above its columns, (higher, width, 1 or 3) uint8.
+
+    Args:
+        canvas: from `grid`.
+        headings: from left to right, words and the number of columns that they stand over.
+    """
+    font = ImageFont.load_default(size=12)
+    _, width, colors = canvas.shape
+    picture = Image.new("L", (width, 18), 0)
+    columns = sum(count for _, count in headings)
+    left = 0
+    for words, count in headings:
+        middle = (left + count / 2) * width / columns
+        ImageDraw.Draw(picture).text((middle, 9), words, fill=255, font=font, anchor="mm")
+        left += count
+    return np.concatenate([np.repeat(np.asarray(picture)[..., None], colors, axis=-1), canvas])
+
+
+def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_levels: int) -> np.ndarray:
+    """A row for each image: what is known of it, several completions, and the image itself.
+
+    Args:
+        given: (images, height, width, 1 or 3 colors) integers 0..levels-1.
+        known: (1 or images, height, width) bool; the rest of `given` is hidden in the first column.
+        drawn: completions, (images, draws, height, width, colors).
+        pixel_levels: values that a pixel can take.
+
+    Returns:
+        (height, width, 3) uint8, with headings.
+    """
+    cells = np.concatenate([given[:, None], drawn, given[:, None]], axis=1)
+    hidden = np.zeros(cells.shape[:-1], bool)
+    hidden[:, 0] = ~known
+    images, columns, height, width, colors = cells.shape
+    canvas = grid(cells.reshape(-1, height, width, colors), pixel_levels, columns, hidden.reshape(-1, height, width))
+    return headed(canvas, [("given", 1), ("completed", columns - 2), ("original", 1)])
+
+
 def save_grid(
     path: pathlib.Path, images: np.ndarray, pixel_levels: int, columns: int = 0, labels: list[str] | None = None
 ) -> None:
     """Writes a grid as a PNG file, with a label to the left of each row where labels are given."""
     canvas = grid(images, pixel_levels, columns)
-    if labels:
-        canvas = labelled(canvas, labels)
+    save(path, labelled(canvas, labels) if labels else canvas)
+
+
+def save(path: pathlib.Path, canvas: np.ndarray) -> None:
+    """Writes a picture, (height, width, 1 or 3) uint8, as a PNG file."""
     with files.replacing(pathlib.Path(path)) as temporary:
         Image.fromarray(canvas[..., 0] if canvas.shape[-1] == 1 else canvas).save(temporary, format="PNG")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pixelvae_tf import cached_sampling, objectives, randomness, sampling
+from pixelvae_tf.errors import UserError
 from pixelvae_tf.objectives import ElboTerms
 
 # Of latents and of pixels: the same images from the same noise.
@@ -143,28 +144,50 @@ class ImageInterface:
         images = self.checked_images(images)
         return self._continued(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
 
-    def complete(self, images, keep_rows: int, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
-        """Keeps the first rows of each image and draws the rest from the model, uint8.
+    def complete(
+        self, images, keep_rows: int | None = None, seed: int = 0, temperature=1.0, method: str = "cached", *, mask=None
+    ) -> np.ndarray:
+        """Keeps the first rows of each image, or the pixels of a mask, and draws all others from the model, uint8.
 
-        The latents are drawn from the posterior of the image whose lower rows are blank, since the model gives no
-        posterior of a part of an image.
+        The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes
+        after a pixel reaches it through the latents alone: they are drawn from the posterior of the image whose
+        unknown pixels are blank, since the model gives no posterior of a part of an image.
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
-            keep_rows: rows to keep.
+            keep_rows: rows to keep; or
+            mask: bool, (height, width) for all images or (batch, height, width): True where a pixel is kept, in all
+                of its colors.
             seed: of all the noise.
             temperature, method: see `reconstruct`.
 
         Raises:
-            ValueError: for images of another shape, type or range, or rows outside 0..height, and as `sample`.
+            ValueError: for images of another shape, type or range, for both or neither of rows and mask, rows outside
+                0..height, a mask of another shape or type, and as `sample`.
         """
         images = self.checked_images(images)
-        height = self.config.image_shape[0]
-        if not 0 <= keep_rows <= height:
-            raise ValueError(f"keep_rows={keep_rows}: the images have {height} rows; use 0 to {height}")
-        known = np.zeros((1, *self.config.image_shape), bool)
-        known[:, :keep_rows] = True
+        known = self.checked_mask(keep_rows, mask)
+        if len(known) not in (1, len(images)):
+            raise UserError(f"mask of shape {known.shape}: there are {len(images)} images; give one mask, or as many")
+        known = np.broadcast_to(known[..., None], (len(known), *self.config.image_shape))
         return self._continued(np.where(known, images, 0).astype("uint8"), known, seed, temperature, method)
+
+    def checked_mask(self, keep_rows: int | None = None, mask=None) -> np.ndarray:
+        """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises ValueError as it does."""
+        if (keep_rows is None) == (mask is None):
+            raise UserError("keep_rows, mask: give one of the two, to say which pixels are kept")
+        height, width, _ = self.config.image_shape
+        if mask is None:
+            if not 0 <= keep_rows <= height:
+                raise UserError(f"keep_rows={keep_rows}: the images have {height} rows; use 0 to {height}")
+            return np.broadcast_to((np.arange(height) < keep_rows)[None, :, None], (1, height, width))
+        mask = np.asarray(mask)
+        if mask.dtype != bool or mask.ndim not in (2, 3) or mask.shape[-2:] != (height, width):
+            raise UserError(
+                f"mask of shape {mask.shape} and type {mask.dtype}: give ({height}, {width}) or (batch, {height}, "
+                f"{width}) bool, True where a pixel is kept"
+            )
+        return mask if mask.ndim == 3 else mask[None]
 
     def _continued(self, images, known, seed: int, temperature, method: str) -> np.ndarray:
         temperatures = sampling.checked_temperatures(self.config, temperature)
@@ -240,7 +263,7 @@ class ImageInterface:
 
     @functools.cached_property
     def _continue(self):
-        known = tf.TensorSpec((1, *self.config.image_shape), tf.bool)
+        known = tf.TensorSpec((None, *self.config.image_shape), tf.bool)
 
         def traced(_, sample_pixels):
             def continue_images(images, known, seed, temperatures):

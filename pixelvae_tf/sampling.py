@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pixelvae_tf import randomness
 from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.errors import UserError
 
 
 class SamplingNoise(NamedTuple):
@@ -96,17 +97,17 @@ def checked_temperatures(config: ModelConfig, temperature) -> tuple[float, ...]:
         temperature: one number for all, or one for each of these.
 
     Raises:
-        ValueError: for another count, or a temperature that is not positive.
+        UserError: for another count, or a temperature that is not positive.
     """
     given = tuple(np.atleast_1d(temperature).tolist())
     count = 1 + config.num_levels
     if len(given) not in (1, count):
-        raise ValueError(
+        raise UserError(
             f"{len(given)} temperatures: give one for all, or {count}: the pixels' and one for each level of latents"
         )
     for value in given:
         if not 0 < value < math.inf:
-            raise ValueError(f"temperature={value}: use a positive number; 1 is the model's own")
+            raise UserError(f"temperature={value}: use a positive number; 1 is the model's own")
     return given if len(given) == count else given * count
 
 

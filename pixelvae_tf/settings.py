@@ -7,6 +7,7 @@ line wins over every file, wherever it stands.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import sys
@@ -64,6 +65,31 @@ def integers(name: str, items: list[str]) -> tuple[int, ...]:
         return tuple(int(item) for item in items)
     except ValueError:
         raise ConfigError(f"{name}={','.join(items)!r}: give whole numbers with commas between them") from None
+
+
+def define_drawing_flags() -> None:
+    """Defines the flags of how images are drawn from a model, which `drawing` reads."""
+    flags.DEFINE_integer("seed", 0, "Seed of what is drawn.", lower_bound=0, upper_bound=2**31 - 1)
+    flags.DEFINE_enum(
+        "method", "cached", ["cached", "naive"], "cached: nothing is computed twice; naive: a full pass of the network "
+        "for every pixel and color, the same images, slowly."
+    )  # fmt: skip
+    flags.DEFINE_list(
+        "temperature", ["1"], "Under 1 keeps to likely values: one number for all, or one for the pixels and one for "
+        "each level of latents, z1 first."
+    )  # fmt: skip
+
+
+def drawing() -> dict:
+    """Seed, method and temperatures from the flags, as the model's methods take them. Raises UsageError."""
+    given = FLAGS["temperature"].value
+    try:
+        temperatures = tuple(float(item) for item in given)
+    except ValueError:
+        temperatures = ()
+    if not temperatures or not all(0 < value < math.inf for value in temperatures):
+        raise UsageError(f"--temperature={','.join(given)}: give positive numbers, such as 0.8")
+    return {"seed": FLAGS["seed"].value, "method": FLAGS["method"].value, "temperature": temperatures}
 
 
 def parse(description: str) -> None:

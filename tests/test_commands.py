@@ -182,7 +182,7 @@ def test_damaged_weights_are_told_as_such(trained, tmp_path):
 
 
 def test_the_help_explains_every_flag():
-    for command in ("train", "evaluate", "sample"):
+    for command in ("train", "evaluate", "sample", "complete"):
         result = run(command, "--help")
         assert result.returncode == 0
         assert "--workdir" in result.stdout

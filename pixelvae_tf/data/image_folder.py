@@ -14,8 +14,8 @@ import pathlib
 import numpy as np
 
 from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data import image_files
 from pixelvae_tf.data.preparation.archives import list_images
-from pixelvae_tf.data.preparation.pixels import Geometry, PixelError, convert
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
 _SHARES = (0.90, 0.95)  # where validation and test begin, of the hashes from 0 to 1
@@ -48,10 +48,10 @@ def source(config: DataConfig, split: str) -> ImageSource:
     folder = _folder(config)
     files = tuple(folder / name for name in _splits(folder)[split])
     names = tf.constant([str(file) for file in files])
-    geometry = Geometry(config.image_size, colors=_COLORS)
 
     def decode_all(paths: np.ndarray) -> np.ndarray:
-        return np.stack([_read(path.decode(), geometry) for path in paths])
+        places = (pathlib.Path(path.decode()) for path in paths)
+        return np.stack([image_files.read(place, info.image_shape, info.pixel_levels, resize=True) for place in places])
 
     def decode(records):
         return tf.numpy_function(decode_all, [records], tf.uint8)
@@ -60,15 +60,6 @@ def source(config: DataConfig, split: str) -> ImageSource:
         return tf.data.Dataset.from_tensor_slices(names).repeat(tf.size(numbers, tf.int64))
 
     return ImageSource((len(files),), info.image_shape, read, decode, files)
-
-
-def _read(path: str, geometry: Geometry) -> np.ndarray:
-    try:
-        return convert(pathlib.Path(path).read_bytes(), geometry)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); restore or remove it") from None
-    except PixelError as error:
-        raise DataError(f"{path}: {error}; restore or remove it") from None
 
 
 def _folder(config: DataConfig) -> pathlib.Path:

@@ -1,0 +1,77 @@
+"""Completes images: keeps their first rows, or the pixels of a mask, and draws the rest from a trained model.
+
+The PNG that it writes has a row for each image: what is given, with the unknown part hatched in blue, several
+completions, and the original.
+"""
+
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from pixelvae_tf import commands, files, settings
+from pixelvae_tf.data import image_files
+
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
+INPUT = flags.DEFINE_string("input", "", "Image file, or folder with images at any depth, of the size of the model.")
+SPLIT = flags.DEFINE_enum(
+    "split", None, ["train", "validation", "test"], "Complete images of the dataset that the model was trained on, in "
+    "place of --input."
+)  # fmt: skip
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data for --split, if not the one of training.")
+NUM_IMAGES = flags.DEFINE_integer("num_images", 8, "Complete the first so many images, by name.", lower_bound=1)
+RESIZE = flags.DEFINE_bool("resize", False, "Take the central square of images of another size, resized.")
+KEEP_ROWS = flags.DEFINE_integer("keep_rows", None, "Rows to keep, from the top.", lower_bound=0)
+MASK = flags.DEFINE_string(
+    "mask", None, "Picture of the size of the model in place of --keep_rows: pixels where it is white (lighter than "
+    "half) are kept, those where it is black are drawn."
+)  # fmt: skip
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Completions to draw of each image.", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
+settings.define_drawing_flags()
+
+
+def main() -> None:
+    drawing = settings.drawing()
+    if (KEEP_ROWS.value is None) == (MASK.value is None):
+        raise settings.UsageError("--keep_rows, --mask: give one of the two, to say which pixels are kept")
+    if bool(INPUT.value) == bool(SPLIT.value):
+        raise settings.UsageError("--input, --split: give one of the two, to say which images to complete")
+    output = files.check_output(OUTPUT.value, "output")
+    folder, names = (None, []) if SPLIT.value else image_files.find(INPUT.value, "input")
+    paths, mask_file = [folder / name for name in names], MASK.value and pathlib.Path(MASK.value)
+    if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
+        raise files.FileError(f"--output={output}: is one of the given images; name another file")
+    commands.start_tensorflow()
+    from pixelvae_tf import grids, runs
+
+    run = runs.Run(WORKDIR.value)
+    model, _ = run.load_best()
+    shape, levels = model.config.image_shape, model.config.pixel_levels
+    mask = image_files.read_mask(mask_file, *shape[:2]) if mask_file else None
+    known = model.checked_mask(KEEP_ROWS.value, mask)
+    images = _from_files(paths[: NUM_IMAGES.value], shape, levels) if paths else _from_split(run.config().data)
+    drawn = model.complete(images.repeat(NUM_SAMPLES.value, axis=0), mask=known, **drawing)
+    drawn = drawn.reshape(len(images), NUM_SAMPLES.value, *shape)
+    grids.save(output, grids.completions(images, known, drawn, levels))
+    left_out = f" (the first of {len(paths)}, see --num_images)" if len(paths) > len(images) else ""
+    print(f"{NUM_SAMPLES.value} completions of each of {len(images)} images{left_out} in {output}")
+
+
+def _from_files(paths, shape, levels):
+    import numpy as np
+
+    return np.stack([image_files.read(path, shape, levels, resize=RESIZE.value) for path in paths])
+
+
+def _from_split(config):
+    from pixelvae_tf import data
+
+    if DATA_DIR.value is not None:
+        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
+    with data.reading(config):
+        return next(iter(data.evaluation_batches(config, SPLIT.value, batch_size=NUM_IMAGES.value))).numpy()
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)

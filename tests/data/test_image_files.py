@@ -1,0 +1,96 @@
+"""Image files as a model takes them: found in order, of its size, of its levels."""
+
+import numpy as np
+import pytest
+from fakes import encoded, pictures
+
+from pixelvae_tf.data import DataError, image_files
+from pixelvae_tf.grids import as_bytes
+
+
+def write(path, image, format="PNG"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(image, format))
+    return path
+
+
+@pytest.mark.parametrize("levels", [2, 3, 17, 255, 256])
+@pytest.mark.parametrize("colors", [1, 3])
+def test_levels_written_as_a_picture_come_back_exactly(levels, colors, tmp_path):
+    image = np.random.default_rng(0).integers(levels, size=(16, 20, colors)).astype("uint8")
+    image[0, :2, 0] = (0, levels - 1)
+    picture = as_bytes(image, levels)
+    path = write(tmp_path / "a.png", picture[..., 0] if colors == 1 else picture)
+    found = image_files.read(path, image.shape, levels, resize=False)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, image)
+
+
+def test_every_grey_becomes_the_nearest_level(tmp_path):
+    greys = np.arange(256, dtype="uint8").reshape(16, 16)
+    path = write(tmp_path / "a.png", greys)
+    binary = image_files.read(path, (16, 16, 1), 2, resize=False)[..., 0]
+    np.testing.assert_array_equal(binary, greys > 127)
+    np.testing.assert_array_equal(image_files.read_mask(path, 16, 16), greys > 127)
+    coarse = image_files.read(path, (16, 16, 1), 17, resize=False)[..., 0]
+    distances = np.abs(greys[..., None] - 255 / 16 * np.arange(17))
+    np.testing.assert_array_equal(coarse, distances.argmin(axis=-1))
+
+
+def test_an_image_of_another_size_is_refused_with_both_sizes_or_resized_where_asked(tmp_path):
+    wide = pictures(1, 48)[0][:32]
+    path = write(tmp_path / "wide.png", wide)
+    with pytest.raises(DataError) as error:
+        image_files.read(path, (16, 16, 3), 256, resize=False)
+    for part in (str(path), "48 wide and 32 high", "takes 16 and 16", "--resize"):
+        assert part in str(error.value)
+    with pytest.raises(DataError, match="48 wide and 32 high"):
+        image_files.read_mask(path, 16, 16)
+    resized = image_files.read(path, (16, 16, 3), 256, resize=True)
+    np.testing.assert_array_equal(resized, np.floor(wide[:, 8:40].reshape(16, 2, 16, 2, 3).mean(axis=(1, 3)) + 0.5))
+
+
+def test_an_image_of_the_right_size_is_not_changed_by_resizing(tmp_path):
+    image = pictures(1, 16)[0]
+    path = write(tmp_path / "a.png", image)
+    for resize in (False, True):
+        np.testing.assert_array_equal(image_files.read(path, (16, 16, 3), 256, resize=resize), image)
+
+
+@pytest.mark.parametrize("content", [b"no image", b"", encoded(pictures(1)[0])[:2000]])
+def test_an_unreadable_image_is_named(content, tmp_path):
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    for read in (lambda: image_files.read(path, (64, 64, 3), 256, resize=True),
+                 lambda: image_files.read_mask(path, 64, 64)):  # fmt: skip
+        with pytest.raises(DataError, match="bad.png: no readable image"):
+            read()
+    with pytest.raises(DataError, match="absent.png: cannot be read"):
+        image_files.read(tmp_path / "absent.png", (64, 64, 3), 256, resize=True)
+
+
+def test_a_folder_stands_for_its_images_at_any_depth_in_order_and_a_file_for_itself(tmp_path):
+    images = pictures(5, 16)
+    names = ["a.png", "b/c.png", "b/d/e.jpg", "f.PNG", "g.bmp"]
+    for name, image in zip(names, images, strict=True):
+        write(tmp_path / name, image, {"jpg": "JPEG", "bmp": "BMP"}.get(name[-3:], "PNG"))
+    (tmp_path / "notes.txt").write_text("mine")
+    assert image_files.find(str(tmp_path), "input") == (tmp_path, names)
+    assert image_files.find(str(tmp_path / "b/c.png"), "input") == (tmp_path / "b", ["c.png"])
+    for batch_size in (1, 2, 5, 9):
+        batches = list(image_files.batches(tmp_path, names, (16, 16, 3), 256, batch_size))
+        assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+        together = np.concatenate(batches)
+        for index in (0, 1, 3, 4):
+            np.testing.assert_array_equal(together[index], images[index])
+        assert len(together) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("", "empty"), ("absent", "no such file or folder"), ("void", "no images")]
+)
+def test_what_holds_no_images_is_named_with_its_flag(name, message, tmp_path):
+    (tmp_path / "void").mkdir()
+    with pytest.raises(DataError, match=message) as error:
+        image_files.find(name and str(tmp_path / name), "input")
+    assert "--input" in str(error.value)

@@ -1,0 +1,29 @@
+"""Work directories with weights, made in this process and without a training."""
+
+import pathlib
+
+import tiny
+
+from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.runs import Run
+
+# Of the digits in the package, with a network as small as `commands.TINY`.
+DIGITS = ModelConfig(
+    image_shape=(8, 8, 1),
+    pixel_levels=17,
+    latent_channels=(2,),
+    encoder_channels=(4,),
+    pixelcnn_layers=1,
+    pixelcnn_channels=4,
+    first_kernel_size=3,
+    kernel_size=3,
+    output_layers=0,
+)
+
+
+def with_weights(folder: pathlib.Path, config: ModelConfig = DIGITS) -> pathlib.Path:
+    """A work directory that holds weights, of digits."""
+    run = Run(folder)
+    run.claim(RunConfig(config, DataConfig(), TrainConfig()))
+    run.save_best(tiny.model(config), {"step": 7, "weights": "raw"})
+    return folder
