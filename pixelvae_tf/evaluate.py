@@ -1,4 +1,7 @@
-"""Measures the likelihood of a split under a trained model; prints one JSON object and keeps it with the run."""
+"""Measures the likelihood of a split, or of a folder of images, under a trained model; prints one JSON object.
+
+That of a split is kept with the run as eval_SPLIT.json; with --per_example_csv=FILE it is also in FILE.json.
+"""
 
 import dataclasses
 import json
@@ -7,55 +10,76 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands
+from pixelvae_tf import commands, files, scores, settings
+from pixelvae_tf.data import image_files
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
+INPUT = flags.DEFINE_string(
+    "input", None, "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
+    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model."
+)  # fmt: skip
+PER_EXAMPLE_CSV = flags.DEFINE_string(
+    "per_example_csv", None, "File to write with a row for each image: its path in the folder or its number in the "
+    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension."
+)  # fmt: skip
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
-    "importance_samples", None, "Latent samples an image for the importance-sampled likelihood; leave out for none."
+    "importance_samples", None, "Latent samples an image for the importance-sampled likelihood; leave out for none.", 1
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on the first so many images; 0 for all.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time; changes memory and speed, not what counts.")
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on the first so many images; 0 for all.", 0)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time; changes memory and speed, not what counts.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
-flags.register_validator("importance_samples", lambda value: value is None or value >= 1, "use 1 or more")
-flags.register_validator("max_examples", lambda value: value >= 0, "use 0 or more")
-flags.register_validator("batch_size", lambda value: value >= 1, "use 1 or more")
 
 
 def main() -> None:
+    csv_file = given = None
+    if PER_EXAMPLE_CSV.value is not None:
+        csv_file = files.check_output(PER_EXAMPLE_CSV.value, "per_example_csv")
+    if INPUT.value is not None:
+        if SPLIT.present or DATA_DIR.present:
+            raise settings.UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
+        given = image_files.find(INPUT.value, "input")
     commands.start_tensorflow()
-    from pixelvae_tf import data, files, runs
+    from pixelvae_tf import data, runs
     from pixelvae_tf.evaluation import evaluate
 
     run = runs.Run(WORKDIR.value)
     model, best = run.load_best()
-    data_config = run.config().data
+    config = run.config().data
     if DATA_DIR.value is not None:
-        data_config = dataclasses.replace(data_config, data_dir=DATA_DIR.value)
-    batches = data.evaluation_batches(
-        data_config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value
-    )
-    with data.reading(data_config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
+    batches, names, source = _of_split(config) if given is None else _of_files(*given, model.config)
+    with data.reading(config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         measured = evaluate(
-            model,
-            batches,
-            importance_samples=IMPORTANCE_SAMPLES.value or 0,
-            seed=SEED.value,
-            on_batch=bar.update,
+            model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
         )
-    record = {
-        "split": SPLIT.value,
-        **measured,
-        "checkpoint_step": best["step"],
-        "weights": best["weights"],
-        "dataset": data_config.dataset,
-        "variant": data.describe(data_config).variant,
-        "seed": SEED.value,
-        **runs.environment(),
-    }
-    files.write_json(run.workdir / f"eval_{SPLIT.value}.json", record)
+    weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
+    record = {**source, **measured.summary(), **weights, "seed": SEED.value, **runs.environment()}
+    if given is None:
+        files.write_json(run.workdir / f"eval_{SPLIT.value}.json", record)
+    if csv_file is not None:
+        scores.write(csv_file, names, measured.per_example())
+        files.write_json(scores.summary_file(csv_file), record)
     print(json.dumps(record))
+
+
+def _of_split(config):
+    """Batches of a split, names of its images, and what the record says of it."""
+    from pixelvae_tf import data
+
+    batches = data.evaluation_batches(
+        config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value
+    )
+    source = {"split": SPLIT.value, "dataset": config.dataset, "variant": data.describe(config).variant}
+    return batches, data.image_names(config, SPLIT.value), source
+
+
+def _of_files(folder, names, config):
+    """The same of images in files."""
+    names = names[: MAX_EXAMPLES.value or None]
+    batches = image_files.batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
+    return batches, names, {"input": INPUT.value}
 
 
 if __name__ == "__main__":

@@ -1,19 +1,75 @@
-"""Honest likelihoods of a dataset: the bound with full KL weight, and the importance-sampled estimate."""
+"""Honest likelihoods of images: the bound with full KL weight, and the importance-sampled estimate."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from typing import Any
 
 import numpy as np
 
-from pixelvae_tf import objectives
+from pixelvae_tf import objectives, scores
+from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.model import PixelVAE
 
 
-def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int = 0, on_batch=None) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What was measured of each image, in order: arrays of (images,) float64, in nats.
+
+    Attributes:
+        config: of the model.
+        bound: negative ELBO, which is at least -log p(x).
+        reconstruction: its part -log p(x | z1).
+        kl: its other parts, one array for each level of latents, z1 first.
+        importance: importance-sampled estimate of -log p(x), or None.
+        importance_samples: latent samples an image behind it.
+        seconds: that it took.
+    """
+
+    config: ModelConfig
+    bound: np.ndarray
+    reconstruction: np.ndarray
+    kl: tuple[np.ndarray, ...]
+    importance: np.ndarray | None
+    importance_samples: int
+    seconds: float
+
+    def per_example(self) -> dict[str, np.ndarray]:
+        """The columns of `scores`, (images,) each."""
+        columns = {scores.BOUND: self.bound}
+        if self.importance is not None:
+            columns[scores.IMPORTANCE] = self.importance
+        return {**columns, scores.BITS: objectives.bits_per_dim(self.bound, self.config.num_dimensions)}
+
+    def summary(self) -> dict[str, Any]:
+        """Means over images in nats, and their standard errors: the measured fields of an evaluation's record."""
+        dimensions = self.config.num_dimensions
+        mean = float(self.bound.mean())
+        summary = {"num_examples": len(self.bound), "nll_bound_nats": mean, "nll_bound_stderr": _stderr(self.bound)}
+        if self.importance is not None:
+            estimate = float(self.importance.mean())
+            summary |= {
+                "nll_importance_nats": estimate,
+                "nll_importance_stderr": _stderr(self.importance),
+                "importance_samples": self.importance_samples,
+                "importance_bits_per_dim": objectives.bits_per_dim(estimate, dimensions),
+            }
+        return summary | {
+            "bits_per_dim": objectives.bits_per_dim(mean, dimensions),
+            "reconstruction_nats": float(self.reconstruction.mean()),
+            "kl_nats": [float(level.mean()) for level in self.kl],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int = 0, on_batch=None) -> Evaluation:
     """Scores every image of `batches` once.
+
+    The latent noise of an image follows from the seed, the number of its batch and its place in it: the same batches
+    give the same scores, another batch size other noise, and with it scores that agree within what the noise explains.
+    A model without latents has no noise: its scores are exact.
 
     Args:
         model: with the weights to evaluate.
@@ -21,45 +77,29 @@ def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int
         importance_samples: latent samples an image for the importance-sampled estimate; 0 leaves it out.
         seed: of the latent noise.
         on_batch: called with the number of images after each batch.
-
-    Returns:
-        The measured fields of DESIGN's JSON object: means over images in nats, and their standard errors.
     """
     started = time.perf_counter()
-    scores: dict[str, list[np.ndarray]] = {}
+    bounds, estimates = [], []
     for index, images in enumerate(batches):
         images, batch_seed = np.asarray(images), _batch_seed(seed, index)
-        terms = model.elbo(images, batch_seed)
-        found = {"bound": -terms.elbo, "reconstruction": terms.reconstruction}
-        found |= {f"kl_{level}": kl for level, kl in enumerate(terms.kl)}
+        bounds.append(model.elbo(images, batch_seed))
         if importance_samples:
-            found["importance"] = -model.log_likelihood(images, importance_samples, batch_seed)
-        for name, values in found.items():
-            scores.setdefault(name, []).append(values)
+            estimates.append(model.log_likelihood(images, importance_samples, batch_seed))
         if on_batch:
             on_batch(len(images))
-    columns = {name: np.concatenate(values).astype("float64") for name, values in scores.items()}
-    return {**_summary(columns, model, importance_samples), "seconds": round(time.perf_counter() - started, 3)}
+    return Evaluation(
+        model.config,
+        bound=-_joined(terms.elbo for terms in bounds),
+        reconstruction=_joined(terms.reconstruction for terms in bounds),
+        kl=tuple(_joined(level) for level in zip(*(terms.kl for terms in bounds), strict=True)),
+        importance=-_joined(estimates) if importance_samples else None,
+        importance_samples=importance_samples,
+        seconds=time.perf_counter() - started,
+    )
 
 
-def _summary(columns: dict[str, np.ndarray], model: PixelVAE, importance_samples: int) -> dict[str, Any]:
-    config = model.config
-    bound = columns["bound"]
-    summary = {"num_examples": len(bound), "nll_bound_nats": bound.mean(), "nll_bound_stderr": _stderr(bound)}
-    if importance_samples:
-        estimate = columns["importance"]
-        summary |= {
-            "nll_importance_nats": estimate.mean(),
-            "nll_importance_stderr": _stderr(estimate),
-            "importance_samples": importance_samples,
-            "importance_bits_per_dim": objectives.bits_per_dim(estimate.mean(), config.num_dimensions),
-        }
-    summary |= {
-        "bits_per_dim": objectives.bits_per_dim(bound.mean(), config.num_dimensions),
-        "reconstruction_nats": columns["reconstruction"].mean(),
-        "kl_nats": [float(columns[f"kl_{level}"].mean()) for level in range(config.num_levels)],
-    }
-    return {key: float(value) if isinstance(value, np.floating) else value for key, value in summary.items()}
+def _joined(parts) -> np.ndarray:
+    return np.concatenate(list(parts)).astype("float64")
 
 
 def _stderr(values: np.ndarray) -> float:

@@ -12,7 +12,7 @@ TIERS = [
     # Errors that users can mend, and settings. No TensorFlow.
     {"errors"},
     {"config", "files"},
-    {"settings", "cluster"},
+    {"settings", "cluster", "scores"},
     {"commands"},
     # Mathematics and random numbers: pure functions.
     {"distributions", "objectives", "randomness"},

@@ -8,6 +8,7 @@ _HOMES = {
     "describe": "registry",
     "evaluation_batches": "pipeline",
     "explain_read_error": "damage",
+    "image_names": "registry",
     "load": "registry",
     "names": "registry",
     "reading": "damage",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import types
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -53,6 +55,13 @@ def source(config: DataConfig, split: str) -> ImageSource:
     if in_memory(config):
         return _held(load(config, split))
     return _module(config).source(config, split)
+
+
+def image_names(config: DataConfig, split: str) -> Iterable[str]:
+    """What to call the images of a split, in their order: paths in a folder of images, elsewhere numbers from 0."""
+    if config.dataset == "image_folder":
+        return image_folder.list_split(config, split)
+    return map(str, itertools.count())
 
 
 def training_source(config: DataConfig) -> ImageSource:

@@ -1,0 +1,59 @@
+"""Measures how well scores tell foreign images from normal ones: the area under the ROC curve, from CSV files.
+
+python tools/anomaly.py --normal=test.csv --foreign=upside_down.csv,noisy.csv [--output=FILE] prints one JSON object.
+The files are of evaluate --per_example_csv. An area of 1 means that every foreign image is less likely than every
+normal one, 0.5 that the score tells nothing, less that foreign images are the likelier ones.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from pixelvae_tf import commands, files, scores, settings
+
+NORMAL = flags.DEFINE_string("normal", "", "Scores of images of the kind that the model was trained on.")
+FOREIGN = flags.DEFINE_list("foreign", [], "Files of scores of other images, with commas between them.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
+
+_AREAS = {scores.BOUND: "auc_bound", scores.IMPORTANCE: "auc_importance"}
+
+
+def areas(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) -> dict[str, float]:
+    """The area under the ROC curve by each score that both have, with foreign images as the positives."""
+    from sklearn.metrics import roc_auc_score
+
+    is_foreign = np.repeat([False, True], [len(normal[scores.BOUND]), len(foreign[scores.BOUND])])
+    return {
+        area: float(roc_auc_score(is_foreign, np.concatenate([normal[score], foreign[score]])))
+        for score, area in _AREAS.items()
+        if score in normal and score in foreign
+    }
+
+
+def described(path: pathlib.Path, columns: dict[str, np.ndarray]) -> dict:
+    """What a file of scores holds, and the record of the evaluation that wrote it where it is there."""
+    summary = scores.summary_file(path)
+    means = {"num_images": len(columns[scores.BOUND]), "mean_bound_nats": float(columns[scores.BOUND].mean())}
+    return {"name": path.stem, **means, "evaluation": files.read_json(summary) if summary.exists() else None}
+
+
+def main() -> None:
+    output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
+    if not NORMAL.value or not FOREIGN.value:
+        raise settings.UsageError("--normal, --foreign: name a file of scores, and one or more to tell from it")
+    normal_file, *foreign_files = map(pathlib.Path, [NORMAL.value, *FOREIGN.value])
+    normal = scores.read(normal_file)
+    foreign = [(path, scores.read(path)) for path in foreign_files]
+    record = {
+        "normal": described(normal_file, normal),
+        "foreign": [{**described(path, columns), **areas(normal, columns)} for path, columns in foreign],
+    }
+    if output is not None:
+        files.write_json(output, record)
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)

@@ -1,0 +1,83 @@
+"""Makes images that a model has not learned, as PNG files, for evaluate --input and tools/anomaly.py.
+
+python tools/foreign_images.py --dataset=digits --kind=upside_down --output=DIR
+"""
+
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+from absl import flags
+
+from pixelvae_tf import commands, files, settings
+
+DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name, of the model that is to tell them apart.")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split whose images are changed.")
+KIND = flags.DEFINE_enum(
+    "kind", "upside_down", ["upside_down", "mirrored", "noisy", "photographs"], "upside_down: turned by half a turn; "
+    "mirrored: left and right exchanged; noisy: a tenth of the pixels drawn anew from all levels alike; photographs: "
+    "as many parts of the two photographs in scikit-learn, made as small and rounded to the same levels."
+)  # fmt: skip
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Only the first so many images; 0 for all.", 0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise and of the parts.", 0)
+OUTPUT = flags.DEFINE_string("output", "", "Folder to make; it must not exist.")
+
+_REDRAWN = 0.1
+_REDUCTION = 4  # pixels of a photograph along a side of one pixel
+
+
+def changed(kind: str, images: np.ndarray, levels: int, seed: int) -> np.ndarray:
+    """Foreign images, as many and of the shape of `images`: (batch, height, width, colors), 0..levels-1."""
+    rng = np.random.default_rng(seed)
+    if kind == "upside_down":
+        return images[:, ::-1, ::-1]
+    if kind == "mirrored":
+        return images[:, :, ::-1]
+    if kind == "noisy":
+        return np.where(rng.random(images.shape) < _REDRAWN, rng.integers(levels, size=images.shape), images)
+    return _parts_of_photographs(images.shape, levels, rng)
+
+
+def _parts_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Generator) -> np.ndarray:
+    from sklearn.datasets import load_sample_images
+
+    photographs = [photograph.astype("float32") / 255.0 for photograph in load_sample_images().images]
+    count, height, width, colors = shape
+    parts = np.empty(shape, "float32")
+    for index in range(count):
+        photograph = photographs[rng.integers(len(photographs))]
+        top, left = (rng.integers(whole - side * _REDUCTION + 1)
+                     for whole, side in zip(photograph.shape[:2], (height, width), strict=True))  # fmt: skip
+        part = photograph[top : top + height * _REDUCTION, left : left + width * _REDUCTION]
+        small = part.reshape(height, _REDUCTION, width, _REDUCTION, 3).mean(axis=(1, 3))
+        parts[index] = small if colors == 3 else small.mean(axis=-1, keepdims=True)
+    return np.round(parts * (levels - 1))
+
+
+def main() -> None:
+    if OUTPUT.value and pathlib.Path(OUTPUT.value).exists():
+        raise settings.UsageError(f"--output={OUTPUT.value}: exists; name a new folder")
+    output = files.check_output(OUTPUT.value, "output")
+    commands.start_tensorflow()
+    from PIL import Image
+
+    from pixelvae_tf import data, grids
+    from pixelvae_tf.config import DataConfig
+
+    config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value)
+    levels = data.describe(config).pixel_levels
+    images = data.load(config, SPLIT.value)[: MAX_EXAMPLES.value or None]
+    foreign = grids.as_bytes(changed(KIND.value, images, levels, SEED.value), levels)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        made = pathlib.Path(folder) / "made"
+        made.mkdir()
+        for index, image in enumerate(foreign):
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(made / f"{index:05d}.png")
+        os.rename(made, output)
+    print(f"{len(foreign)} images in {output}")
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)
