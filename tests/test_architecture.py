@@ -17,11 +17,11 @@ TIERS = [
     # Mathematics and random numbers: pure functions.
     {"distributions", "objectives", "randomness"},
     # Building blocks.
-    {"layers", "data", "averaging", "distributed_fit", "devices", "grids"},
+    {"layers", "data", "averaging", "distributed_fit", "devices", "grids", "graph_cost"},
     {"networks", "sampling", "cached_sampling", "baselines"},
     # The model: what trains it and what users call are its mixins.
     {"fitting", "interface"},
-    {"model"},
+    {"model", "model_size"},
     # What is done with a model.
     {"runs", "evaluation", "callbacks", "serving", "benchmarks"},
     {"validation"},

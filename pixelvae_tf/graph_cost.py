@@ -1,0 +1,137 @@
+"""What a traced graph costs: arithmetic, memory traffic, and the memory that its tensors hold at once.
+
+Nothing is computed: everything follows from the operations and the shapes of their tensors, which must be known, so
+that a graph is traced at a fixed batch size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# Operations whose result is their input, under another shape or name.
+_ALIASES = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
+# Operations that move nothing worth counting: what they give lies in memory already, or is a shape.
+_FREE = {*_ALIASES, "Const", "NoOp", "Placeholder", "ReadVariableOp", "Shape", "ShapeN"}
+# Where a convolution has its filter, and the maps whose positions its sums belong to.
+_CONVOLUTIONS = {
+    "Conv2D": lambda op: (op.inputs[1], op.outputs[0]),
+    "Conv2DBackpropInput": lambda op: (op.inputs[1], op.inputs[2]),
+    "Conv2DBackpropFilter": lambda op: (op.outputs[0], op.inputs[2]),
+}
+
+
+class Device(NamedTuple):
+    """A device by its data sheet.
+
+    Attributes:
+        name: for people.
+        flop_per_second: of matrix products, by the type of their inputs.
+        bytes_per_second: to and from its memory.
+    """
+
+    name: str
+    flop_per_second: dict[tf.DType, float]
+    bytes_per_second: float
+
+
+# https://www.nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf
+# TensorFlow multiplies float32 matrices as TF32 there.
+A100 = Device("A100 SXM 80 GB", {tf.float32: 156e12, tf.bfloat16: 312e12}, 2.039e12)
+
+
+def needed(graph: tf.Graph) -> list[tf.Operation]:
+    """The operations that the results and effects of a function's graph need, in the order in which they were made.
+
+    TensorFlow leaves out the rest, such as gradients of the images, when it runs the function.
+    """
+    waiting = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
+    found = set()
+    while waiting:
+        op = waiting.pop()
+        if op not in found:
+            found.add(op)
+            waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
+    return [op for op in graph.get_operations() if op in found]
+
+
+def flop(graph: tf.Graph) -> int:
+    """Floating-point operations of all convolutions and matrix products, two to each multiplication and addition.
+
+    Taps on padding count, as does everything else that is multiplied; element-wise operations do not.
+    """
+    return sum(map(_flop, needed(graph)))
+
+
+def _flop(op: tf.Operation) -> int:
+    if op.type in _CONVOLUTIONS:
+        kernel, maps = _CONVOLUTIONS[op.type](op)
+        batch, height, width, _ = maps.shape
+        return 2 * batch * height * width * kernel.shape.num_elements()
+    if op.type == "MatMul":
+        summed = op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1]
+        return 2 * op.outputs[0].shape.num_elements() * summed
+    if op.type.startswith("BatchMatMul"):
+        summed = op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1]
+        return 2 * op.outputs[0].shape.num_elements() * summed
+    return 0
+
+
+def seconds(graph: tf.Graph, device: Device) -> float:
+    """Time of the operations one after another, each at the device's limit of arithmetic or of memory traffic.
+
+    An operation reads its inputs and writes its outputs once; a compiled group of operations counts as one. No device
+    is faster without fusing more of them, and real ones are slower by what their kernels fall short of the limits.
+    """
+    total = 0.0
+    for op in needed(graph):
+        if op.type in _FREE:
+            continue
+        of_memory = sum(map(_bytes, [*op.inputs, *op.outputs])) / device.bytes_per_second
+        work = _flop(op)
+        total += max(of_memory, work / device.flop_per_second[op.outputs[0].dtype]) if work else of_memory
+    return total
+
+
+def _bytes(tensor: tf.Tensor) -> int:
+    if tensor.dtype == tf.resource:
+        return 0
+    elements = tensor.shape.num_elements() if tensor.shape.rank is not None else None
+    if elements is None:
+        raise ValueError(f"{tensor.name}: its shape {tensor.shape} is not known; trace at a fixed batch size")
+    return elements * tensor.dtype.size
+
+
+def peak_bytes(graph: tf.Graph) -> int:
+    """The most that tensors hold at once when the operations run in the order in which they were made.
+
+    A tensor is held from its operation to the last one that reads it, and to the end if it is a result. Variables
+    and constants are left out.
+    """
+    operations = needed(graph)
+    last_use = {}
+    for time, op in enumerate(operations):
+        for tensor in op.inputs:
+            last_use[_owner(tensor).ref()] = time
+    for tensor in graph.outputs:
+        last_use[_owner(tensor).ref()] = len(operations)
+    held = peak = 0
+    ending: dict[int, int] = {}
+    for time, op in enumerate(operations):
+        if op.type not in _FREE:
+            for tensor in op.outputs:
+                size = _bytes(tensor)
+                held += size
+                end = last_use.get(tensor.ref(), time)
+                ending[end] = ending.get(end, 0) + size
+        peak = max(peak, held)
+        held -= ending.pop(time, 0)
+    return peak
+
+
+def _owner(tensor: tf.Tensor) -> tf.Tensor:
+    """The tensor whose memory this one is."""
+    while tensor.op.type in _ALIASES:
+        tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
+    return tensor
