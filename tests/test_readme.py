@@ -29,6 +29,16 @@ def test_every_record_says_how_and_where_it_was_made(path):
     if isinstance(record, list):
         assert all({"baseline", "dataset", "split", "nll_nats", "bits_per_dim"} <= set(row) for row in record)
         return
+    if "benchmark" in record:
+        assert {"rows", "hardware", "revision", "tensorflow"} <= set(record)
+        return
+    if path.stem.startswith("anomaly_"):
+        evaluations = [images["evaluation"] for images in (record["normal"], *record["foreign"])]
+        # All scores are of the same weights and code.
+        for name in ("checkpoint_step", "weights", "revision", "tensorflow", "hardware"):
+            assert len({found[name] for found in evaluations}) == 1
+        assert all(0 <= images["auc_bound"] <= 1 for images in record["foreign"])
+        return
     assert {"config", "summary", "evaluations", "history"} <= set(record)
     assert {"steps", "seed", "training_seconds", "hardware", "revision", "tensorflow"} <= set(record["summary"])
     for found in record["evaluations"].values():
