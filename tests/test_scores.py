@@ -198,6 +198,7 @@ def test_the_area_is_the_share_of_pairs_in_which_the_foreign_image_is_less_likel
     assert (first["name"], first["num_images"], first["auc_bound"]) == ("other", 2, 0.75)
     assert first["auc_importance"] == 0.0
     assert second["auc_bound"] == 0.0
+    assert (first["likelier_than_all_normal"], second["likelier_than_all_normal"]) == (0.0, 1.0)
     assert "auc_importance" not in second
     assert record["normal"]["mean_bound_nats"] == 2.5
 

@@ -20,16 +20,20 @@ OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
 _AREAS = {scores.BOUND: "auc_bound", scores.IMPORTANCE: "auc_importance"}
 
 
-def areas(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) -> dict[str, float]:
-    """The area under the ROC curve by each score that both have, with foreign images as the positives."""
+def told_apart(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) -> dict[str, float]:
+    """The area under the ROC curve by each score that both have, with foreign images as the positives.
+
+    And where it fails: the share of foreign images that are likelier than every normal one.
+    """
     from sklearn.metrics import roc_auc_score
 
     is_foreign = np.repeat([False, True], [len(normal[scores.BOUND]), len(foreign[scores.BOUND])])
-    return {
+    areas = {
         area: float(roc_auc_score(is_foreign, np.concatenate([normal[score], foreign[score]])))
         for score, area in _AREAS.items()
         if score in normal and score in foreign
     }
+    return {**areas, "likelier_than_all_normal": float((foreign[scores.BOUND] < normal[scores.BOUND].min()).mean())}
 
 
 def described(path: pathlib.Path, columns: dict[str, np.ndarray]) -> dict:
@@ -48,7 +52,7 @@ def main() -> None:
     foreign = [(path, scores.read(path)) for path in foreign_files]
     record = {
         "normal": described(normal_file, normal),
-        "foreign": [{**described(path, columns), **areas(normal, columns)} for path, columns in foreign],
+        "foreign": [{**described(path, columns), **told_apart(normal, columns)} for path, columns in foreign],
     }
     if output is not None:
         files.write_json(output, record)
