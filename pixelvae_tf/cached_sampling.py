@@ -10,9 +10,14 @@ Arrays in the order of generation are (rows, columns, batch, channels): a row, a
 
 from __future__ import annotations
 
+import os
+
 import tensorflow as tf
 
 from pixelvae_tf.layers.incremental import Steps
+
+# Fewer images in a part of a batch would not keep a core busy.
+_SMALLEST_PART = 16
 
 
 class Pixels:
@@ -151,8 +156,7 @@ def _sample_level(model, level: int, z_upper, noise):
     condition = decoder.condition(z_upper)
     if decoder.masked is None:
         return model.p_z(level, noise, condition).sample(noise)
-    steps = decoder.incremental(**condition)
-    return _images(draw_in_raster_order(steps, Latents(model, level), _positions(noise), tf.shape(noise)[0]))
+    return _draw(decoder, Latents(model, level), condition, noise)
 
 
 def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0):
@@ -163,15 +167,29 @@ def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperatu
     condition = model.pixel_decoder.condition(z1)
     if model.pixel_decoder.masked is None:
         return tf.where(known, given, model.p_x(given, condition).with_temperature(temperature).sample(uniforms))
-    steps = model.pixel_decoder.incremental(**condition)
-    noise = tuple(map(_positions, (uniforms, given, known)))
-    return _images(draw_in_raster_order(steps, Pixels(model, temperature), noise, tf.shape(uniforms)[0]))
+    noise = (uniforms, *(tf.broadcast_to(part, tf.shape(uniforms)) for part in (given, known)))
+    return _draw(model.pixel_decoder, Pixels(model, temperature), condition, noise)
 
 
-def _positions(maps):
-    """(batch, rows, columns, channels) in the order of generation."""
-    return tf.transpose(maps, (1, 2, 0, 3))
+def _draw(decoder, variable: Pixels | Latents, condition: dict, noise):
+    """Draws all positions of a batch, in parts side by side: a loop over pixels keeps one core busy, not several."""
+    batch_size = tf.shape(tf.nest.flatten(noise)[0])[0]
+    parts = tf.clip_by_value(batch_size // _SMALLEST_PART, 1, _cores())
+    size = -(-batch_size // parts)
+
+    def draw_part(index, drawn):
+        first = index * size
+        own = tf.nest.map_structure(lambda array: array[first : first + size], (condition, noise))
+        positions = tf.nest.map_structure(lambda maps: tf.transpose(maps, (1, 2, 0, 3)), own[1])
+        steps = decoder.incremental(**own[0])
+        values = draw_in_raster_order(steps, variable, positions, tf.minimum(size, batch_size - first))
+        return index + 1, drawn.write(index, tf.transpose(values, (2, 0, 1, 3)))
+
+    shape = (None, *tf.nest.flatten(noise)[0].shape[1:])
+    drawn = tf.TensorArray(variable.dtype, parts, infer_shape=False, element_shape=shape)
+    return tf.while_loop(lambda index, _: index < parts, draw_part, (0, drawn), parallel_iterations=8)[-1].concat()
 
 
-def _images(positions):
-    return tf.transpose(positions, (2, 0, 1, 3))
+def _cores() -> int:
+    """Parts of a batch that run at the same time; a GPU takes all in one."""
+    return 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))

@@ -21,7 +21,7 @@ _COLUMNS = 8
 def main() -> None:
     drawing = settings.drawing()
     output = files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
+    commands.start_tensorflow(commands.sampling_threads)
     from pixelvae_tf import grids, runs, sampling
 
     model = runs.load(WORKDIR.value)

@@ -86,7 +86,7 @@ def main(name: str) -> None:
     if name not in MEASURES:
         raise settings.UsageError(f"{name or 'nothing'!r} to measure: begin with one of {', '.join(MEASURES)}")
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
+    commands.start_tensorflow(commands.sampling_threads if name == "sample" else None)
     from pixelvae_tf.runs import environment
 
     table, measurements = MEASURES[name]()

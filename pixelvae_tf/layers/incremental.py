@@ -85,7 +85,7 @@ class ConvSteps:
         )
         output_colors = masks.color_of_channel(outputs, conv.colors, conv.parts)
         self.channels_of_color = [np.flatnonzero(output_colors == color) for color in range(conv.colors)]
-        self.bias = ops.cast(conv.bias, self.dtype) if conv.use_bias else ops.zeros((outputs,), self.dtype)
+        self.bias = ops.cast(conv.bias, self.dtype) if conv.use_bias else None
         self.has_pixels = self.rows < height
         if self.has_pixels:
             left, _ = conv.reach_columns
@@ -100,7 +100,7 @@ class ConvSteps:
         # Of the current pixel, the channels of earlier colors are in the window already, and no later ones yet.
         self.pixel_kernels = self.by_color(taps)
         self.pixel_kernels = [part[:rows] for part, rows in zip(self.pixel_kernels, seen, strict=True)]
-        self.biases = self.by_color(self.bias)
+        self.biases = None if self.bias is None else self.by_color(self.bias)
         newest = of_color[0] if conv.mask_type == "B" else of_color[-1]
         self.window_channels = int(seen[0] - newest)
 
@@ -132,7 +132,7 @@ class ConvSteps:
         else:
             # All columns of the rows above are visible: as many to the left as to the right.
             maps = ops.conv(seen[None], self.row_kernel, padding="same")[0]
-        return rows[1:], maps if self.has_pixels else maps + self.bias
+        return rows[1:], maps if self.has_pixels or self.bias is None else maps + self.bias
 
     def start_pixels(self, batch):
         """The window left of a row's first pixel: padding."""
@@ -151,7 +151,9 @@ class ConvSteps:
             The next window, and (batch, outputs of this color).
         """
         window = ops.concatenate([window, newest], axis=-1)
-        maps = ops.matmul(window, self.pixel_kernels[color]) + self.biases[color]
+        maps = ops.matmul(window, self.pixel_kernels[color])
+        if self.biases is not None:
+            maps = maps + self.biases[color]
         if from_above is not None:
             maps = maps + from_above[color]
         is_last = color == len(self.channels_of_color) - 1
