@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import cached_sampling, sampling
+from pixelvae_tf import cached_sampling, graph_cost, sampling
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.model import PixelVAE
 
@@ -50,6 +50,7 @@ def measure_sampling(
             "cached_to_full_pass": round(cached / full, 2),
             "naive_to_cached": round(scaled / cached, 1),
             "state_mib": round(_state_bytes(model, noise) / 2**20, 2),
+            "full_pass_mib": round(_full_pass_bytes(forward, images, noise) / 2**20, 2),
         }
 
 
@@ -95,6 +96,16 @@ def _state_bytes(model: PixelVAE, noise: sampling.SamplingNoise) -> int:
     return sum(array.shape.num_elements() * array.dtype.size for array in tf.nest.flatten(state))
 
 
+def _full_pass_bytes(forward, images, noise: sampling.SamplingNoise) -> int:
+    """What the tensors of a full pass hold at once, by its graph."""
+    return graph_cost.peak_bytes(_at_fixed_shapes(forward.python_function, images, noise.latents))
+
+
+def _at_fixed_shapes(function: Callable[..., Any], *arguments) -> tf.Graph:
+    signature = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), arguments)
+    return tf.function(function, autograph=False).get_concrete_function(*signature).graph
+
+
 def _timed(call: Callable[..., Any], *arguments) -> tuple[float, Any]:
     started = time.perf_counter()
     result = tf.nest.map_structure(np.asarray, call(*arguments))
@@ -111,7 +122,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     columns = {
         "images": "batch_size", "full pass": "full_pass_seconds", "cached": "cached_seconds",
         "first call": "cached_first_call_seconds", "naive": "naive_seconds", "cached/pass": "cached_to_full_pass",
-        "naive/cached": "naive_to_cached", "state MiB": "state_mib",
+        "naive/cached": "naive_to_cached", "state MiB": "state_mib", "pass MiB": "full_pass_mib",
     }  # fmt: skip
     lines = ["".join(f"{title:>14}" for title in columns)]
     lines += ["".join(f"{row[name]:>14}" for name in columns.values()) for row in rows]
