@@ -1,7 +1,7 @@
 """PixelVAE (Gulrajani et al., ICLR 2017) on TensorFlow and Keras 3.
 
-`ModelConfig` describes a network, `PixelVAE` is the Keras model, `load` gives the trained model of a work
-directory. TensorFlow is imported when the first of them is needed.
+`ModelConfig` describes a network, `PixelVAE` is the Keras model, `load` gives a trained model: of a work
+directory, or a pretrained one by name. TensorFlow is imported when the first of them is needed.
 """
 
 import importlib

@@ -9,10 +9,9 @@ import pathlib
 
 from absl import flags
 
-from pixelvae_tf import commands, files, settings
+from pixelvae_tf import commands, files, runs, settings
 from pixelvae_tf.data import image_files
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 INPUT = flags.DEFINE_string("input", "", "Image file, or folder with images at any depth, of the size of the model.")
 SPLIT = flags.DEFINE_enum(
     "split", None, ["train", "validation", "test"], "Complete images of the dataset that the model was trained on, in "
@@ -27,7 +26,12 @@ MASK = flags.DEFINE_string(
     "half) are kept, those where it is black are drawn."
 )  # fmt: skip
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Completions to draw of each image.", lower_bound=1)
+REFINEMENTS = flags.DEFINE_integer(
+    "refinements", 0, "Times to draw the rest again, with latents inferred from the completion before in place of one "
+    "whose unknown pixels are black. Once helps a model of photographs, whose latents matter much.", lower_bound=0
+)  # fmt: skip
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
+settings.define_model_flags()
 settings.define_drawing_flags()
 
 
@@ -42,16 +46,17 @@ def main() -> None:
     paths, mask_file = [folder / name for name in names], MASK.value and pathlib.Path(MASK.value)
     if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
         raise files.FileError(f"--output={output}: is one of the given images; name another file")
-    commands.start_tensorflow()
-    from pixelvae_tf import grids, runs
+    trained = runs.find(settings.trained_model())
+    commands.start_tensorflow(commands.sampling_threads)
+    from pixelvae_tf import grids
 
-    run = runs.Run(WORKDIR.value)
-    model, _ = run.load_best()
+    model, _ = runs.load_best(trained)
     shape, levels = model.config.image_shape, model.config.pixel_levels
     mask = image_files.read_mask(mask_file, *shape[:2]) if mask_file else None
     known = model.checked_mask(KEEP_ROWS.value, mask)
-    images = _from_files(paths[: NUM_IMAGES.value], shape, levels) if paths else _from_split(run.config().data)
-    drawn = model.complete(images.repeat(NUM_SAMPLES.value, axis=0), mask=known, **drawing)
+    images = _from_files(paths[: NUM_IMAGES.value], shape, levels) if paths else _from_split(trained.config().data)
+    repeated = images.repeat(NUM_SAMPLES.value, axis=0)
+    drawn = model.complete(repeated, mask=known, refinements=REFINEMENTS.value, **drawing)
     drawn = drawn.reshape(len(images), NUM_SAMPLES.value, *shape)
     grids.save(output, grids.completions(images, known, drawn, levels))
     left_out = f" (the first of {len(paths)}, see --num_images)" if len(paths) > len(images) else ""

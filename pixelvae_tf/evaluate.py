@@ -1,6 +1,7 @@
 """Measures the likelihood of a split, or of a folder of images, under a trained model; prints one JSON object.
 
-That of a split is kept with the run as eval_SPLIT.json; with --per_example_csv=FILE it is also in FILE.json.
+That of a split is kept with the run as eval_SPLIT.json; with --per_example_csv=FILE it is also in FILE.json. That of a
+pretrained model is kept only there.
 """
 
 import dataclasses
@@ -10,10 +11,10 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands, files, scores, settings
+from pixelvae_tf import commands, files, runs, scores, settings
 from pixelvae_tf.data import image_files
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
+settings.define_model_flags()
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
 INPUT = flags.DEFINE_string(
     "input", None, "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
@@ -40,13 +41,13 @@ def main() -> None:
         if SPLIT.present or DATA_DIR.present:
             raise settings.UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
+    trained = runs.find(settings.trained_model())
     commands.start_tensorflow()
-    from pixelvae_tf import data, runs
+    from pixelvae_tf import data
     from pixelvae_tf.evaluation import evaluate
 
-    run = runs.Run(WORKDIR.value)
-    model, best = run.load_best()
-    config = run.config().data
+    model, best = runs.load_best(trained)
+    config = trained.config().data
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     batches, names, source = _of_split(config) if given is None else _of_files(*given, model.config)
@@ -56,8 +57,10 @@ def main() -> None:
         )
     weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **runs.environment()}
-    if given is None:
-        files.write_json(run.workdir / f"eval_{SPLIT.value}.json", record)
+    if not isinstance(trained, runs.Run):
+        record["pretrained"] = trained.name
+    elif given is None:
+        trained.keep_evaluation(SPLIT.value, record)
     if csv_file is not None:
         scores.write(csv_file, names, measured.per_example())
         files.write_json(scores.summary_file(csv_file), record)

@@ -19,13 +19,15 @@ import platform
 import subprocess
 import tempfile
 import time
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
-from pixelvae_tf import files
+from pixelvae_tf import files, pretrained
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.model import PixelVAE
+from pixelvae_tf.pretrained import Pretrained
+
+if TYPE_CHECKING:
+    from pixelvae_tf.model import PixelVAE
 
 # How long shared storage may take to show one machine what another has written.
 _SHARED_STORAGE_SECONDS = 10.0
@@ -137,8 +139,8 @@ class Run:
             if other != weights:
                 other.unlink()
 
-    def load_best(self) -> tuple[PixelVAE, dict]:
-        """The model with its best weights, and their record.
+    def best_weights(self) -> tuple[pathlib.Path, dict]:
+        """The file of the best weights, checked, and their record.
 
         Raises:
             FileError: without a run, without weights, or for a damaged weights file.
@@ -152,9 +154,7 @@ class Run:
         weights = self.best_folder / record["file"]
         if not weights.exists() or files.sha256(weights) != record["sha256"]:
             raise FileError(f"{weights}: missing or damaged; continue training to write it anew")
-        model = PixelVAE(config.model)
-        model.load_weights(weights)
-        return model, record
+        return weights, record
 
     def add_history(self, entry: dict) -> None:
         """Appends a validation to the history, in place of what an interrupted run had at and after its step."""
@@ -168,13 +168,19 @@ class Run:
             return []
         return [json.loads(line) for line in self.history_file.read_text().splitlines()]
 
+    def keep_evaluation(self, split: str, record: dict) -> None:
+        """Writes what was found on a split, in place of an earlier evaluation."""
+        files.write_json(self.workdir / f"eval_{split}.json", record)
+
     def record(self) -> dict:
         """All that the run recorded, in one value: configuration, summary, evaluations by split, history.
+
+        Where the data lies is left out, since it says nothing elsewhere.
 
         Raises:
             FileError: without a finished run.
         """
-        config = self.config().to_dict()
+        config = self.config().portable().to_dict()
         if not self.summary_file.exists():
             raise FileError(f"--workdir={self.workdir}: the run is not finished (no summary.json); continue training")
         evaluations = {path.stem[len("eval_") :]: files.read_json(path) for path in self.workdir.glob("eval_*.json")}
@@ -186,18 +192,48 @@ class Run:
         }
 
 
-def load(workdir: str | os.PathLike) -> PixelVAE:
-    """The model of a work directory with its best weights, ready to use.
+def find(source: str | os.PathLike) -> Run | Pretrained:
+    """The run or the pretrained model that `load` is asked for, without a look at its files."""
+    if isinstance(source, str) and source in pretrained.names():
+        return Pretrained(source)
+    if isinstance(source, str) and os.path.basename(source) == source and not os.path.exists(source):
+        raise FileError(
+            f"{source!r}: no pretrained model and no folder of a run; pretrained are {', '.join(pretrained.names())}"
+        )
+    return Run(source)
+
+
+def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
+    """The model with its best weights, and their record: `step`, `weights` (raw or averaged), `nll_bound_nats`.
 
     Raises:
-        FileError: without a run, without weights, or for a damaged weights file.
+        FileError: as `load`.
     """
-    return Run(workdir).load_best()[0]
+    from pixelvae_tf.model import PixelVAE
+
+    weights, record = trained.best_weights()
+    model = PixelVAE(trained.config().model)
+    model.load_weights(weights)
+    return model, record
+
+
+def load(source: str | os.PathLike) -> PixelVAE:
+    """A trained model with its best weights, ready to use.
+
+    Args:
+        source: the name of a pretrained model, which it is wherever this runs, or the work directory of a run. A
+            folder that has the name of a pretrained model is "./mnist" or a `pathlib.Path`.
+
+    Raises:
+        FileError: for a name that is neither; without a run, without weights, or for a damaged weights file.
+    """
+    return load_best(find(source))[0]
 
 
 def environment() -> dict:
     """What a record says about where it was made: versions, revision of the code, hardware."""
     import keras
+    import tensorflow as tf
 
     from pixelvae_tf import __version__
 

@@ -2,9 +2,8 @@
 
 from absl import flags
 
-from pixelvae_tf import commands, files, settings
+from pixelvae_tf import commands, files, runs, settings
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw; with --vary in rows of 8.")
 VARY = flags.DEFINE_enum(
@@ -12,6 +11,7 @@ VARY = flags.DEFINE_enum(
     "there: the topmost level of latents, those below it, or the pixels (Figure 6 of the paper); 'all' for "
     "independent samples."
 )  # fmt: skip
+settings.define_model_flags()
 settings.define_drawing_flags()
 flags.register_validator("num_samples", lambda value: value >= 1, "use 1 or more")
 
@@ -21,10 +21,11 @@ _COLUMNS = 8
 def main() -> None:
     drawing = settings.drawing()
     output = files.check_output(OUTPUT.value, "output")
+    trained = runs.find(settings.trained_model())
     commands.start_tensorflow(commands.sampling_threads)
-    from pixelvae_tf import grids, runs, sampling
+    from pixelvae_tf import grids, sampling
 
-    model = runs.load(WORKDIR.value)
+    model, _ = runs.load_best(trained)
     if VARY.value == "all":
         images = model.sample(NUM_SAMPLES.value, **drawing)
         grids.save_grid(output, images, model.config.pixel_levels)

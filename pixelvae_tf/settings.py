@@ -14,7 +14,8 @@ import sys
 
 from absl import flags
 
-from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from pixelvae_tf import pretrained
+from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
 
 flags.disclaim_key_flags()
@@ -25,38 +26,62 @@ class UsageError(UserError):
     """A command line that cannot be used; the message is one line."""
 
 
-def define_config_flags() -> None:
+def define_config_flags(values: flags.FlagValues = FLAGS) -> None:
     """Defines a flag for every field of the three configurations that is for the user to set."""
     for part in (ModelConfig, DataConfig, TrainConfig):
-        for field in dataclasses.fields(part):
-            if field.metadata.get("flag", True):
-                _define(field)
+        define_flags(part, values)
 
 
-def _define(field: dataclasses.Field) -> None:
-    name, default, help = field.name, field.default, field.metadata["help"]
-    if isinstance(default, tuple):
-        flags.DEFINE_list(name, [str(item) for item in default], help)
-    elif isinstance(default, bool):
-        flags.DEFINE_bool(name, default, help)
-    elif isinstance(default, int):
-        flags.DEFINE_integer(name, default, help)
-    elif isinstance(default, float):
-        flags.DEFINE_float(name, default, help)
-    elif "choices" in field.metadata:
-        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
-    else:
-        flags.DEFINE_string(name, default, help)
-
-
-def values_of(part) -> dict:
-    """The values of the flags that belong to one configuration class, as its constructor takes them."""
-    values = {}
+def define_flags(part, values: flags.FlagValues = FLAGS) -> None:
+    """Defines a flag for every field of one configuration class that is for the user to set."""
     for field in dataclasses.fields(part):
         if field.metadata.get("flag", True):
-            value = FLAGS[field.name].value
-            values[field.name] = integers(field.name, value) if isinstance(field.default, tuple) else value
-    return values
+            _define(field, values)
+
+
+def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
+    name, default, help = field.name, field.default, field.metadata["help"]
+    if isinstance(default, tuple):
+        flags.DEFINE_list(name, [str(item) for item in default], help, flag_values=values)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, help, flag_values=values)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, default, help, flag_values=values)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, help, flag_values=values)
+    elif "choices" in field.metadata:
+        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help, flag_values=values)
+    else:
+        flags.DEFINE_string(name, default, help, flag_values=values)
+
+
+def values_of(part, values: flags.FlagValues = FLAGS) -> dict:
+    """The values of the flags that belong to one configuration class, as its constructor takes them."""
+    found = {}
+    for field in dataclasses.fields(part):
+        if field.metadata.get("flag", True):
+            value = values[field.name].value
+            of_numbers = isinstance(field.default, tuple) and "choices" not in field.metadata
+            found[field.name] = integers(field.name, value) if of_numbers else value
+    return found
+
+
+def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int, ...], pixel_levels: int) -> RunConfig:
+    """What a training would record that is given a flag file, some flags more, and images of this kind.
+
+    Raises:
+        UsageError: for a flag file that cannot be read, or flags that do not exist.
+        ConfigError: for values that cannot be used.
+    """
+    values = flags.FlagValues()
+    define_config_flags(values)
+    try:
+        values(["train", *_read_flagfile(path, ()), *changes])
+    except flags.Error as error:
+        raise UsageError(f"{path}: {error}") from None
+    model, data, training = (values_of(part, values) for part in (ModelConfig, DataConfig, TrainConfig))
+    model = ModelConfig(image_shape=tuple(image_shape), pixel_levels=pixel_levels, **model)
+    return RunConfig(model, DataConfig(**data), TrainConfig(**training))
 
 
 def integers(name: str, items: list[str]) -> tuple[int, ...]:
@@ -65,6 +90,20 @@ def integers(name: str, items: list[str]) -> tuple[int, ...]:
         return tuple(int(item) for item in items)
     except ValueError:
         raise ConfigError(f"{name}={','.join(items)!r}: give whole numbers with commas between them") from None
+
+
+def define_model_flags() -> None:
+    """Defines the flags of which trained model to use, which `trained_model` reads."""
+    flags.DEFINE_string("workdir", "", "Folder of the run, whose best weights are used.")
+    flags.DEFINE_enum("pretrained", None, pretrained.names(), "In place of --workdir: a model inside the package.")
+
+
+def trained_model() -> pathlib.Path | str:
+    """The model that the flags name, as `runs.find` takes it. Raises UsageError."""
+    workdir, name = FLAGS["workdir"].value, FLAGS["pretrained"].value
+    if bool(workdir) == bool(name):
+        raise UsageError("--workdir, --pretrained: give one of the two, to say which model")
+    return name or pathlib.Path(workdir)
 
 
 def define_drawing_flags() -> None:

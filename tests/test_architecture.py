@@ -12,6 +12,8 @@ TIERS = [
     # Errors that users can mend, and settings. No TensorFlow.
     {"errors"},
     {"config", "files"},
+    {"weight_files"},
+    {"pretrained"},
     {"settings", "cluster", "scores"},
     {"commands"},
     # Mathematics and random numbers: pure functions.
@@ -23,16 +25,18 @@ TIERS = [
     {"fitting", "interface"},
     {"model", "model_size"},
     # What is done with a model.
-    {"runs", "evaluation", "callbacks", "serving", "benchmarks"},
+    {"runs", "evaluation", "callbacks", "serving"},
     {"validation"},
     {"training"},
+    {"benchmarks"},
     # Command lines.
     {"train", "evaluate", "sample", "complete", "export"},
 ]
 # `settings` makes the flags, and `commands` runs the command lines.
 KNOWING_ABSL = {"settings", "commands", *TIERS[-1]}
 # What is imported before flags are checked, so that wrong ones are told at once.
-WITHOUT_TENSORFLOW = {*TIERS[0], *TIERS[1], *TIERS[2], *TIERS[3], *TIERS[-1]}
+WITHOUT_TENSORFLOW = {*set().union(*TIERS[: TIERS.index({"commands"}) + 1]), "runs", *TIERS[-1]}
+WITHOUT_TENSORFLOW |= {"benchmarks.requests", "benchmarks.tables"}
 
 
 def name_of(path: pathlib.Path) -> str:

@@ -31,6 +31,10 @@ class RunConfig:
             raise ConfigError(f"a run's configuration has the parts {', '.join(parts)}, not {', '.join(values)}")
         return cls(**{name: part.from_dict(values[name]) for name, part in parts.items()})
 
+    def portable(self) -> RunConfig:
+        """The same run without the folder of its data, which is this machine's."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, data_dir=""))
+
     def difference(self, other: RunConfig) -> str | None:
         """The first field in which a run that would continue `self` may not differ, as one line, or None."""
         for part in dataclasses.fields(self):
