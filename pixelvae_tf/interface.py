@@ -145,13 +145,16 @@ class ImageInterface:
         return self._continued(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
 
     def complete(
-        self, images, keep_rows: int | None = None, seed: int = 0, temperature=1.0, method: str = "cached", *, mask=None
-    ) -> np.ndarray:
+        self, images, keep_rows: int | None = None, seed: int = 0, temperature=1.0, method: str = "cached", *,
+        mask=None, refinements: int = 0,
+    ) -> np.ndarray:  # fmt: skip
         """Keeps the first rows of each image, or the pixels of a mask, and draws all others from the model, uint8.
 
         The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes
         after a pixel reaches it through the latents alone: they are drawn from the posterior of the image whose
-        unknown pixels are blank, since the model gives no posterior of a part of an image.
+        unknown pixels are blank, since the model gives no posterior of a part of an image. An encoder takes blank for
+        black; where that shows, refine: latents from the posterior of the completed image, and the unknown pixels
+        anew (the Markov chain of Rezende et al. 2014).
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
@@ -160,17 +163,24 @@ class ImageInterface:
                 of its colors.
             seed: of all the noise.
             temperature, method: see `reconstruct`.
+            refinements: times to refine, each as long as the first drawing; without latents there is nothing to.
 
         Raises:
             ValueError: for images of another shape, type or range, for both or neither of rows and mask, rows outside
-                0..height, a mask of another shape or type, and as `sample`.
+                0..height, a mask of another shape or type, fewer than 0 refinements, and as `sample`.
         """
         images = self.checked_images(images)
         known = self.checked_mask(keep_rows, mask)
         if len(known) not in (1, len(images)):
             raise UserError(f"mask of shape {known.shape}: there are {len(images)} images; give one mask, or as many")
+        if refinements < 0:
+            raise UserError(f"refinements={refinements}: use 0 or more")
         known = np.broadcast_to(known[..., None], (len(known), *self.config.image_shape))
-        return self._continued(np.where(known, images, 0).astype("uint8"), known, seed, temperature, method)
+        images = self._continued(np.where(known, images, 0).astype("uint8"), known, seed, temperature, method)
+        for index in range(refinements if self.config.num_levels else 0):
+            own_seed = randomness.stream(seed, "refinements", index)
+            images = self._continued(images, known, own_seed, temperature, method)
+        return images
 
     def checked_mask(self, keep_rows: int | None = None, mask=None) -> np.ndarray:
         """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises ValueError as it does."""
@@ -189,10 +199,10 @@ class ImageInterface:
             )
         return mask if mask.ndim == 3 else mask[None]
 
-    def _continued(self, images, known, seed: int, temperature, method: str) -> np.ndarray:
+    def _continued(self, images, known, seed, temperature, method: str) -> np.ndarray:
         temperatures = sampling.checked_temperatures(self.config, temperature)
         go_on = self._continue[_checked_method(method)]
-        return np.asarray(go_on(images, known, seed, tf.constant(temperatures, tf.float32)))
+        return np.asarray(go_on(images, known, randomness.as_seed(seed), tf.constant(temperatures, tf.float32)))
 
     def checked_images(self, images) -> np.ndarray:
         """The images as a uint8 array. Raises ValueError for another shape, type or range."""
@@ -264,6 +274,7 @@ class ImageInterface:
     @functools.cached_property
     def _continue(self):
         known = tf.TensorSpec((None, *self.config.image_shape), tf.bool)
+        seed = tf.TensorSpec((2,), tf.int32)
 
         def traced(_, sample_pixels):
             def continue_images(images, known, seed, temperatures):
@@ -273,7 +284,7 @@ class ImageInterface:
                 z1 = samples[0] if samples else None
                 return tf.cast(sample_pixels(self, z1, noise.pixels, images, known, temperatures[0]), tf.uint8)
 
-            return self._traced(continue_images, self._image_spec, known, _INTEGER, self._temperatures_spec)
+            return self._traced(continue_images, self._image_spec, known, seed, self._temperatures_spec)
 
         return {method: traced(*functions) for method, functions in _SAMPLERS.items()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-_STREAMS = {"latents": 1, "pixels": 2, "training": 3, "validation": 4, "varied": 5}
+_STREAMS = {"latents": 1, "pixels": 2, "training": 3, "validation": 4, "varied": 5, "refinements": 6}
 
 
 def as_seed(seed) -> tf.Tensor:

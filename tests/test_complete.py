@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 import workdirs
 from commands import error_line, run
 from PIL import Image
 
-from pixelvae_tf import grids
+from pixelvae_tf import PixelVAE, grids
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data.digits import load
 from pixelvae_tf.errors import UserError
@@ -85,6 +86,55 @@ def test_completions_of_a_mask_have_the_probabilities_of_the_chain_of_their_pixe
     assert errors.max() < 4
 
 
+class ExactPosterior:
+    """p(z | x) of a model of independent black and white pixels with a one-dimensional z, on a grid."""
+
+    z = np.linspace(-6.0, 6.0, 121, dtype="float32")[:, None]
+
+    def __init__(self, images, log_black, log_white):
+        pixels = tf.reshape(tf.cast(images, "float32"), (-1, log_white.shape[1]))
+        log_joint = pixels @ log_white.T + (1.0 - pixels) @ log_black.T - self.z[:, 0] ** 2 / 2
+        self.cumulative = tf.cumsum(tf.nn.softmax(log_joint), axis=1)
+
+    def sample(self, noise):
+        uniform = 0.5 + 0.5 * tf.math.erf(noise / np.sqrt(2.0).astype("float32"))
+        index = tf.reduce_sum(tf.cast(self.cumulative < uniform, "int32"), axis=1)
+        return tf.gather(self.z, tf.minimum(index, len(self.z) - 1))
+
+
+def test_with_the_exact_posterior_refinements_lead_to_the_probabilities_given_the_known_pixels_alone(monkeypatch):
+    model = tiny.model(pixelcnn_layers=0, conditioning="maps", gain=4.0)
+    black, white = np.zeros((1, 2, 3, 1), "uint8"), np.ones((1, 2, 3, 1), "uint8")
+    logs = [
+        np.asarray(model.p_x_given_z1(image.repeat(121, axis=0), ExactPosterior.z).log_prob(image)).reshape(121, 6)
+        for image in (black, white)
+    ]
+    monkeypatch.setattr(PixelVAE, "q_z_given_x", lambda self, images: [ExactPosterior(images, *logs)])
+    white_below = tiny.all_images(model.config)[7::8]
+    probabilities = np.exp(tiny.exact_log_likelihood(model, white_below))
+    below = np.array([[False] * 3, [True] * 3])
+
+    def distance(refinements):
+        """Half the sum of the differences from the frequencies, which chance alone makes about 0.02."""
+        drawn = model.complete(white.repeat(2000, axis=0), mask=below, refinements=refinements)
+        frequencies = [(drawn == image).all(axis=(1, 2, 3)).mean() for image in white_below]
+        return np.abs(frequencies - probabilities / probabilities.sum()).sum() / 2
+
+    # A black upper half is taken for data at first.
+    assert distance(0) > 0.3
+    assert 0.1 < distance(1) < 0.3
+    assert distance(10) < 0.05
+
+
+def test_refinements_keep_the_known_pixels_and_change_nothing_without_latents():
+    model = tiny.model()
+    once, refined = (model.complete(IMAGES, mask=SCATTERED, refinements=count) for count in (0, 1))
+    assert (refined == IMAGES)[:, SCATTERED].all()
+    assert not np.array_equal(once, refined)
+    model = tiny.model(latent_channels=())
+    np.testing.assert_array_equal(*(model.complete(IMAGES, 1, refinements=count) for count in (0, 1)))
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"latent_channels": ()}, {"pixelcnn_layers": 0, "conditioning": "maps"}],
@@ -105,6 +155,7 @@ def test_both_samplers_complete_a_mask_alike(changes):
     [
         ({}, "keep_rows, mask: give one"),
         ({"keep_rows": 1, "mask": SCATTERED}, "keep_rows, mask: give one"),
+        ({"keep_rows": 1, "refinements": -1}, "refinements=-1"),
         ({"keep_rows": 3}, "keep_rows=3: the images have 2 rows"),
         ({"keep_rows": 1, "temperature": (1, 2, 3)}, "3 temperatures.*or 2"),
         ({"mask": SCATTERED.T}, r"\(3, 2\).*\(2, 3\) or \(batch, 2, 3\)"),
