@@ -26,7 +26,7 @@ TIERS = [
     {"model", "model_size"},
     # What is done with a model.
     {"runs", "evaluation", "callbacks", "serving"},
-    {"validation"},
+    {"validation", "packing"},
     {"training"},
     {"benchmarks"},
     # Command lines.

@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import h5py
 import numpy as np
 import pytest
-from commands import TINY, arguments, environment, error_line, run
+from commands import ROOT, TINY, arguments, environment, error_line, run
 
 FLAGS = [*TINY, "--deterministic", "--ema_decay=0.9", "--steps=90", "--validation_every=45", "--checkpoint_every=7",
          "--seed=3"]  # fmt: skip
@@ -82,6 +84,26 @@ def test_a_signal_saves_and_exits_cleanly_and_the_run_continues(number, uninterr
     assert not (workdir / "summary.json").exists()
     assert run("train", *FLAGS, f"--workdir={workdir}").returncode == 0
     assert same(checkpoint_of(workdir), checkpoint_of(uninterrupted))
+
+
+def test_a_state_that_was_packed_and_unpacked_elsewhere_goes_on_to_the_same_end(uninterrupted, tmp_path):
+    def carry(action: str, workdir) -> None:
+        command = [sys.executable, "tools/training_state.py", action, f"--workdir={workdir}", f"--file={packed}"]
+        subprocess.run(command, cwd=ROOT, env=environment(), check=True, timeout=100)
+
+    here, elsewhere, packed = tmp_path / "run", tmp_path / "elsewhere" / "run", tmp_path / "state.zip"
+    # After the first validation, so that there are best weights and a history to carry too.
+    assert interrupt(here, signal.SIGTERM, 49).returncode == 0
+    carry("pack", here)
+    shutil.rmtree(here)
+    carry("unpack", elsewhere)
+    best = json.loads((elsewhere / "best" / "best.json").read_text())
+    assert best["step"] == 45
+    assert run("evaluate", f"--workdir={elsewhere}", "--max_examples=9").returncode == 0
+    assert run("train", *FLAGS, f"--workdir={elsewhere}").returncode == 0
+    assert same(checkpoint_of(elsewhere), checkpoint_of(uninterrupted))
+    assert same(weights_of(elsewhere), weights_of(uninterrupted))
+    assert (elsewhere / "history.jsonl").read_text() == (uninterrupted / "history.jsonl").read_text()
 
 
 def test_a_finished_run_may_be_continued_for_more_steps(uninterrupted):

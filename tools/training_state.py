@@ -1,0 +1,35 @@
+"""Packs the state of a training into one file, and makes a work directory of it, in which the run goes on elsewhere.
+
+python tools/training_state.py pack --workdir=runs/mnist --file=mnist.zip      also while it trains
+python tools/training_state.py unpack --file=mnist.zip --workdir=runs/mnist    then the same train command
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from pixelvae_tf import commands, files, packing, settings
+
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; unpack makes it.")
+FILE = flags.DEFINE_string("file", "", "The packed state.")
+
+
+def main(action: str) -> None:
+    if action not in ("pack", "unpack"):
+        raise settings.UsageError(f"{action or 'nothing'!r} to do: begin with pack or unpack")
+    if not WORKDIR.value:
+        raise settings.UsageError("--workdir is empty: name the folder of the run")
+    file = files.check_output(FILE.value, "file") if action == "pack" else pathlib.Path(FILE.value)
+    if action == "pack":
+        commands.start_tensorflow()
+        step = packing.pack(WORKDIR.value, file)
+        print(f"step {step} of {WORKDIR.value} in {file}, {file.stat().st_size / 1e6:.1f} MB")
+    else:
+        step = packing.unpack(file, WORKDIR.value)
+        print(f"step {step} in {WORKDIR.value}: the command that trained it continues")
+
+
+if __name__ == "__main__":
+    chosen = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
+    commands.run(lambda: main(chosen), __doc__)
