@@ -185,7 +185,8 @@ def test_the_distribution_holds_all_of_the_models(monkeypatch):
     build = distribution.get_command_obj("build_py")
     build.ensure_finalized()
     packed = {package: set(names) for package, _, _, names in build.data_files}
-    assert packed["pixelvae_tf.pretrained"] == {f"{name}.{ending}" for name in pretrained.names() for ending in ("json", "weights.h5")}
+    there = {f"{name}.{ending}" for name in pretrained.names() for ending in ("json", "weights.h5")}
+    assert packed["pixelvae_tf.pretrained"] == there
 
 
 def test_a_portable_configuration_names_no_folder_of_this_machine():

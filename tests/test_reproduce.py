@@ -1,39 +1,58 @@
-"""The tables that tools/reproduce.py makes from records."""
+"""The tables and figures that tools/reproduce.py makes from records and from work directories."""
 
-import copy
 import json
+import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import workdirs
 from commands import ROOT, environment, error_line
+from PIL import Image
+
+from pixelvae_tf import files, settings
+from pixelvae_tf.runs import Run
 
 BASELINES = [{"baseline": "uniform", "nll_nats": 17034.8, "bits_per_dim": 8.0}]
-RUN = {
-    "config": {"training": {"batch_size": 32}},
-    "summary": {"steps": 1500, "training_seconds": 480.0, "hardware": "2 CPU cores", "seed": 0, "parameters": 123456},
-    "evaluations": {"validation": {"nll_bound_nats": 10000.0, "kl_nats": [120.04, 3.0]}},
-}
+MNIST = {"image_shape": (28, 28, 1), "pixel_levels": 2}
+PHOTOGRAPHS = {"image_shape": (32, 32, 3), "pixel_levels": 256}
 
 
-def table(folder, records: dict) -> subprocess.CompletedProcess:
-    """Section 4.2's table from these records alone."""
+def reproduce(folder, what: str, *flags: str) -> subprocess.CompletedProcess:
+    """Makes a table or figure of what lies in a folder: records, and work directories in runs/."""
+    command = [sys.executable, "tools/reproduce.py", what, f"--results={folder}", f"--runs={folder / 'runs'}", *flags]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+
+
+def table(folder, what: str, records: dict) -> list[str]:
     for name, values in records.items():
         (folder / f"{name}.json").write_text(json.dumps(values))
-    command = [sys.executable, "tools/reproduce.py", "section42", f"--results={folder}"]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    result = reproduce(folder, what)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
 
 
-def run_of(bits: float) -> dict:
-    run = copy.deepcopy(RUN)
-    run["evaluations"]["validation"]["bits_per_dim"] = bits
-    return run
+def run_of(flag_file: str, split: str, *changes: str, images=PHOTOGRAPHS, steps: int = 1500, **found) -> dict:
+    """The record of a run of a flag file, with what was measured on a split."""
+    config = settings.configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
+    measured = {"nll_bound_nats": 10000.0, "kl_nats": [120.04, 3.0], "num_examples": 10000, **found}
+    return {
+        "config": {**config, "training": {**config["training"], "batch_size": 32}},
+        "summary": {"steps": steps, "training_seconds": 480.0, "hardware": "2 CPU cores", "seed": 0,
+                    "parameters": 123456},
+        "evaluations": {split: measured},
+        "history": [],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("better", ["compare32", "compare32_conv_vae"])
 def test_the_systems_stand_in_the_order_that_was_found(better, tmp_path):
-    records = {name: run_of(5.25 if name == better else 6.5) for name in ("compare32", "compare32_conv_vae")}
-    lines = table(tmp_path, {"compare32_baselines": BASELINES, **records}).stdout.splitlines()
+    records = {
+        name: run_of(name, "validation", bits_per_dim=5.25 if name == better else 6.5)
+        for name in ("compare32", "compare32_conv_vae")
+    }
+    lines = table(tmp_path, "section42", {"compare32_baselines": BASELINES, **records})
     assert lines[0].startswith("| model | nats an image | bits per dimension | KL of each level, nats | weights |")
     assert "uniform" in lines[2]
     assert "≤ 6.500" in lines[3]
@@ -42,13 +61,170 @@ def test_the_systems_stand_in_the_order_that_was_found(better, tmp_path):
 
 
 def test_a_system_without_a_run_says_so(tmp_path):
-    lines = table(tmp_path, {"compare32": run_of(5.25)}).stdout.splitlines()
+    lines = table(tmp_path, "section42", {"compare32": run_of("compare32", "validation", bits_per_dim=5.25)})
     assert sum("| no run |" in line for line in lines) == 3
     assert "two-level PixelVAE" in lines[2]
 
 
 def test_a_run_that_was_not_evaluated_on_the_split_is_named(tmp_path):
-    run = {**RUN, "evaluations": {"test": RUN["evaluations"]["validation"]}}
-    line = error_line(table(tmp_path, {"compare32": run}))
+    (tmp_path / "compare32.json").write_text(json.dumps(run_of("compare32", "test")))
+    line = error_line(reproduce(tmp_path, "section42"))
     assert "compare32.json" in line
     assert "--split=validation" in line
+
+
+def test_a_run_of_another_model_or_dataset_than_its_flag_files_is_named_and_not_shown(tmp_path):
+    records = {
+        "mnist_vae": run_of("mnist_vae", "test", "--latent_channels=8", images=MNIST),
+        "mnist_pixelvae": run_of("mnist_pixelvae", "test", "--dataset=mnist", images=MNIST),
+        # How long it trained may differ, and where the data lay.
+        "mnist_pixelcnn": run_of("mnist_pixelcnn", "test", "--learning_rate=0.5", "--data_dir=DIR", images=MNIST),
+    }
+    lines = table(tmp_path, "table1", records)
+    vae, pixelvae, pixelcnn = (next(line for line in lines if line.startswith(f"| {name} |"))
+                               for name in ("VAE", "PixelVAE", "PixelCNN"))  # fmt: skip
+    assert "`mnist_vae` is not flags/mnist_vae.cfg: latent_channels was (16,) and is now (8,)" in vae
+    assert "dataset was 'binarized_mnist' and is now 'mnist'" in pixelvae
+    assert "10,000.00" in pixelcnn
+    assert not any("10,000.00" in line for line in (vae, pixelvae))
+
+
+def test_table_1_has_the_papers_numbers_beside_ours_and_says_which_order_holds(tmp_path):
+    def ours(flag_file: str, nats: float, **found) -> dict:
+        return run_of(flag_file, "test", images=MNIST, nll_bound_nats=nats, **found)
+
+    records = {
+        "mnist_vae": ours("mnist_vae", 110.0),
+        "mnist_pixelcnn": ours("mnist_pixelcnn", 90.0, kl_nats=[]),
+        "mnist_pixelvae": ours("mnist_pixelvae", 95.0),
+        "mnist_best": ours("mnist", 80.0, num_examples=500, nll_importance_nats=79.0, nll_importance_stderr=0.25),
+        "mnist_short": {**ours("mnist", 70.0), "summary": {**ours("mnist", 0)["summary"], "steps": 3}},
+    }
+    lines = table(tmp_path, "table1", records)
+    assert len(lines) == 2 + 8 + 2
+    rows = {line.split(" | ")[0].strip("| "): line for line in lines}
+    assert "| 81.30 |  | 90.00 |  | 10,000 | `mnist_pixelcnn`: 1,500 steps of 32" in rows["PixelCNN"]
+    assert "| ≤ 87.40 |  | ≤ 110.00 |" in rows["VAE"]
+    assert "| 79.20 |  | not built here |" in rows["PixelRNN"]
+    best, short = (line for line in lines if line.startswith("| Gated PixelVAE without"))
+    assert "| ≤ 79.77 | 79.17 | ≤ 80.00 | 79.00 ± 0.25 | 500 | `mnist_best`" in best
+    assert "| ≤ 70.00 |" in short
+    # Runs of another length do not take part.
+    assert lines[-1] == ("After 1,500 steps of 32 the paper's order of models holds in 5 of 6 pairs; not in PixelCNN "
+                         "before PixelVAE.")  # fmt: skip
+
+
+def test_table_2_names_the_images_of_every_likelihood(tmp_path):
+    images = {"image_shape": (64, 64, 3), "pixel_levels": 256}
+    run = run_of("imagenet64", "validation", images=images, bits_per_dim=3.7, variant="chrabaszcz")
+    run["evaluations"]["train"] = {"bits_per_dim": 3.6}
+    lines = table(tmp_path, "table2", {"imagenet64": run})
+    assert "| Gated PixelCNN | 3.57 (3.48) | not built here |" in lines[3]
+    assert "| Hierarchical PixelVAE | ≤ 3.66 (3.59) | ≤ 3.70 (3.60) | 10,000 of `chrabaszcz` |" in lines[4]
+    assert "not comparable" in lines[-1]
+
+
+def test_a_work_directory_is_taken_before_the_record_but_not_for_the_readme(tmp_path):
+    record = run_of("mnist_vae", "test", images=MNIST, nll_bound_nats=101.0)
+    run = Run(tmp_path / "runs" / "mnist_vae")
+    run.workdir.mkdir(parents=True)
+    files.write_json(run.config_file, record["config"])
+    # A run without a summary is not finished.
+    assert "101.00" in table(tmp_path, "table1", {"mnist_vae": record})[3]
+    files.write_json(run.summary_file, record["summary"])
+    run.keep_evaluation("test", {**record["evaluations"]["test"], "nll_bound_nats": 99.0})
+    assert "99.00" in table(tmp_path, "table1", {})[3]
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table table1 -->\n<!-- end -->\nafter\n")
+    assert reproduce(tmp_path, "readme", f"--readme={page}").returncode == 0
+    text = page.read_text()
+    assert "101.00" in text and "99.00" not in text
+    assert text.startswith("before\n") and text.endswith("after\n")
+
+
+def figure4_run(layers: int, bound: float, *changes: str) -> dict:
+    run = run_of("mnist_figure4", "test", f"--pixelcnn_layers={layers}", *changes, images=MNIST)
+    latent = {} if changes else {"kl_z1": 0.25, "reconstruction": bound - 0.25}
+    return {**run, "history": [{"bound": 200.0, **latent}, {"bound": bound, **latent}]}
+
+
+def test_figures_4_and_5_show_what_there_is_and_name_what_is_not(tmp_path):
+    records = {
+        "figure4_0": figure4_run(0, 120.0), "figure4_13": figure4_run(13, 90.0), "figure4_2": figure4_run(1, 95.0),
+        "figure4_pixelcnn_4": figure4_run(4, 97.0, "--latent_channels="),
+    }  # fmt: skip
+    lines = table(tmp_path, "figure4", records)
+    assert lines[2].startswith("| VAE | 0 | ≤ 120.00 | 119.75 | 0.25 |")
+    assert lines[3].startswith("| PixelVAE | 13 | ≤ 90.00 |")
+    assert lines[4].startswith("| PixelCNN | 4 | 97.00 |  |  |")
+    assert lines[6] == "No run: PixelVAE with 1, 4, 8, 12 layers; PixelCNN with 1, 2, 8, 12 layers."
+    assert "`figure4_2` is not flags/mnist_figure4.cfg: pixelcnn_layers was 2 and is now 1" in lines[8]
+    for name, runs in (("figure4", 3), ("figure5", 2)):
+        output = tmp_path / f"{name}.png"
+        result = reproduce(tmp_path, name, f"--output={output}")
+        assert result.returncode == 0, result.stderr
+        assert f"{runs} runs in {output}. No run: PixelVAE with 1, 4, 8, 12 layers" in result.stdout
+        picture = np.asarray(Image.open(output).convert("L"))
+        assert picture.min() < 50 and picture.max() == 255
+
+
+def test_figures_without_any_run_are_not_drawn(tmp_path):
+    missing = "No run: PixelVAE with 0, 1, 2, 4, 8, 12 layers"
+    assert table(tmp_path, "figure5", {})[0].startswith(missing)
+    output = tmp_path / "figure4.png"
+    assert missing in error_line(reproduce(tmp_path, "figure4", f"--output={output}"))
+    assert not output.exists()
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """The module that draws samples, with small models in place of the package's."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from reproduction import pictures, records
+
+    monkeypatch.setattr(pictures, "FIGURE_2", {"PixelCNN": ("mnist_pixelcnn",), "PixelVAE": ("small",)})
+    monkeypatch.setattr(pictures, "FIGURE_6", ("lsun64", "small"))
+    monkeypatch.setattr(pictures, "unlike", lambda config, flag_file: None)
+    monkeypatch.setattr(pictures, "_COLUMNS", 3)
+    return lambda name, folder, output: getattr(pictures, name)(records.Records(folder, folder), output, rows=2)
+
+
+def test_figure_2_has_samples_where_there_is_a_model_and_says_where_not(pictures, tmp_path):
+    workdirs.with_weights(tmp_path / "small")
+    told = pictures("figure2", tmp_path, tmp_path / "a.png")
+    assert "PixelCNN: no run of flags/mnist_pixelcnn.cfg" in told
+    # Two headings of 18 pixels, and two rows of 8x8 images at eight times the size.
+    assert np.asarray(Image.open(tmp_path / "a.png")).shape == (18 + 18 + 2 * 65 + 1, 3 * 65 + 1)
+
+
+def test_figure_6_varies_one_level_in_each_part(pictures, tmp_path):
+    workdirs.with_weights(tmp_path / "small")
+    told = pictures("figure6", tmp_path, tmp_path / "a.png")
+    assert told.startswith("small, step 7, in ")
+    assert "no run of flags/lsun64.cfg" in told
+    picture = np.asarray(Image.open(tmp_path / "a.png"))
+    top, pixels = picture[18:149], picture[-131:]
+    assert len(picture) == 3 * 18 + 2 * 131
+    assert not np.array_equal(top, pixels)
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["tabel1"], ["'tabel1'", "table1", "figure6", "readme"]),
+    (["figure2"], ["--output"]),
+    (["table1", "--output=a.png"], ["--output", "table1 is a table"]),
+])  # fmt: skip
+def test_what_cannot_be_made_ends_with_one_line(words, expected, tmp_path):
+    line = error_line(reproduce(tmp_path, *words))
+    assert all(part in line for part in expected)
+
+
+def test_the_pretrained_mnist_serves_where_a_run_is_absent(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from reproduction import pictures, records
+
+    nowhere = records.Records(pathlib.Path("absent"), pathlib.Path("absent"))
+    for names in (pictures.FIGURE_2["PixelVAE"], pictures.FIGURE_6):
+        found, problems = pictures.trained(nowhere, names)
+        assert "mnist, pretrained" in found.label
+        assert len(problems) == len(names) - 1
+    assert pictures.trained(nowhere, pictures.FIGURE_2["VAE"]) == (None, ["no run of flags/mnist_vae.cfg"])

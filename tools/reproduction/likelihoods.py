@@ -1,0 +1,168 @@
+"""Tables 1 and 2 of the paper, beside what runs of this project reach."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+from pixelvae_tf.pretrained import Pretrained, names
+from reproduction import markdown
+from reproduction.records import NO_RUN, Records, budget, evaluation
+
+
+class System(NamedTuple):
+    """A row of a table: what the paper says of a system, and the runs of it here, by preference.
+
+    Attributes:
+        name: the paper's.
+        paper: its likelihood; in Table 1 nats, in Table 2 bits per dimension on validation and training images.
+        bounded: whether that is an upper bound.
+        flag_file: of the model here; None where the paper cites a model that is not built here.
+        runs: names of runs, if they are others than the flag file's.
+    """
+
+    name: str
+    paper: float | tuple[float, float] | None
+    bounded: bool
+    flag_file: str | None
+    runs: tuple[str, ...] = ()
+
+
+TABLE_1 = (
+    System("PixelCNN", 81.3, False, "mnist_pixelcnn"),
+    System("VAE", 87.4, True, "mnist_vae"),
+    System("PixelVAE", 80.64, True, "mnist_pixelvae"),
+    System("Gated PixelCNN", 80.1, False, "mnist_gated_pixelcnn"),
+    System("Gated PixelVAE", 80.08, True, "mnist_gated_pixelvae"),
+    System("PixelRNN", 79.20, False, None),
+    System("Gated PixelVAE without upsampling", 79.77, True, "mnist", ("mnist_best", "mnist", "mnist_short")),
+)
+TABLE_1_IMPORTANCE = {"Gated PixelVAE without upsampling": 79.17}
+TABLE_2 = (
+    System("PixelRNN", (3.63, 3.57), False, None),
+    System("Gated PixelCNN", (3.57, 3.48), False, None),
+    System("Hierarchical PixelVAE", (3.66, 3.59), True, "imagenet64"),
+    System("the same, of `64px_small`", None, True, "imagenet64_small"),
+    System("the same, for two CPU cores", None, True, "imagenet64_cpu"),
+)
+_NOT_BUILT = "not built here"
+
+
+def table1(records: Records) -> str:
+    """Binarized MNIST. Every run that there is of a system has a row."""
+    paper, estimate = "paper: test, nats", "paper: importance estimate"
+    ours, our_estimate, images = "ours: test, nats", "ours: importance estimate", "of test images"
+    rows, measured = [], []
+    for system in TABLE_1:
+        cells = {"model": system.name, paper: f"{'≤ ' if system.bounded else ''}{system.paper:.2f}"}
+        if system.name in TABLE_1_IMPORTANCE:
+            cells[estimate] = f"{TABLE_1_IMPORTANCE[system.name]:.2f}"
+        for name, record, problem in _runs_of(system, records):
+            if record is None:
+                rows.append({**cells, ours: problem})
+                continue
+            found = evaluation(name, record, "test")
+            measured.append((system, record, found["nll_bound_nats"]))
+            rows.append({
+                **cells,
+                ours: markdown.bound(found["nll_bound_nats"], found, 2),
+                our_estimate: _importance(found) if found["kl_nats"] else "",
+                images: f"{found['num_examples']:,}",
+                "our budget": f"`{name}`: {budget(record)}",
+            })  # fmt: skip
+    made = markdown.table(["model", paper, estimate, ours, our_estimate, images, "our budget"], rows)
+    return "\n\n".join([made, *_order(measured)])
+
+
+def _importance(found: dict) -> str:
+    if "nll_importance_nats" not in found:
+        return ""
+    return f"{found['nll_importance_nats']:.2f} ± {found['nll_importance_stderr']:.2f}"
+
+
+def _runs_of(system: System, records: Records):
+    """Name, record and problem of each run that there is of a system; of the first that is asked for if of none."""
+    if system.flag_file is None:
+        return [("", None, _NOT_BUILT)]
+    names = system.runs or (system.flag_file,)
+    found = [(name, *records.run(name, system.flag_file)) for name in names]
+    return [run for run in found if run[2] != NO_RUN] or found[:1]
+
+
+def _order(measured: list[tuple[System, dict, float]]) -> list[str]:
+    """Whether systems that were trained equally long stand in the paper's order, a sentence for each length."""
+    sentences = []
+    by_length: dict[tuple[int, int], list[tuple[System, float]]] = {}
+    for system, record, value in measured:
+        length = (record["summary"]["steps"], record["config"]["training"]["batch_size"])
+        by_length.setdefault(length, []).append((system, value))
+    for (steps, batch_size), systems in sorted(by_length.items()):
+        ranked = sorted(systems, key=lambda row: row[0].paper)
+        pairs = list(itertools.combinations(ranked, 2))
+        if not pairs:
+            continue
+        turned = [f"{worse[0].name} before {better[0].name}" for better, worse in pairs if worse[1] < better[1]]
+        told = f"; not in {', '.join(turned)}" if turned else ""
+        sentences.append(
+            f"After {steps:,} steps of {batch_size} the paper's order of models holds in {len(pairs) - len(turned)} of "
+            f"{len(pairs)} pairs{told}."
+        )
+    return sentences
+
+
+def table2(records: Records) -> str:
+    """ImageNet of 64x64, in bits per dimension."""
+    paper, ours, images = "paper: validation (train)", "ours: validation (train)", "validation images"
+    rows = []
+    for system in TABLE_2:
+        cells = {"model": system.name}
+        if system.paper:
+            cells[paper] = "{}{:.2f} ({:.2f})".format("≤ " if system.bounded else "", *system.paper)
+        for name, record, problem in _runs_of(system, records):
+            if record is None:
+                rows.append({**cells, ours: problem})
+                continue
+            found = evaluation(name, record, "validation")
+            train = record["evaluations"].get("train")
+            in_training = f" ({train['bits_per_dim']:.2f})" if train else ""
+            rows.append({
+                **cells,
+                ours: markdown.bound(found["bits_per_dim"], found, 2) + in_training,
+                images: f"{found['num_examples']:,} of `{found['variant'] or found['dataset']}`",
+                "our budget": budget(record),
+            })  # fmt: skip
+    made = markdown.table(["model", paper, ours, images, "our budget"], rows)
+    return f"{made}\n\nThe paper's 49,999 images are `vandenoord`'s: bits per dimension of others are not comparable."
+
+
+def mnist(records: Records) -> str:
+    """The best row of Table 1 by a short recipe."""
+    record, problem = records.run("mnist_short")
+    if record is None:
+        return f"{problem[0].upper()}{problem[1:]}."
+    found = evaluation("mnist_short", record, "test")
+    validation = record["summary"]["best_validation_bound_nats"]
+    nats, paper, ours = "nats an image", "paper (200,000 steps)", "ours"
+    rows = [
+        {nats: "validation bound, all images", ours: f"≤ {validation:.2f}"},
+        {nats: f"test bound, first {found['num_examples']:,} images", paper: "≤ 79.77 (all)",
+         ours: f"≤ {found['nll_bound_nats']:.2f}"},
+        {nats: f"importance estimate, {found['importance_samples']} samples", paper: "79.17 (all)",
+         ours: _importance(found)},
+    ]  # fmt: skip
+    return markdown.table([nats, paper, ours, "our budget"], [{**row, "our budget": budget(record)} for row in rows])
+
+
+def pretrained(records: Records) -> str:
+    """The models in the package, by their own records."""
+    columns = ["`--pretrained`", "dataset", "test bound, nats", "importance estimate", "of test images", "weights",
+               "training"]  # fmt: skip
+    rows = []
+    for name in names():
+        record = Pretrained(name).record()
+        found = record["evaluations"]["test"]
+        cells = [f"`{name}`", f"`{record['config']['data']['dataset']}`",
+                 markdown.bound(found["nll_bound_nats"], found, 2), _importance(found), f"{found['num_examples']:,}",
+                 f"{record['summary']['parameters']:,}", budget(record)]  # fmt: skip
+        rows.append(dict(zip(columns, cells, strict=True)))
+    return markdown.table(columns, rows)

@@ -1,0 +1,51 @@
+"""Records of single measurements: what models need, and how well scores tell foreign images apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reproduction import markdown
+from reproduction.records import Records
+
+
+def anomaly(records: Records) -> str:
+    """Test images and foreign ones: their scores, and how well these tell them apart."""
+    cells: dict[str, dict[str, str]] = {}
+    for dataset in ("digits", "mnist"):
+        found = records.committed(f"anomaly_{dataset}")
+        nats, area = f"`{dataset}`: nats an image", f"`{dataset}`: area under the ROC curve"
+        for images in [found["normal"], *found["foreign"]] if found else []:
+            row = cells.setdefault(images["name"], {"images": images["name"].replace("_", " ")})
+            row[nats] = f"≤ {images['mean_bound_nats']:,.1f}"
+            row[area] = f"{images['auc_bound']:.3f}" if "auc_bound" in images else ""
+    if not cells:
+        return "No record yet."
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    return markdown.table(columns, list(cells.values()))
+
+
+def sizes(records: Records) -> str:
+    """Arithmetic, memory and time of the full-size models."""
+    gflop, memory = "GFLOP an image, forward / step", "memory, float32 / bfloat16"
+    least, here = "A100: a step at least, float32 / bfloat16", "here, 2 images: building + two steps + bound"
+    rows = []
+
+    def each(rows: list[dict], value: Callable[[dict], float], form: str) -> str:
+        return " / ".join(format(value(row), form) for row in rows)
+
+    for name in ("mnist", "lsun32", "lsun64", "imagenet64_small", "imagenet64"):
+        row = {"flag file": f"`{name}`"}
+        if found := records.committed(f"size_{name}"):
+            measured, *calculated = found["rows"]
+            in_float32 = calculated[0]
+            taken = " + ".join(f"{measured[f'{part}_seconds']:.1f}" for part in ("build", "step_1", "step_2", "bound"))
+            row |= {
+                "weights": f"{in_float32['parameters']:,}",
+                gflop: f"{in_float32['forward_gflop']:.3g} / {in_float32['step_gflop']:.3g}",
+                "batch": str(in_float32["batch_size"]),
+                memory: each(calculated, lambda row: (row["state_bytes"] + row["tensors_bytes"]) / 1e9, ".1f") + " GB",
+                least: each(calculated, lambda row: 1e3 * row["device_step_seconds"], ".3g") + " ms",
+                here: f"{taken} s, {measured['peak_memory_mib'] * 2**20 / 1e9:.1f} GB",
+            }
+        rows.append(row)
+    return markdown.table(["flag file", "weights", gflop, "batch", memory, least, here], rows)

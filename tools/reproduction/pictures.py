@@ -1,0 +1,98 @@
+"""Figures 2 and 6: samples side by side, drawn from the models of work directories or of the package."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelvae_tf import runs
+from pixelvae_tf.pretrained import Pretrained
+from pixelvae_tf.runs import Run
+from reproduction.records import Records, unlike
+
+_COLUMNS = 10
+# By preference. Samples need weights, which records have not.
+FIGURE_2 = {
+    "PixelCNN": ("mnist_gated_pixelcnn", "mnist_pixelcnn"),
+    "VAE": ("mnist_vae",),
+    "PixelVAE": ("mnist_gated_pixelvae", "mnist_pixelvae", "mnist"),
+}
+FIGURE_6 = ("lsun64", "imagenet64_cpu", "compare32", "mnist")
+
+
+class Trained(NamedTuple):
+    """A model to draw from, and how it is called in a picture."""
+
+    source: Run | Pretrained
+    label: str
+
+
+def trained(records: Records, names: tuple[str, ...]) -> tuple[Trained | None, list[str]]:
+    """The first of these models that has weights, and what is in the way of those before it."""
+    problems = []
+    for name in names:
+        run = records.workdir(name)
+        if run and run.best():
+            difference = unlike(run.config(), name)
+            if difference is None:
+                return Trained(run, f"{name}, step {run.best()['step']:,}"), problems
+            problems.append(f"{run.workdir} is not flags/{name}.cfg: {difference}")
+        elif name == "mnist":
+            source = Pretrained(name)
+            return Trained(source, f"{name}, pretrained, step {source.record()['best']['step']:,}"), problems
+        else:
+            problems.append(f"no run of flags/{name}.cfg")
+    return None, problems
+
+
+def figure2(records: Records, output: pathlib.Path, rows: int = 3) -> str:
+    """Samples of a PixelCNN, a VAE and a PixelVAE of MNIST, from top to bottom."""
+    from pixelvae_tf import grids
+
+    parts, told = [], []
+    for system, names in FIGURE_2.items():
+        found, problems = trained(records, names)
+        if found is None:
+            told.append(f"{system}: {', '.join(problems)}")
+            parts.append((f"{system}: no run", None))
+            continue
+        model, _ = runs.load_best(found.source)
+        images = model.sample(rows * _COLUMNS, seed=0)
+        parts.append((f"{system} ({found.label})", grids.grid(images, model.config.pixel_levels, _COLUMNS)))
+    grids.save(output, stacked(parts))
+    return "; ".join([f"samples in {output}", *told])
+
+
+def figure6(records: Records, output: pathlib.Path, rows: int = 2) -> str:
+    """Samples that vary in one level of the model's noise alone along each row."""
+    from pixelvae_tf import grids, sampling
+
+    found, problems = trained(records, FIGURE_6)
+    model, _ = runs.load_best(found.source)
+    sources, parts = sampling.sources_of_noise(model.config), []
+    for source in ("top", "middle", "pixels"):
+        if source not in sources:
+            parts.append((f"{source}: the model has no such level", None))
+            continue
+        images = model.sample_varying(source, rows, _COLUMNS, seed=0)
+        words = f"only the noise of {'the pixels' if source == 'pixels' else f'the {source} level'} varies along a row"
+        parts.append((words, grids.grid(images, model.config.pixel_levels, _COLUMNS)))
+    grids.save(output, stacked(parts))
+    return "; ".join([f"{found.label}, in {output}", *problems])
+
+
+def stacked(parts: list[tuple[str, np.ndarray | None]]) -> np.ndarray:
+    """Grids of images under each other, with words above each: (height, width, 1 or 3) uint8.
+
+    Args:
+        parts: words, and a grid; None where there is nothing to show. All grids are of one width.
+    """
+    from pixelvae_tf import grids
+
+    shapes = [canvas.shape for _, canvas in parts if canvas is not None]
+    _, width, colors = shapes[0] if shapes else (0, 600, 1)
+    nothing = np.zeros((0, width, colors), "uint8")
+    canvases = [grids.headed(nothing if canvas is None else canvas, [(words, 1)]) for words, canvas in parts]
+    return np.concatenate(canvases)

@@ -1,0 +1,91 @@
+"""What is known of a run: from its work directory, else from its committed record."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+from pixelvae_tf import files, runs, settings
+from pixelvae_tf.config import RunConfig
+
+NO_RUN = "no run"
+FLAG_FILES = pathlib.Path(__file__).parents[2] / "flags"
+
+
+class Found(NamedTuple):
+    """The record of a run, as `runs.Run.record` gives it; without one, what is in the way of it."""
+
+    record: dict | None
+    problem: str = ""
+
+
+class Records:
+    """Where runs are looked for.
+
+    Args:
+        results: folder of committed records, NAME.json.
+        work_directories: folder of work directories, NAME/, which are taken before records; None for records alone.
+    """
+
+    def __init__(self, results: pathlib.Path, work_directories: pathlib.Path | None = None):
+        self.results = results
+        self.work_directories = work_directories
+
+    def committed(self, name: str) -> Any | None:
+        """What lies in results/NAME.json, of whatever kind, or None."""
+        path = self.results / f"{name}.json"
+        return files.read_json(path) if path.exists() else None
+
+    def workdir(self, name: str) -> runs.Run | None:
+        """The work directory of a name, where there is one."""
+        run = None if self.work_directories is None else runs.Run(self.work_directories / name)
+        return run if run and run.config_file.exists() else None
+
+    def run(self, name: str, flag_file: str | None = None, *changes: str) -> Found:
+        """A finished run of a flag file's model on its dataset; how long it trained may differ.
+
+        Args:
+            name: of the work directory and the record.
+            flag_file: its name in flags/, if it is another.
+            changes: flags that were given beside it.
+        """
+        run = self.workdir(name)
+        record = run.record() if run and run.summary_file.exists() else self.committed(name)
+        if record is None:
+            return Found(None, NO_RUN)
+        flag_file = flag_file or name
+        difference = unlike(RunConfig.from_dict(record["config"]), flag_file, *changes)
+        if difference:
+            return Found(None, f"`{name}` is not flags/{flag_file}.cfg: {difference}")
+        return Found(record)
+
+    def matching(self, pattern: str) -> list[re.Match]:
+        """The names of work directories and records that a regular expression matches in full."""
+        names = {path.stem for path in self.results.glob("*.json")}
+        if self.work_directories is not None:
+            names |= {path.parent.name for path in self.work_directories.glob("*/summary.json")}
+        return [found for name in sorted(names) if (found := re.fullmatch(pattern, name))]
+
+
+def unlike(config: RunConfig, flag_file: str, *changes: str) -> str | None:
+    """The first way in which a run's model or dataset is not a flag file's, or None."""
+    path, model = FLAG_FILES / f"{flag_file}.cfg", config.model
+    asked = settings.configuration(path, list(changes), model.image_shape, model.pixel_levels)
+    return RunConfig(asked.model, asked.data).difference(RunConfig(model, config.data))
+
+
+def evaluation(name: str, record: dict, split: str) -> dict:
+    """What was measured on a split. Raises UsageError where it was not."""
+    if split not in record["evaluations"]:
+        raise settings.UsageError(f"{name}.json: no evaluation of --split={split}: make it, and the record again")
+    return record["evaluations"][split]
+
+
+def budget(record: dict) -> str:
+    """What a run cost."""
+    summary, training = record["summary"], record["config"]["training"]
+    return (
+        f"{summary['steps']:,} steps of {training['batch_size']}, {summary['training_seconds'] / 60:.1f} minutes on "
+        f"{summary['hardware']}, seed {summary['seed']}"
+    )
