@@ -18,6 +18,10 @@ _SAMPLERS = {
     "naive": (sampling.sample_latents_naive, sampling.sample_pixels_naive),
 }
 
+# Importance samples of few images are taken together, up to so many pixels in a pass of the network: a pass of less
+# does not keep a core busy, and one of more takes more memory and is no faster.
+PIXELS_A_PASS = 1 << 16
+
 
 class Encoding(NamedTuple):
     """What inference finds for a batch: a tuple over levels (z1 first), of (batch, channels) or maps of latents."""
@@ -227,22 +231,37 @@ class ImageInterface:
 
     @functools.cached_property
     def _log_likelihood(self):
+        height, width, _ = self.config.image_shape
+        noise_spec = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in self.config.latent_shapes)
+
         def log_likelihood(images, importance_samples, seed):
+            if not self.config.num_levels:
+                return -self.reconstruction(images, [])
             posteriors = self.q_z_given_x(images)
             batch = tf.shape(images)[0]
-            # Without latents every weight is the exact likelihood.
-            repeats = importance_samples if self.config.num_levels else tf.ones_like(importance_samples)
+            at_once = tf.maximum(1, PIXELS_A_PASS // (batch * height * width))
 
-            def add_sample(index, log_total):
-                noise = sampling.latent_noise(self.config, batch, randomness.stream(seed, "latents", index))
-                log_weight = self.log_importance_weight(images, posteriors, noise)
-                return index + 1, objectives.accumulate_log_weight(log_total, log_weight)
+            def noise_of(index):
+                return sampling.latent_noise(self.config, batch, randomness.stream(seed, "latents", index))
 
-            # One sample after another: memory does not grow with their number.
+            def add_samples(first, log_total):
+                count = tf.minimum(at_once, importance_samples - first)
+
+                def repeated(array):
+                    return tf.tile(array, [count, *[1] * (array.shape.rank - 1)])
+
+                noise = tf.map_fn(noise_of, tf.range(first, first + count), fn_output_signature=noise_spec)
+                noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)
+                of_images = tf.nest.map_structure(repeated, (images, posteriors))
+                log_weights = tf.reshape(self.log_importance_weight(*of_images, noise), (count, batch))
+                together = tf.reduce_logsumexp(log_weights, axis=0)
+                return first + count, objectives.accumulate_log_weight(log_total, together)
+
+            # Some samples after others: memory does not grow with their number.
             _, log_total = tf.while_loop(
-                lambda index, _: index < repeats, add_sample, (0, tf.fill([batch], -float("inf")))
+                lambda first, _: first < importance_samples, add_samples, (0, tf.fill([batch], -float("inf")))
             )
-            return log_total - tf.math.log(tf.cast(repeats, tf.float32))
+            return log_total - tf.math.log(tf.cast(importance_samples, tf.float32))
 
         return self._traced(log_likelihood, self._image_spec, _INTEGER, _INTEGER)
 
