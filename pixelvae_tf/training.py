@@ -51,7 +51,8 @@ def build_model(config: RunConfig) -> PixelVAE:
     training = config.training
     keras.utils.set_random_seed(training.seed)
     policy = "mixed_bfloat16" if training.mixed_precision == "bfloat16" else "float32"
-    model = PixelVAE(config.model, dtype=policy)
+    with _recomputing(config):
+        model = PixelVAE(config.model, dtype=policy)
     model.compile(
         keras.optimizers.Adam(LearningRate(training)),
         kl_warmup_steps=training.kl_warmup_steps,
@@ -62,6 +63,14 @@ def build_model(config: RunConfig) -> PixelVAE:
         seed=training.seed,
     )
     return model
+
+
+def _recomputing(config: RunConfig) -> keras.RematScope:
+    """Layers made in it keep their inputs alone for the gradient: the masked blocks, where the run says so."""
+    model = config.model
+    count = max(model.pixelcnn_layers, model.latent_pixelcnn_layers) + model.output_layers
+    names = [f"block_{index}" for index in range(count)]
+    return keras.RematScope("list_of_layers", layer_names=names if config.training.recompute_blocks else [])
 
 
 def train(config: RunConfig, workdir: str, devices: Devices | None = None) -> dict:

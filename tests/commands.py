@@ -32,6 +32,14 @@ def run(command: str, *flags: str, cwd=None, **extra: str) -> subprocess.Complet
     )
 
 
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs one of the tools to its end."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments],
+        capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300,
+    )  # fmt: skip
+
+
 def error_line(result: subprocess.CompletedProcess) -> str:
     """The one line that a failed command wrote, after checking that it is one, and not a traceback."""
     assert result.returncode != 0

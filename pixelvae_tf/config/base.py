@@ -14,7 +14,8 @@ class ConfigError(UserError):
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field with its help text; `choices` limits it, `resumable` lets a resumed run change it."""
+    """A dataclass field with its help text; `choices` limits it (every entry of a tuple), `resumable` lets a resumed
+    run change it."""
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
@@ -26,7 +27,7 @@ class Config:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(field.default, tuple):
-                object.__setattr__(self, field.name, _checked_tuple(field.name, value))
+                object.__setattr__(self, field.name, _checked_tuple(field, value))
             else:
                 _check_scalar(field, value)
 
@@ -47,9 +48,14 @@ class Config:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-def _checked_tuple(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)) or not all(type(item) is int for item in value):
-        raise ConfigError(f"{name}={value!r}: give whole numbers, for example (28, 28, 1)")
+def _checked_tuple(field: dataclasses.Field, value: Any) -> tuple:
+    """Whole numbers, or some of the field's choices."""
+    choices = field.metadata.get("choices")
+    if not isinstance(value, (tuple, list)) or not all(
+        item in choices if choices else type(item) is int for item in value
+    ):
+        remedy = f"choose from {', '.join(choices)}" if choices else "give whole numbers, for example (28, 28, 1)"
+        raise ConfigError(f"{field.name}={value!r}: {remedy}")
     return tuple(value)
 
 

@@ -32,7 +32,9 @@ class TrainConfig(Config):
         0, "Steps over which the smallest standard deviation of p(z1 | z2) in training falls from 1 to 0."
     )
     gradient_clip_value: float = setting(1.0, "Clip every gradient element to +-this; 0 does not.")
-    gradient_clip_norm: float = setting(0.0, "Scale the gradient of the loss, in nats an image, down to at most this global norm; 0 does not.")
+    gradient_clip_norm: float = setting(
+        0.0, "Scale the gradient of the loss, in nats an image, down to at most this global norm; 0 does not."
+    )
     ema_decay: float = setting(
         0.0, "Decay of the moving average of the weights, which evaluation and sampling then use; 0 keeps none."
     )
@@ -45,6 +47,10 @@ class TrainConfig(Config):
     deterministic: bool = setting(False, "Make every operation repeatable bit for bit, at some cost in speed.")
     mixed_precision: str = setting("float32", "Precision of the network: 'float32' or 'bfloat16' (losses and "
                                    "weights stay float32).", choices=("float32", "bfloat16"))
+    recompute_blocks: bool = setting(
+        False, "Compute the maps inside the masked blocks anew for the gradient rather than keep them (gradient "
+        "checkpointing): less memory, more time, the same gradients.", resumable=True,
+    )
     profile_steps: tuple[int, ...] = setting((), "First and last step of a TensorBoard profile.", resumable=True)
     strategy: str = setting(
         "auto", "Devices: 'one_device'; 'mirrored' copies the model to all GPUs of this machine; 'multi_worker' to "

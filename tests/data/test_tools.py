@@ -1,21 +1,12 @@
 """The command lines that prepare data: one JSON object, nothing else on the screen, and errors in one line."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from commands import ROOT, environment, error_line
+from commands import error_line, tool
 from fakes import pictures, small_imagenet
 
-from pixelvae_tf.data import benchmarks
-
-
-def tool(name, *arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments],
-        capture_output=True, text=True, env=environment(), timeout=300,
-    )  # fmt: skip
+from pixelvae_tf.benchmarks import prepare, requests
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +39,7 @@ def test_the_benchmark_sets_reading_beside_raw_rates(prepared):
 def test_preparing_is_timed_beside_reading_and_decoding_and_leaves_nothing(prepared):
     folder, _ = prepared
     before = sorted(folder.iterdir())
-    rows = list(benchmarks.measure_preparing(str(folder / "train.tar"), 64))
+    rows = list(prepare.measure(requests.Prepare(str(folder / "train.tar"))))
     assert [row["images"] for row in rows] == [40, 40, 40]
     assert sorted(folder.iterdir()) == before
 

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from pixelvae_tf import cached_sampling, graph_cost, sampling
-from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.benchmarks.requests import Sample
 from pixelvae_tf.model import PixelVAE
 
 
-def measure_sampling(
-    config: ModelConfig, batch_sizes: Sequence[int], turns: int, calls: int
-) -> Iterator[dict[str, Any]]:
-    """Times a fresh model's samplers.
-
-    Args:
-        config: of the model.
-        batch_sizes: images a call.
-        turns: full passes of the naive sampler's loop over pixels and colors that are timed; its time for all of
-            them is scaled from these, and leaves out its loops over maps of latents.
-        calls: of every function after the first, of which the fastest counts.
+def measure(request: Sample) -> Iterator[dict[str, Any]]:
+    """Times a fresh model's samplers; the naive one's time is scaled from the first passes of its loop over pixels and
+    colors, and leaves out its loops over maps of latents.
 
     Yields:
         For each batch size a record, in seconds.
     """
+    config, calls = request.run.model, request.calls
     model = PixelVAE(config)
     total = config.num_dimensions if model.pixel_decoder.masked is not None else 1
-    turns = min(turns, total)
+    turns = min(request.naive_passes, total)
     forward, naive = _forward(model), _naive(model, turns)
-    for batch_size in batch_sizes:
+    for batch_size in request.batch_sizes:
         noise = sampling.draw_noise(config, batch_size, seed=0)
         first, images = _timed(model.sample, batch_size)
         cached = _fastest(calls, model.sample, batch_size)

@@ -1,0 +1,57 @@
+"""How fast prepared images are read, beside what the disk and the decoder alone give in the same run."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from pixelvae_tf.benchmarks.rates import table, timed
+from pixelvae_tf.benchmarks.requests import Input
+from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data import registry
+from pixelvae_tf.data.pipeline import training_batches
+
+__all__ = ["measure", "table"]
+_DECODED_ALONE = 5000  # images from which the rate of one decoder is taken
+
+
+def measure(request: Input) -> Iterator[dict[str, Any]]:
+    """Rates of reading a dataset's training images: files, records, decoding alone, and the whole pipeline.
+
+    Where the dataset has fewer images than asked for, the pipeline goes through several epochs.
+
+    Yields:
+        For each, a record with `images_per_second` and `peak_memory_mib`. The files are in the system's cache
+        after the first, as they are in every epoch but the first of a dataset that fits in memory.
+    """
+    config = DataConfig(request.dataset, request.data_dir, image_size=request.image_size)
+    batch_size = request.batch_size
+    source = registry.source(config, "train")
+    count = sum(source.shard_lengths)
+    shards = tf.range(len(source.shard_lengths), dtype=tf.int64)
+    names = source.files
+    yield timed("read: bytes of the files", lambda: (count, sum(len(path.read_bytes()) for path in names)))
+    records = source.read(shards).batch(batch_size)
+    yield timed("read: records, with checksums", lambda: (_consume(records), None))
+    held = list(records.take(max(1, _DECODED_ALONE // batch_size)))
+
+    def decode_all():
+        return sum(len(source.decode(part)) for part in held), None
+
+    yield timed("decode: records in memory, one thread", decode_all)
+    stream = training_batches(config, batch_size=batch_size)
+    started = time.monotonic()
+    iterator = iter(stream)
+    next(iterator)
+    first = time.monotonic() - started
+    batches = itertools.islice(iterator, -(-request.images // batch_size))
+    row = timed("pipeline: shuffled training batches", lambda: (_consume(batches), None))
+    yield {**row, "batch_size": batch_size, "first_batch_seconds": round(first, 2)}
+
+
+def _consume(batches: Iterable[Any]) -> int:
+    return sum(int(batch.shape[0]) for batch in batches)

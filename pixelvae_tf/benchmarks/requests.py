@@ -1,0 +1,133 @@
+"""What each benchmark is asked; the fields are the flags of `tools/benchmark.py`. Nothing here needs TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.config.base import Config, require, setting
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Input(Config):
+    """Reading prepared images."""
+
+    dataset: str = setting("imagenet64", "A prepared dataset, or image_folder.")
+    data_dir: str = setting("", "Folder of prepared data, or of images.")
+    image_size: int = setting(64, "Height and width.")
+    batch_size: int = setting(64, "Images a batch.")
+    images: int = setting(60_000, "Images that the pipeline is timed on.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare(Config):
+    """Preparing images."""
+
+    input: str = setting("", "An archive or folder of images of 64x64.")
+    image_size: int = setting(64, "Height and width.")
+
+
+@dataclasses.dataclass(frozen=True)
+class OfModel(Config):
+    """Whatever a model does, with fresh weights."""
+
+    run: RunConfig = setting(RunConfig(), "The model, and how it is trained.", flag=False)
+    image_shape: tuple[int, ...] = setting(
+        (), "Height, width and colors of the images; empty for those of --dataset, which a given --image_size says too."
+    )
+    pixel_levels: int = setting(2, "With --image_shape: values that a pixel can take.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(OfModel):
+    """Drawing images."""
+
+    batch_sizes: tuple[int, ...] = setting((1, 8, 64, 100, 256), "Images a call.")
+    naive_passes: int = setting(28, "Passes of the naive sampler to time and scale from.")
+    calls: int = setting(5, "Calls after the first, of which the fastest counts.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Size(OfModel):
+    """What training needs, by calculation; two steps of it."""
+
+    measured_batch_size: int = setting(2, "Images of each step that is taken.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.measured_batch_size >= 1, "measured_batch_size", self.measured_batch_size, "use 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed(OfModel):
+    """Work that is timed several times."""
+
+    repeats: int = setting(10, "Times that everything is timed, in turns; medians count.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.repeats >= 1, "repeats", self.repeats, "use 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step(Timed):
+    """The training step, in every combination of what the lists name."""
+
+    batch_sizes: tuple[int, ...] = setting((), "Images a step; empty for --batch_size.")
+    precision: tuple[str, ...] = setting((), "Precisions; empty for --mixed_precision.", choices=PRECISIONS)
+    xla: tuple[str, ...] = setting(
+        ("elementwise",), "What XLA compiles: 'elementwise' the gates, as training does; 'none'; 'all' the whole step.",
+        choices=("none", "elementwise", "all"),
+    )  # fmt: skip
+    implementation: tuple[str, ...] = setting(
+        ("ours",), "'ours'; 'straightforward' computes masked stacks as one writes them first: whole kernels times "
+        "masks, a linear layer for each gate, automatic gradients.", choices=("ours", "straightforward"),
+    )  # fmt: skip
+    activations: tuple[str, ...] = setting(
+        (), "Maps inside the masked blocks, for the gradient: 'stored' or 'recomputed'; empty for --recompute_blocks.",
+        choices=("stored", "recomputed"),
+    )  # fmt: skip
+    steps_a_repeat: int = setting(1, "Steps timed as one; more of them keep a GPU busy between two readings.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.steps_a_repeat >= 1, "steps_a_repeat", self.steps_a_repeat, "use 1 or more")
+        require(all(size >= 1 for size in self.batch_sizes), "batch_sizes", self.batch_sizes, "use 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(Timed):
+    """The bound and the importance-sampled likelihood."""
+
+    batch_sizes: tuple[int, ...] = setting((1, 10, 100), "Images a call.")
+    importance_samples: int = setting(10, "Latent samples an image.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.importance_samples >= 1, "importance_samples", self.importance_samples, "use 1 or more")
+        require(all(size >= 1 for size in self.batch_sizes), "batch_sizes", self.batch_sizes, "use 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling(Timed):
+    """The training step against one number at a time, the others as the flags say."""
+
+    layers: tuple[int, ...] = setting((1, 4, 7, 13), "Masked layers over the pixels.")
+    channels: tuple[int, ...] = setting((8, 16, 32), "Feature maps of each masked stack.")
+    batches: tuple[int, ...] = setting((25, 50, 100), "Images a step.")
+    sides: tuple[int, ...] = setting((14, 28, 42), "Height and width of the images.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("layers", "channels", "batches", "sides"):
+            values = getattr(self, name)
+            require(all(value >= 1 for value in values), name, values, "use 1 or more")
+        if not (self.layers or self.channels or self.batches or self.sides):
+            raise ConfigError("layers, channels, batches, sides: give values of at least one")
+
+
+BY_NAME = {
+    request.__name__.lower(): request for request in (Input, Prepare, Sample, Size, Step, Evaluate, Scaling)
+}

@@ -1,0 +1,55 @@
+"""How the training step's time and memory grow with one number at a time, beside how they are expected to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from pixelvae_tf import model_size
+from pixelvae_tf.benchmarks import tables, timing
+from pixelvae_tf.benchmarks.requests import Scaling
+from pixelvae_tf.benchmarks.step import TrainingStep, memory_record, variant_of
+from pixelvae_tf.config import RunConfig
+
+
+def measure(request: Scaling) -> Iterator[dict[str, Any]]:
+    """Takes training steps of the run's model with each value in place of its own, those of one number in turns.
+
+    Yields:
+        For each value a record: milliseconds a step, and GFLOP of it; both as multiples of those of the first value;
+        memory in MiB.
+    """
+    for number in ("layers", "channels", "batches", "sides"):
+        values = getattr(request, number)
+        runs = [_with(request.run, number, value) for value in values]
+        steps = [TrainingStep(run, variant_of(run)) for run in runs]
+        times = [timing.summary(own) for own in timing.in_turns([step.take for step in steps], request.repeats)]
+        work = [model_size.step_flops(step.model, step.variant.batch_size, step.graph)[1] for step in steps]
+        for value, step, own, flop in zip(values, steps, times, work, strict=True):
+            yield {
+                "number": number,
+                "value": value,
+                **own,
+                "step_gflop": round(flop / 1e9, 3),
+                "growth": round(own["ms"] / times[0]["ms"], 2),
+                "expected_growth": round(flop / work[0], 2),
+                **memory_record(step),
+            }
+
+
+def _with(run: RunConfig, number: str, value: int) -> RunConfig:
+    """The same run but for one number."""
+    if number == "batches":
+        return dataclasses.replace(run, training=dataclasses.replace(run.training, batch_size=value))
+    changes = {
+        "layers": {"pixelcnn_layers": value},
+        "channels": {"pixelcnn_channels": value},
+        "sides": {"image_shape": (value, value, run.model.image_shape[-1])},
+    }
+    return dataclasses.replace(run, model=dataclasses.replace(run.model, **changes[number]))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The records as a table for people."""
+    return tables.aligned(tables.scaling(rows))

@@ -1,0 +1,78 @@
+"""What training a model needs by calculation, and two steps and a bound of it on the machine at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf import training
+from pixelvae_tf.benchmarks.requests import PRECISIONS, Size
+from pixelvae_tf.data.preparation.memory import PeakMemory
+from pixelvae_tf.model_size import calculated
+from pixelvae_tf.objectives import bits_per_dim
+
+
+def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
+    """Builds a model, takes two training steps and evaluates the bound on random images, on this machine.
+
+    Args:
+        build: makes the compiled model.
+        batch_size: images a step.
+
+    Returns:
+        Seconds of building, of both steps and of the bound (the first of each is traced in its time), what came out,
+        and the highest memory of this process, in MiB.
+    """
+    times = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        times[f"{name}_seconds"] = round(time.perf_counter() - started, 2)
+        return result
+
+    with PeakMemory() as memory:
+        model = timed("build", build)
+        shape = (batch_size, *model.config.image_shape)
+        images = np.random.default_rng(0).integers(0, model.config.pixel_levels, shape, dtype="uint8")
+        step = tf.function(model.train_step, autograph=False)
+        losses = [float(timed(name, lambda: step(tf.constant(images)))["loss"]) for name in ("step_1", "step_2")]
+        elbo = timed("bound", lambda: np.mean(model.elbo(images, seed=0).elbo))
+    bits = bits_per_dim(-float(elbo), model.config.num_dimensions)
+    return {
+        "measure": "measured",
+        "precision": model.compute_dtype,
+        "batch_size": batch_size,
+        **times,
+        "losses_nats": [round(loss, 1) for loss in losses],
+        "bound_bits_per_dim": round(bits, 3),
+        "peak_memory_mib": memory.mib,
+    }
+
+
+def measure(request: Size) -> Iterator[dict[str, Any]]:
+    """What `measured` finds in float32, then what is `calculated` in both precisions at the run's batch size."""
+
+    def build(precision: str):
+        steps = dataclasses.replace(request.run.training, mixed_precision=precision)
+        return training.build_model(dataclasses.replace(request.run, training=steps))
+
+    yield measured(lambda: build("float32"), request.measured_batch_size)
+    for precision in PRECISIONS:
+        yield calculated(build(precision), request.run.training.batch_size)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The records as text for people."""
+    lines = []
+    for row in rows:
+        values = dict(row)
+        measure, precision, batch_size = (values.pop(name) for name in ("measure", "precision", "batch_size"))
+        lines.append(f"{measure}, {precision}, batches of {batch_size}")
+        lines += [f"  {name:28}{value}" for name, value in values.items()]
+    return "\n".join(lines)

@@ -1,0 +1,198 @@
+"""The training step: its time, its arithmetic beside what the device can do, and its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from pixelvae_tf import graph_cost, model_size, training
+from pixelvae_tf.benchmarks import straightforward, tables, timing
+from pixelvae_tf.benchmarks.requests import Step
+from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.layers import units
+from pixelvae_tf.networks import factory
+
+_WARM_UP = 2
+
+
+class Variant(NamedTuple):
+    """One way to compute the step; see `Step` for the values."""
+
+    implementation: str
+    xla: str
+    precision: str
+    activations: str
+    batch_size: int
+
+
+def variants(request: Step) -> list[Variant]:
+    """Every combination of what is asked for; a straightforward network has no part that is compiled alone."""
+    steps = request.run.training
+    stored = ("recomputed" if steps.recompute_blocks else "stored",)
+    found = itertools.product(
+        request.implementation,
+        request.xla,
+        request.precision or (steps.mixed_precision,),
+        request.activations or stored,
+        request.batch_sizes or (steps.batch_size,),
+    )
+    every = itertools.starmap(Variant, found)
+    plain = (
+        each._replace(xla="none") if each.implementation != "ours" and each.xla == "elementwise" else each
+        for each in every
+    )
+    return list(dict.fromkeys(plain))
+
+
+def variant_of(run: RunConfig) -> Variant:
+    """How training itself computes the step."""
+    return variants(Step(run=run))[0]
+
+
+class TrainingStep:
+    """A fresh model's training step on random images, the same for every variant, ready to be timed.
+
+    Args:
+        run: the model and its training.
+        variant: how the step is computed, in place of what the run says.
+
+    Attributes:
+        memory: before the model was made, and at most in its first steps.
+        calculated_bytes: what the weights and the step's tensors take, by its graph.
+        first_step_seconds: with tracing and compiling.
+
+    Raises:
+        UserError: where the memory at hand is less than calculated.
+    """
+
+    def __init__(self, run: RunConfig, variant: Variant):
+        self.run = dataclasses.replace(
+            run,
+            training=dataclasses.replace(
+                run.training,
+                batch_size=variant.batch_size,
+                mixed_precision=variant.precision,
+                recompute_blocks=variant.activations == "recomputed",
+            ),
+        )
+        self.variant = variant
+        self.losses: list[Any] = []
+        self.memory = timing.memory_of(self._start)
+
+    def _start(self) -> None:
+        started = time.perf_counter()
+        self.model = _build(self.run, self.variant.implementation)
+        config = self.run.model
+        shape = (self.variant.batch_size, *config.image_shape)
+        step = tf.function(self.model.train_step, autograph=False, jit_compile=self.variant.xla == "all" or None)
+        with _plain_gates() if self.variant.xla == "none" else contextlib.nullcontext():
+            self._step = step.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+        self.graph = self._step.graph
+        self.calculated_bytes = model_size.state_bytes(self.model) + graph_cost.peak_bytes(self.graph)
+        _check_fits(self.calculated_bytes, self.variant.batch_size)
+        self._images = tf.constant(np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8"))
+        self.take()
+        self.first_step_seconds = time.perf_counter() - started
+        for _ in range(_WARM_UP - 1):
+            self.take()
+
+    def take(self, steps: int = 1) -> None:
+        """Takes so many steps and waits for the last one's gradients."""
+        for _ in range(steps):
+            logs = self._step(self._images)
+            self.losses.append(logs["loss"])
+        float(logs["gradient_norm"])
+
+
+def _build(run: RunConfig, implementation: str):
+    """The compiled model, with the same weights whatever the implementation."""
+    ours = training.build_model(run)
+    if implementation == "ours":
+        return ours
+    if run.model.masked_blocks != "stacks" or not run.model.pixelcnn_layers:
+        raise ConfigError("implementation='straightforward': is of masked stacks, which this model does not have")
+    with mock.patch.object(factory, "PixelCNN", straightforward.StraightforwardPixelCNN):
+        model = training.build_model(run)
+    straightforward.take_weights(model, ours)
+    return model
+
+
+def _plain_gates():
+    """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients."""
+
+    def gate(maps, bias):
+        signal, gates = ops.split(maps + bias, 2, axis=-1)
+        return ops.tanh(signal) * ops.sigmoid(gates)
+
+    return mock.patch.object(units, "gate", gate)
+
+
+def _check_fits(needed: int, batch_size: int) -> None:
+    free = timing.free_bytes()
+    if free is not None and needed > free:
+        raise UserError(
+            f"batch_size={batch_size}: a step takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; use a "
+            "smaller batch, --mixed_precision=bfloat16 or --recompute_blocks"
+        )
+
+
+def measure(request: Step) -> Iterator[dict[str, Any]]:
+    """Times every variant in turns, and a square matrix product in each precision between them.
+
+    Yields:
+        For each variant a record: milliseconds a step (see `timing.summary`), images a second, GFLOP a step (of
+        convolutions and matrix products with unmasked weights, the same for every variant) and a second, the fraction
+        that this is of the rate of matrix products in the same precision, GFLOP of a step that are computed (masked
+        weights and what is computed twice included; 0 where XLA compiles it whole and the graph does not show them),
+        memory in MiB, and the losses of its steps.
+    """
+    steps = [TrainingStep(request.run, variant) for variant in variants(request)]
+    flop_an_image = model_size.step_flops(training.build_model(request.run), 1)[1]
+    products = {precision: timing.matrix_product(precision) for precision in {each.variant.precision for each in steps}}
+    works = [lambda step=step: step.take(request.steps_a_repeat) for step in steps]
+    times = timing.in_turns([*works, *(product for product, _ in products.values())], request.repeats)
+    rates = {
+        precision: flop / (timing.summary(own)["ms"] * 1e6)
+        for (precision, (_, flop)), own in zip(products.items(), times[len(steps) :], strict=True)
+    }
+    for step, own in zip(steps, times, strict=False):
+        found = timing.summary(own, request.steps_a_repeat)
+        gflop = flop_an_image * step.variant.batch_size / 1e9
+        rate = gflop / found["ms"] * 1e3
+        yield {
+            **step.variant._asdict(),
+            **found,
+            "images_per_second": round(step.variant.batch_size / found["ms"] * 1e3, 1),
+            "step_gflop": round(gflop, 3),
+            "computed_gflop": round(graph_cost.flop(step.graph) / 1e9, 3),
+            "gflop_per_second": round(rate, 1),
+            "matrix_gflop_per_second": round(rates[step.variant.precision], 1),
+            "fraction_of_matrix_rate": round(rate / rates[step.variant.precision], 3),
+            **memory_record(step),
+            "first_step_seconds": round(step.first_step_seconds, 1),
+            "losses_nats": [float(loss) for loss in step.losses],
+        }
+
+
+def memory_record(step: TrainingStep) -> dict[str, int]:
+    """What a record says of a step's memory, MiB."""
+    return {
+        "memory_before_mib": step.memory.before,
+        "peak_memory_mib": step.memory.peak,
+        "calculated_memory_mib": round(step.calculated_bytes / 2**20),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The records as a table for people."""
+    return tables.aligned(tables.step(rows))

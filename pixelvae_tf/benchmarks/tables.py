@@ -1,0 +1,78 @@
+"""The records of the benchmarks as tables for people: rows from column to cell. Nothing here needs TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, str]
+_XLA = {"none": "nothing", "elementwise": "gates", "all": "the step"}
+_NUMBERS = {
+    "layers": "masked layers", "channels": "feature maps", "batches": "images a step", "sides": "side of the images"
+}  # fmt: skip
+
+
+def step(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py step`."""
+    return [
+        {
+            "step": row["implementation"],
+            "compiled by XLA": _XLA[row["xla"]],
+            "precision": row["precision"],
+            "maps": row["activations"],
+            "images": str(row["batch_size"]),
+            "ms (lowest to highest)": _spread(row),
+            "CPU ms": f"{row['cpu_ms']:,.0f}",
+            "images/s": f"{row['images_per_second']:,.0f}",
+            "GFLOP computed": f"{row['computed_gflop']:.0f}" if row["computed_gflop"] else "",
+            "useful GFLOP/s": f"{row['gflop_per_second']:,.0f}",
+            "of the matrix rate": f"{100 * row['fraction_of_matrix_rate']:.0f}%",
+            "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
+            "calculated": f"{row['calculated_memory_mib']:,}",
+        }
+        for row in rows
+    ]
+
+
+def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py evaluate`."""
+    return [
+        {
+            "images": str(row["batch_size"]),
+            "bound, ms (lowest to highest)": _spread(row, "bound_"),
+            "images/s": f"{row['bound_images_per_second']:,.0f}",
+            f"{row['importance_samples']} importance samples, ms": _spread(row, "importance_"),
+            "importance samples/s": f"{row['importance_samples_per_second']:,.0f}",
+            "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
+        }
+        for row in rows
+    ]
+
+
+def scaling(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py scaling`."""
+    return [
+        {
+            "": _NUMBERS[row["number"]],
+            "value": str(row["value"]),
+            "ms (lowest to highest)": _spread(row),
+            "GFLOP": f"{row['step_gflop']:.3g}",
+            "time grows": f"x {row['growth']:.2f}",
+            "GFLOP grow": f"x {row['expected_growth']:.2f}",
+            "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
+            "calculated": f"{row['calculated_memory_mib']:,}",
+        }
+        for row in rows
+    ]
+
+
+def _spread(row: dict[str, Any], prefix: str = "") -> str:
+    median, lowest, highest = (row[f"{prefix}{name}"] for name in ("ms", "ms_lowest", "ms_highest"))
+    digits = 0 if median >= 100 else 1
+    return f"{median:,.{digits}f} ({lowest:,.{digits}f} to {highest:,.{digits}f})"
+
+
+def aligned(rows: list[Row]) -> str:
+    """Lines of columns as wide as their widest cell."""
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
