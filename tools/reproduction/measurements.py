@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from reproduction import markdown
@@ -49,3 +50,28 @@ def sizes(records: Records) -> str:
             }
         rows.append(row)
     return markdown.table(["flag file", "weights", gflop, "batch", memory, least, here], rows)
+
+
+def sampling(records: Records) -> str:
+    """The time of both samplers beside a full pass, over batch sizes, images and networks."""
+    rows = []
+    for name in ("mnist", "mnist_14", "mnist_56", "mnist_gated_pixelvae", "mnist256", "compare32", "imagenet64_cpu"):
+        found = records.committed(f"benchmark_sample_{name}")
+        for measured in found["rows"] if found else []:
+            flag_file, shape = re.search(r"flags/(\w+)\.cfg.* --image_shape=([\d,]+)", found["command"]).groups()
+            naive, passes = measured["naive_seconds"], int(measured["naive_scaled_from"].split()[2])
+            rows.append({
+                "flag file": f"`{flag_file}`",
+                "image": shape.replace(",", "x"),
+                "images": str(measured["batch_size"]),
+                "full pass, s": f"{measured['full_pass_seconds']:.3g}",
+                "cached, s": f"{measured['cached_seconds']:.3g}",
+                "first call, s": f"{measured['cached_first_call_seconds']:.1f}",
+                "cached / full pass": f"{measured['cached_to_full_pass']:.2f}",
+                "naive, s": f"{naive:,.0f}",
+                "naive / cached": f"{measured['naive_to_cached']:,.0f}",
+                "its passes alone / cached": f"{passes / measured['cached_to_full_pass']:,.0f}",
+                "state, MiB": f"{measured['state_mib']:.2f}",
+                "full pass, MiB": f"{measured['full_pass_mib']:.0f}",
+            })  # fmt: skip
+    return markdown.table(list(rows[0]), rows) if rows else "No record yet."
