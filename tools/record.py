@@ -5,7 +5,7 @@ python tools/record.py --workdir=runs/digits --output=results/digits.json
 
 from absl import flags
 
-from pixelvae_tf import commands, files
+from pixelvae_tf import commands, files, runs
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
@@ -13,9 +13,6 @@ OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
 
 def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
-    from pixelvae_tf import runs
-
     files.write_json(output, runs.Run(WORKDIR.value).record())
     print(f"record of {WORKDIR.value} in {output}")
 
