@@ -80,7 +80,10 @@ def test_a_run_of_another_model_or_dataset_than_its_flag_files_is_named_and_not_
         # How long it trained may differ, and where the data lay.
         "mnist_pixelcnn": run_of("mnist_pixelcnn", "test", "--learning_rate=0.5", "--data_dir=DIR", images=MNIST),
     }
-    lines = table(tmp_path, "table1", records)
+    other = run_of("mnist_gated_pixelvae", "test", images=MNIST)
+    other["config"]["model"]["depth"] = 3
+    lines = table(tmp_path, "table1", {**records, "mnist_gated_pixelvae": other})
+    assert any("`mnist_gated_pixelvae` is not" in line and "depth" in line for line in lines)
     vae, pixelvae, pixelcnn = (next(line for line in lines if line.startswith(f"| {name} |"))
                                for name in ("VAE", "PixelVAE", "PixelCNN"))  # fmt: skip
     assert "`mnist_vae` is not flags/mnist_vae.cfg: latent_channels was (16,) and is now (8,)" in vae

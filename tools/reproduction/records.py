@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from pixelvae_tf import files, runs, settings
-from pixelvae_tf.config import RunConfig
+from pixelvae_tf.config import ConfigError, RunConfig
 
 NO_RUN = "no run"
 FLAG_FILES = pathlib.Path(__file__).parents[2] / "flags"
@@ -55,10 +55,11 @@ class Records:
         if record is None:
             return Found(None, NO_RUN)
         flag_file = flag_file or name
-        difference = unlike(RunConfig.from_dict(record["config"]), flag_file, *changes)
-        if difference:
-            return Found(None, f"`{name}` is not flags/{flag_file}.cfg: {difference}")
-        return Found(record)
+        try:
+            difference = unlike(RunConfig.from_dict(record["config"]), flag_file, *changes)
+        except ConfigError as error:
+            difference = str(error)
+        return Found(None, f"`{name}` is not flags/{flag_file}.cfg: {difference}") if difference else Found(record)
 
     def matching(self, pattern: str) -> list[re.Match]:
         """The names of work directories and records that a regular expression matches in full."""
