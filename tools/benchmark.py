@@ -1,6 +1,7 @@
 """Measures the speed and memory of a part of this package; prints a JSON line a measurement, then a table.
 
 python tools/benchmark.py step --flagfile=flags/mnist.cfg --implementation=ours,straightforward    training steps
+python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where they spend their time
 python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how they grow with layers, maps, images and sides
 python tools/benchmark.py evaluate --flagfile=flags/mnist.cfg         the bound, and importance samples
 python tools/benchmark.py sample --flagfile=flags/mnist.cfg           sampling
@@ -54,7 +55,7 @@ def main() -> None:
     request = REQUEST(**settings.values_of(REQUEST))
     if isinstance(request, requests.OfModel):
         request = dataclasses.replace(request, run=run_of(request))
-    commands.start_tensorflow(commands.sampling_threads if CHOSEN == "sample" else None)
+    commands.start_tensorflow(commands.sampling_threads if CHOSEN in ("sample", "profile") else None)
     from pixelvae_tf.runs import environment
 
     benchmark = importlib.import_module(f"pixelvae_tf.benchmarks.{CHOSEN}")

@@ -2,7 +2,7 @@
 
 python tools/reproduce.py TABLE                        prints a table as Markdown; without a name, an error lists them
 python tools/reproduce.py FIGURE --output=FILE.png     draws a figure
-python tools/reproduce.py readme                       renews the tables in README.md, from committed records alone
+python tools/reproduce.py readme                       renews the tables in README.md and docs/, from records alone
 
 A run is taken from its work directory, --runs/NAME, or where there is none from its record, --results/NAME.json. What
 has no run, or one of another model or dataset than its flag file's, is named.
@@ -13,7 +13,7 @@ import re
 import sys
 
 from absl import flags
-from reproduction import baselines, curves, likelihoods, measurements, pictures
+from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures
 from reproduction.records import Records
 
 from pixelvae_tf import commands, files, settings
@@ -21,13 +21,14 @@ from pixelvae_tf import commands, files, settings
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write; only for figures.")
-README = flags.DEFINE_list("readme", ["README.md"], "Files whose tables `readme` renews.")
+README = flags.DEFINE_list("readme", ["README.md", "docs/performance.md"], "Files whose tables `readme` renews.")
 
 TABLES = {
     "table1": likelihoods.table1, "table2": likelihoods.table2, "figure4": curves.table, "figure5": curves.table,
     "digits": baselines.digits, "mnist": likelihoods.mnist, "section42": baselines.section42,
     "photographs": baselines.photographs, "anomaly": measurements.anomaly, "sizes": measurements.sizes,
-    "pretrained": likelihoods.pretrained,
+    "sampling": measurements.sampling,
+    "pretrained": likelihoods.pretrained, **benchmarks.TABLES,
 }  # fmt: skip
 CHARTS = {"figure4": curves.figure4, "figure5": curves.figure5}
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}

@@ -1,12 +1,14 @@
-"""Evaluation: images a second of the bound, and importance samples a second."""
+"""Evaluation: images a second of the bound, and importance samples a second, taken together or one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from pixelvae_tf import interface
 from pixelvae_tf.benchmarks import tables, timing
 from pixelvae_tf.benchmarks.requests import Evaluate
 from pixelvae_tf.model import PixelVAE
@@ -16,17 +18,21 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
     """Times the bound and the importance-sampled likelihood of random images in turns, as users call them, in float32.
 
     Yields:
-        For each batch size a record: milliseconds of both, images of the bound a second, importance samples a second
-        (images times samples), and memory in MiB.
+        For each batch size a record: milliseconds of both, and of the likelihood with one sample at a time; images of
+        the bound a second, importance samples a second (images times samples), and memory in MiB.
     """
     config, samples = request.run.model, request.importance_samples
-    model = PixelVAE(config)
+    model, one_by_one = PixelVAE(config), _one_by_one(PixelVAE(config))
     for batch_size in request.batch_sizes:
         shape = (batch_size, *config.image_shape)
         images = np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8")
-        works = [lambda images=images: model.elbo(images), lambda images=images: model.log_likelihood(images, samples)]
+        works = [
+            lambda images=images: model.elbo(images),
+            lambda images=images: model.log_likelihood(images, samples),
+            lambda images=images: one_by_one.log_likelihood(images, samples),
+        ]
         memory = timing.memory_of(lambda works=works: [work() for work in works])
-        bound, importance = (timing.summary(times) for times in timing.in_turns(works, request.repeats))
+        bound, importance, single = (timing.summary(times) for times in timing.in_turns(works, request.repeats))
         yield {
             "batch_size": batch_size,
             "importance_samples": samples,
@@ -34,9 +40,17 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
             "importance_samples_per_second": round(1e3 * batch_size * samples / importance["ms"], 1),
             **{f"bound_{name}": value for name, value in bound.items()},
             **{f"importance_{name}": value for name, value in importance.items()},
+            **{f"one_by_one_{name}": value for name, value in single.items()},
             "memory_before_mib": memory.before,
             "peak_memory_mib": memory.peak,
         }
+
+
+def _one_by_one(model: PixelVAE) -> PixelVAE:
+    """The model, whose importance samples are taken one after another."""
+    with mock.patch.object(interface, "PIXELS_A_PASS", 1):
+        model._log_likelihood.get_concrete_function()
+    return model
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -98,6 +98,11 @@ class Step(Timed):
 
 
 @dataclasses.dataclass(frozen=True)
+class Profile(Step):
+    """The same by its parts; `repeats` is how many steps are profiled."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate(Timed):
     """The bound and the importance-sampled likelihood."""
 
@@ -129,5 +134,6 @@ class Scaling(Timed):
 
 
 BY_NAME = {
-    request.__name__.lower(): request for request in (Input, Prepare, Sample, Size, Step, Evaluate, Scaling)
+    request.__name__.lower(): request
+    for request in (Input, Prepare, Sample, Size, Step, Profile, Evaluate, Scaling)
 }

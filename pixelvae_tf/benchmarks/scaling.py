@@ -20,10 +20,13 @@ def measure(request: Scaling) -> Iterator[dict[str, Any]]:
         For each value a record: milliseconds a step, and GFLOP of it; both as multiples of those of the first value;
         memory in MiB.
     """
+    made: dict[RunConfig, TrainingStep] = {}
     for number in ("layers", "channels", "batches", "sides"):
         values = getattr(request, number)
         runs = [_with(request.run, number, value) for value in values]
-        steps = [TrainingStep(run, variant_of(run)) for run in runs]
+        # Most numbers have a value that is the run's own.
+        made |= {run: TrainingStep(run, variant_of(run)) for run in runs if run not in made}
+        steps = [made[run] for run in runs]
         times = [timing.summary(own) for own in timing.in_turns([step.take for step in steps], request.repeats)]
         work = [model_size.step_flops(step.model, step.variant.batch_size, step.graph)[1] for step in steps]
         for value, step, own, flop in zip(values, steps, times, work, strict=True):

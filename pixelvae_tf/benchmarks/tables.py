@@ -33,6 +33,17 @@ def step(rows: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
+def profile(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py profile`: a row a part, a column a variant."""
+    parts = {part: [row["parts"][part] for row in rows] for part in rows[0]["parts"]}
+    parts["together"] = [row["ms"] for row in rows]
+    titles = [f"{row['implementation']}, {row['precision']}, XLA for {_XLA[row['xla']]}: CPU ms" for row in rows]
+    return [
+        {"part": part, **{title: f"{value:,.0f}" for title, value in zip(titles, values, strict=True)}}
+        for part, values in parts.items()
+    ]
+
+
 def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
     """Of `tools/benchmark.py evaluate`."""
     return [
@@ -41,6 +52,7 @@ def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
             "bound, ms (lowest to highest)": _spread(row, "bound_"),
             "images/s": f"{row['bound_images_per_second']:,.0f}",
             f"{row['importance_samples']} importance samples, ms": _spread(row, "importance_"),
+            "one by one, ms": _spread(row, "one_by_one_"),
             "importance samples/s": f"{row['importance_samples_per_second']:,.0f}",
             "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
         }

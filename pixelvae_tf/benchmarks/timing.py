@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import pathlib
 import statistics
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from pixelvae_tf.data.preparation.memory import PeakMemory
 
-_GPU = "GPU:0"
+_GPU, _CPU = "GPU:0", "CPU:0"
 # Sides of square matrices whose product keeps all units of the device busy, and takes it milliseconds.
 _MATRIX_SIDE = {True: 8192, False: 2048}
 
@@ -71,37 +70,31 @@ def matrix_product(precision: str) -> tuple[Callable[[], Any], int]:
 
 
 class Memory(NamedTuple):
-    """MiB that were held before a piece of work, and at most in it: of the GPU, else of this process."""
+    """MiB of tensors before a piece of work, and at most in it."""
 
     before: int
     peak: int
 
 
 def memory_of(work: Callable[[], Any]) -> Memory:
-    """Does a piece of work and says what memory it took."""
-    if on_gpu():
-        tf.config.experimental.reset_memory_stats(_GPU)
-        before = _device_memory("current")
-        work()
-        return Memory(before, _device_memory("peak"))
-    _return_freed_memory()
-    with PeakMemory() as held:
-        pass
-    with PeakMemory() as watched:
-        work()
-    return Memory(held.mib, watched.mib)
+    """Does a piece of work and says what memory its tensors took, by TensorFlow's allocator of the device.
 
-
-def _device_memory(which: str) -> int:
-    return round(tf.config.experimental.get_memory_info(_GPU)[which] / 2**20)
-
-
-def _return_freed_memory() -> None:
-    """Gives the system what was freed, where the C library can: else it would count as held by what comes next."""
+    Where that does not count, as on a CPU without oneDNN, it is what this process held. The allocator of a CPU gives
+    nothing back to the system, so that the process alone would show the largest piece of work so far.
+    """
+    device = _GPU if on_gpu() else _CPU
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    try:
+        tf.config.experimental.reset_memory_stats(device)
+    except (ValueError, tf.errors.OpError):
+        with PeakMemory() as held:
+            pass
+        with PeakMemory() as watched:
+            work()
+        return Memory(held.mib, watched.mib)
+    before = tf.config.experimental.get_memory_info(device)["current"]
+    work()
+    return Memory(*(round(size / 2**20) for size in (before, tf.config.experimental.get_memory_info(device)["peak"])))
 
 
 def free_bytes() -> int | None:

@@ -1,0 +1,34 @@
+"""What `tools/benchmark.py` measured, from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pixelvae_tf.benchmarks import tables
+from reproduction import markdown
+from reproduction.records import Records
+
+
+def of(name: str, rows_of: Callable[[list[dict]], list[dict[str, str]]]) -> Callable[[Records], str]:
+    """The table of results/benchmark_NAME.json, and where it was measured."""
+
+    def table(records: Records) -> str:
+        found = records.committed(f"benchmark_{name}")
+        if found is None:
+            return "No record yet."
+        rows = rows_of(found["rows"])
+        return f"{markdown.table(list(rows[0]), rows)}\n\n{found['hardware']}, TensorFlow {found['tensorflow']}."
+
+    return table
+
+
+TABLES = {
+    name: of(name, rows_of)
+    for name, rows_of in {
+        "step_mnist": tables.step,
+        "profile_mnist": tables.profile,
+        "recompute_mnist": tables.step,
+        "evaluate_mnist": tables.evaluate,
+        "scaling_mnist": tables.scaling,
+    }.items()
+}
