@@ -21,14 +21,14 @@ from pixelvae_tf import commands, files, settings
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write; only for figures.")
-README = flags.DEFINE_list("readme", ["README.md", "docs/performance.md"], "Files whose tables `readme` renews.")
+PAGES = ["README.md", "docs/performance.md", "docs/sampling.md"]
+README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` renews.")
 
 TABLES = {
     "table1": likelihoods.table1, "table2": likelihoods.table2, "figure4": curves.table, "figure5": curves.table,
     "digits": baselines.digits, "mnist": likelihoods.mnist, "section42": baselines.section42,
     "photographs": baselines.photographs, "anomaly": measurements.anomaly, "sizes": measurements.sizes,
-    "sampling": measurements.sampling,
-    "pretrained": likelihoods.pretrained, **benchmarks.TABLES,
+    "sampling": measurements.sampling, "pretrained": likelihoods.pretrained, **benchmarks.TABLES,
 }  # fmt: skip
 CHARTS = {"figure4": curves.figure4, "figure5": curves.figure5}
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
