@@ -1,0 +1,42 @@
+"""Writes a trained model as a SavedModel, which TensorFlow and its servers run without this package."""
+
+from absl import flags
+
+from pixelvae_tf import commands, runs, settings
+
+OUTPUT = flags.DEFINE_string(
+    "output", "", "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "
+    "its name: models/digits/1."
+)  # fmt: skip
+KERAS = flags.DEFINE_bool("keras", False, "Also write model.keras, for keras.saving.load_model with this package.")
+XLA = flags.DEFINE_bool(
+    "xla", True, "Keep the samplers' loops and the gates compiled. --noxla for servers without XLA, such as TensorFlow "
+    "Serving as it comes: nothing to compile for a batch of a new size, but slower sampling."
+)  # fmt: skip
+settings.define_model_flags()
+
+
+def main() -> None:
+    trained = runs.find(settings.trained_model())
+    commands.start_tensorflow()
+    from pixelvae_tf import serving
+
+    output = serving.check_output(OUTPUT.value)
+    model, best = runs.load_best(trained)
+    config = trained.config()
+    record = {
+        "dataset": config.data.dataset,
+        "variant": config.data.data_variant,
+        "training_steps": config.training.steps,
+        "training_seed": config.training.seed,
+        "checkpoint_step": best["step"],
+        "weights": best["weights"],
+        "validation_bound_nats": best["nll_bound_nats"],
+        **runs.environment(),
+    }
+    written = serving.export(model, output, record, keras_file=KERAS.value, xla=XLA.value)
+    print(f"step {best['step']} ({best['weights']} weights) in {OUTPUT.value}: {', '.join(written['endpoints'])}")
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)
