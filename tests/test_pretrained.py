@@ -117,7 +117,7 @@ def test_the_commands_take_a_pretrained_model_in_place_of_a_run_and_leave_nothin
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sample"])
+@pytest.mark.parametrize("command", ["evaluate", "export", "sample"])
 def test_one_model_has_to_be_named_and_a_known_one(command, tmp_path):
     def refused(*flags: str) -> str:
         return error_line(run(command, *flags, *(["--output=a.png"] if command == "sample" else []), cwd=tmp_path))
