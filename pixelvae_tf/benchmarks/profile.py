@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,38 +25,45 @@ _PARTS = {
     "convolutions, forward": r":\w*Conv2D$",
     "convolutions, gradient of the inputs": r":\w*Conv2DBackpropInput$",
     "convolutions, gradient of the weights": r":\w*Conv2DBackpropFilter\w*$",
+    "sums over positions, of the gradients of biases": r"gradient.*:(Sum|BiasAddGrad)$|^Sum",
     "gates, forward and backward": r"fusion(\.\d+)?$|/unit(_\d+)*/",
     "padding, and cutting off its gradient": r"masked.*:(Pad|Slice)\w*$",
     "sums of gradients where maps are read twice": r"gradient.*:(AddN|AddV2)$|^AddN",
-    "sums over positions, of the gradients of biases": r"gradient.*:(Sum|BiasAddGrad)$|^Sum",
     "optimizer and clipping": r"adam|clip_by|global_norm",
 }
 _REST = "all else"
 
 
 def measure(request: Profile) -> Iterator[dict[str, Any]]:
-    """Profiles every variant's step, one after another, with one thread an operation (`commands.sampling_threads`).
+    """Profiles a step of every variant in turns, with one thread an operation (`commands.sampling_threads`).
 
     Yields:
-        For each variant a record: milliseconds a step of all operations together, and of each part.
+        For each variant a record: milliseconds a step of each part, medians over the turns, and their sum.
 
     Raises:
         UserError: where a GPU does the work.
     """
     if timing.on_gpu():
         raise UserError("profile: is of CPUs; for a GPU give pixelvae_tf.train --profile_steps, and see TensorBoard")
-    for variant in variants(request):
-        step = TrainingStep(request.run, variant)
-        with tempfile.TemporaryDirectory() as folder:
-            with tf.profiler.experimental.Profile(folder):
-                step.take(request.repeats)
-            (found,) = pathlib.Path(folder).rglob("*.xplane.pb")
-            times = _operations(xplane_pb2.XSpace.FromString(found.read_bytes()))
-        parts = dict.fromkeys([*_PARTS, _REST], 0.0)
-        for name, seconds in times.items():
-            parts[part_of(name)] += 1e3 * seconds / request.repeats
+    steps = [TrainingStep(request.run, variant) for variant in variants(request)]
+    turns = [[_profiled(step) for step in steps] for _ in range(request.repeats)]
+    for step, found in zip(steps, zip(*turns, strict=True), strict=True):
+        parts = {part: statistics.median(times[part] for times in found) for part in found[0]}
         milliseconds = {part: round(value, 2) for part, value in parts.items()}
-        yield {**variant._asdict(), "ms": round(sum(parts.values()), 2), "parts": milliseconds}
+        yield {**step.variant._asdict(), "ms": round(sum(parts.values()), 2), "parts": milliseconds}
+
+
+def _profiled(step: TrainingStep) -> dict[str, float]:
+    """Milliseconds of each part of one step."""
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            step.take()
+        (found,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        times = _operations(xplane_pb2.XSpace.FromString(found.read_bytes()))
+    parts = dict.fromkeys([*_PARTS, _REST], 0.0)
+    for name, seconds in times.items():
+        parts[part_of(name)] += 1e3 * seconds
+    return parts
 
 
 def part_of(name: str) -> str:

@@ -37,7 +37,7 @@ def profile(rows: list[dict[str, Any]]) -> list[Row]:
     """Of `tools/benchmark.py profile`: a row a part, a column a variant."""
     parts = {part: [row["parts"][part] for row in rows] for part in rows[0]["parts"]}
     parts["together"] = [row["ms"] for row in rows]
-    titles = [f"{row['implementation']}, {row['precision']}, XLA for {_XLA[row['xla']]}: CPU ms" for row in rows]
+    titles = [f"{row['implementation']}, {row['precision']}, XLA for {_XLA[row['xla']]}: ms" for row in rows]
     return [
         {"part": part, **{title: f"{value:,.0f}" for title, value in zip(titles, values, strict=True)}}
         for part, values in parts.items()
