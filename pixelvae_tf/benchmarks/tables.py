@@ -33,6 +33,20 @@ def step(rows: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
+def images(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py input` and `prepare`."""
+    return [
+        {
+            "what": row["measure"],
+            "images": f"{row['images']:,}",
+            "seconds": f"{row['seconds']:.2f}",
+            "images/s": f"{row['images_per_second']:,}",
+            "peak memory, MiB": f"{row['peak_memory_mib']:,}",
+        }
+        for row in rows
+    ]
+
+
 def profile(rows: list[dict[str, Any]]) -> list[Row]:
     """Of `tools/benchmark.py profile`: a row a part, a column a variant."""
     parts = {part: [row["parts"][part] for row in rows] for part in rows[0]["parts"]}

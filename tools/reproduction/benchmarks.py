@@ -30,5 +30,7 @@ TABLES = {
         "recompute_mnist": tables.step,
         "evaluate_mnist": tables.evaluate,
         "scaling_mnist": tables.scaling,
+        "input": tables.images,
+        "prepare": tables.images,
     }.items()
 }
