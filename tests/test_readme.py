@@ -11,7 +11,8 @@ from commands import ROOT, environment, run
 README = (ROOT / "README.md").read_text()
 
 
-PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("*.md") if "<!-- table " in path.read_text())]
+_DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *(page for page in _DOCS if "<!-- table " in page.read_text())]
 
 
 def test_every_table_is_what_the_records_give(tmp_path):
