@@ -176,6 +176,7 @@ def _draw(decoder, variable: Pixels | Latents, condition: dict, noise):
     batch_size = tf.shape(tf.nest.flatten(noise)[0])[0]
     parts = tf.clip_by_value(batch_size // _SMALLEST_PART, 1, _cores())
     size = -(-batch_size // parts)
+    parts = -(-batch_size // size)  # None of them empty.
 
     def draw_part(index, drawn):
         first = index * size
