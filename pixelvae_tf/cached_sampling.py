@@ -1,4 +1,4 @@
-"""Ancestral sampling that computes nothing twice: all images of a batch in about the time of one forward pass.
+"""Ancestral sampling that computes nothing twice: all images of a batch in a few times one forward pass at most.
 
 The networks own their steps (see `layers.incremental`); here are the two loops over them. The outer loop takes a row:
 its vertical stacks are convolutions over the whole row, which run fastest as ordinary operations of the graph (on the

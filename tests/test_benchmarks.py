@@ -12,7 +12,7 @@ import tiny
 from commands import ROOT, error_line, tool
 
 from pixelvae_tf import training
-from pixelvae_tf.benchmarks import evaluate, profile, requests, scaling, size, timing
+from pixelvae_tf.benchmarks import evaluate, profile, requests, sample, scaling, size, timing
 from pixelvae_tf.benchmarks import step as steps
 from pixelvae_tf.benchmarks.step import TrainingStep, Variant
 from pixelvae_tf.config import ConfigError, RunConfig, TrainConfig
@@ -160,6 +160,16 @@ def test_evaluation_counts_images_times_samples():
     assert "4 importance samples" in evaluate.table([row])
 
 
+def test_a_record_of_sampling_scales_the_naive_sampler_and_compares_all_three():
+    request = requests.Sample(run=run_of("maps, relu, color"), batch_sizes=(2,), naive_passes=3, calls=1)
+    (row,) = sample.measure(request)
+    assert row["image_shape"] == [2, 2, 3] and row["batch_size"] == 2
+    assert row["naive_scaled_from"] == "3 of 12 passes"
+    assert row["cached_first_call_seconds"] > row["cached_seconds"] > 0
+    assert row["cached_to_full_pass"] * row["full_pass_seconds"] == pytest.approx(row["cached_seconds"], rel=0.2)
+    assert "3 of 12 passes" in sample.table([row])
+
+
 def test_scaling_grows_with_the_arithmetic_of_each_number():
     request = requests.Scaling(run=run_of(), layers=(1, 3), channels=(), batches=(4, 8), sides=(2, 4), repeats=1)
     rows = list(scaling.measure(request))
@@ -178,6 +188,8 @@ WRONG = {
     "no repeats": (requests.Step, {"repeats": 0}, "repeats=0"),
     "an empty batch": (requests.Step, {"batch_sizes": (4, 0)}, "batch_sizes"),
     "no importance samples": (requests.Evaluate, {"importance_samples": 0}, "importance_samples=0"),
+    "a naive sampler that does nothing": (requests.Sample, {"naive_passes": 0}, "naive_passes=0"),
+    "no image to draw": (requests.Sample, {"batch_sizes": (0,)}, "batch_sizes"),
     "nothing to scale": (requests.Scaling, dict.fromkeys(("layers", "channels", "batches", "sides"), ()), "layers"),
     "no side": (requests.Scaling, {"sides": (0,)}, "sides"),
 }

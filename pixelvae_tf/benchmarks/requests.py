@@ -48,6 +48,12 @@ class Sample(OfModel):
     naive_passes: int = setting(28, "Passes of the naive sampler to time and scale from.")
     calls: int = setting(5, "Calls after the first, of which the fastest counts.")
 
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.batch_sizes and min(self.batch_sizes) >= 1, "batch_sizes", self.batch_sizes, "use 1 or more")
+        for name in ("naive_passes", "calls"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
+
 
 @dataclasses.dataclass(frozen=True)
 class Size(OfModel):

@@ -34,6 +34,7 @@ def measure(request: Sample) -> Iterator[dict[str, Any]]:
         full = _fastest(calls, forward, images, noise.latents)
         scaled = _fastest(1, naive, images, noise) * total / turns
         yield {
+            "image_shape": list(config.image_shape),
             "batch_size": batch_size,
             "full_pass_seconds": round(full, 4),
             "cached_seconds": round(cached, 4),

@@ -58,11 +58,13 @@ def sampling(records: Records) -> str:
     for name in ("mnist", "mnist_14", "mnist_56", "mnist_gated_pixelvae", "mnist256", "compare32", "imagenet64_cpu"):
         found = records.committed(f"benchmark_sample_{name}")
         for measured in found["rows"] if found else []:
-            flag_file, shape = re.search(r"flags/(\w+)\.cfg.* --image_shape=([\d,]+)", found["command"]).groups()
+            flag_file = re.search(r"flags/(\w+)\.cfg", found["command"])[1]
+            # Records from before the shape was in the rows have it in their command.
+            shape = measured.get("image_shape") or re.search(r"--image_shape=([\d,]+)", found["command"])[1].split(",")
             naive, passes = measured["naive_seconds"], int(measured["naive_scaled_from"].split()[2])
             rows.append({
                 "flag file": f"`{flag_file}`",
-                "image": shape.replace(",", "x"),
+                "image": "x".join(map(str, shape)),
                 "images": str(measured["batch_size"]),
                 "full pass, s": f"{measured['full_pass_seconds']:.3g}",
                 "cached, s": f"{measured['cached_seconds']:.3g}",
