@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, then renamed."""
+"""Files and folders that are either whole or absent: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 from typing import Any
 
 from pixelvae_tf.errors import UserError
@@ -25,6 +26,31 @@ def replacing(path: pathlib.Path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: pathlib.Path):
+    """Gives an empty folder beside `path`, and puts it in the place of `path` if the block succeeds.
+
+    A file system gives a folder's place away in one step only if it is empty or free, so an earlier folder is moved
+    aside first: between the two steps there is none.
+    """
+    temporary, earlier = (path.with_name(f".{os.getpid()}.{path.name}{ending}") for ending in ("", ".earlier"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if path.exists():
+            os.rename(path, earlier)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if earlier.exists():
+                os.rename(earlier, path)
+            raise
+        shutil.rmtree(earlier, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -81,9 +81,8 @@ def unpack(archive: pathlib.Path, workdir: str) -> int:
     if run.workdir.exists() and (not run.workdir.is_dir() or any(run.workdir.iterdir())):
         raise FileError(f"--workdir={workdir}: is there and not empty; choose another folder")
     members = _read(archive)
-    run.workdir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=run.workdir.parent, prefix=".") as folder:
-        whole = Run(pathlib.Path(folder) / "run")
+    with files.replacing_folder(run.workdir) as folder:
+        whole = Run(folder)
         for name, content in members.items():
             path = whole.workdir / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +91,6 @@ def unpack(archive: pathlib.Path, workdir: str) -> int:
         # By which `tf.train.latest_checkpoint` and the manager find it.
         state = f'model_checkpoint_path: "{index.stem}"\nall_model_checkpoint_paths: "{index.stem}"\n'
         (whole.checkpoints / "checkpoint").write_text(state)
-        whole.workdir.replace(run.workdir)
     return int(index.stem.rpartition("-")[2])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import keras
@@ -171,7 +170,7 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
     Returns:
         What it wrote as export.json: the record, the configuration of the model, and the endpoints.
     """
-    with _replacing_folder(output) as folder:
+    with files.replacing_folder(output) as folder:
         with contextlib.nullcontext() if xla else _nested_functions_inlined():
             endpoints = _write_saved_model(model, folder)
         if keras_file:
@@ -249,28 +248,3 @@ def _is_export(folder: pathlib.Path) -> bool:
         return files.read_json(folder / RECORD)["format"] == _FORMAT
     except (FileError, KeyError, TypeError):
         return False
-
-
-@contextlib.contextmanager
-def _replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives an empty folder beside `path`, and puts it in the place of `path` if the block succeeds.
-
-    A file system gives a folder's place away in one step only if it is empty or free, so an earlier folder is moved
-    aside first: between the two steps there is none.
-    """
-    temporary, earlier = (path.with_name(f".{os.getpid()}.{path.name}{ending}") for ending in ("", ".earlier"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if path.exists():
-            os.rename(path, earlier)
-        try:
-            os.rename(temporary, path)
-        except OSError:
-            if earlier.exists():
-                os.rename(earlier, path)
-            raise
-        shutil.rmtree(earlier, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

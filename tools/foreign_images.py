@@ -3,9 +3,7 @@
 python tools/foreign_images.py --dataset=digits --kind=upside_down --output=DIR
 """
 
-import os
 import pathlib
-import tempfile
 
 import numpy as np
 from absl import flags
@@ -70,12 +68,9 @@ def main() -> None:
     levels = data.describe(config).pixel_levels
     images = data.load(config, SPLIT.value)[: MAX_EXAMPLES.value or None]
     foreign = grids.as_bytes(changed(KIND.value, images, levels, SEED.value), levels)
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        made = pathlib.Path(folder) / "made"
-        made.mkdir()
+    with files.replacing_folder(output) as folder:
         for index, image in enumerate(foreign):
-            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(made / f"{index:05d}.png")
-        os.rename(made, output)
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{index:05d}.png")
     print(f"{len(foreign)} images in {output}")
 
 
