@@ -12,10 +12,10 @@ import tiny
 from commands import ROOT, error_line, tool
 
 from pixelvae_tf import training
-from pixelvae_tf.benchmarks import evaluate, profile, requests, sample, scaling, size, timing
+from pixelvae_tf.benchmarks import convergence, evaluate, profile, requests, sample, scaling, size, timing
 from pixelvae_tf.benchmarks import step as steps
 from pixelvae_tf.benchmarks.step import TrainingStep, Variant
-from pixelvae_tf.config import ConfigError, RunConfig, TrainConfig
+from pixelvae_tf.config import ConfigError, DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
 
 TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,))
@@ -152,6 +152,21 @@ def test_two_steps_are_taken_and_the_bound_of_a_batch_comes_out():
     assert np.isfinite(found["bound_bits_per_dim"])
 
 
+def test_both_implementations_converge_alike_and_seeds_differ():
+    run = run_of(image_shape=(8, 8, 1), pixel_levels=17, pixelcnn_layers=1)
+    training = dataclasses.replace(run.training, steps=12, validation_examples=16, ema_decay=0.5, learning_rate=1e-3)
+    request = requests.Convergence(run=RunConfig(run.model, DataConfig(dataset="digits"), training))
+    ours, plain, *others = convergence.measure(request)
+    assert (ours["implementation"], plain["implementation"]) == ("ours", "straightforward")
+    assert ours["seed"] == plain["seed"] == 0 and ours["steps"] == 12
+    untrained = 64 * np.log(17)
+    assert ours["bound"] < untrained - 5
+    # What changes with the seed is far more than what changes with the implementation.
+    of_seed = abs(others[0]["bound"] - ours["bound"])
+    assert abs(plain["bound"] - ours["bound"]) < 0.05 * of_seed
+    assert "seed 1" in convergence.table([ours, plain, *others])
+
+
 def test_evaluation_counts_images_times_samples():
     request = requests.Evaluate(run=run_of(), batch_sizes=(3,), importance_samples=4, repeats=1)
     (row,) = evaluate.measure(request)
@@ -190,6 +205,8 @@ WRONG = {
     "no importance samples": (requests.Evaluate, {"importance_samples": 0}, "importance_samples=0"),
     "a naive sampler that does nothing": (requests.Sample, {"naive_passes": 0}, "naive_passes=0"),
     "no image to draw": (requests.Sample, {"batch_sizes": (0,)}, "batch_sizes"),
+    "no seed": (requests.Convergence, {"seeds": ()}, "seeds"),
+    "no implementation": (requests.Convergence, {"implementation": ()}, "implementation"),
     "nothing to scale": (requests.Scaling, dict.fromkeys(("layers", "channels", "batches", "sides"), ()), "layers"),
     "no side": (requests.Scaling, {"sides": (0,)}, "sides"),
 }
@@ -205,7 +222,7 @@ def test_a_wrong_request_is_refused_by_name(case):
 WRONG_COMMANDS = {
     "a precision": (["step", "--precision=float16"], "float16"),
     "a flag file": (["step", "--flagfile=flags/absent.cfg"], "absent.cfg"),
-    "a subcommand": (["steps"], "begin with one of input, prepare, sample, size, step, profile, evaluate, scaling"),
+    "a subcommand": (["steps"], "begin with one of input, prepare, sample, size, step, profile, convergence, evaluate, scaling"),
     "a flag of another subcommand": (["evaluate", "--xla=none"], "xla"),
 }
 

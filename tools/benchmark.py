@@ -2,6 +2,7 @@
 
 python tools/benchmark.py step --flagfile=flags/mnist.cfg --implementation=ours,straightforward    training steps
 python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where they spend their time
+python tools/benchmark.py convergence --flagfile=flags/mnist.cfg --steps=500    how far they come
 python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how they grow with layers, maps, images and sides
 python tools/benchmark.py evaluate --flagfile=flags/mnist.cfg         the bound, and importance samples
 python tools/benchmark.py sample --flagfile=flags/mnist.cfg           sampling

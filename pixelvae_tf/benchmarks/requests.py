@@ -8,6 +8,7 @@ from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.config.base import Config, require, setting
 
 PRECISIONS = ("float32", "bfloat16")
+IMPLEMENTATIONS = ("ours", "straightforward")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Step(Timed):
     )  # fmt: skip
     implementation: tuple[str, ...] = setting(
         ("ours",), "'ours'; 'straightforward' computes masked stacks as one writes them first: whole kernels times "
-        "masks, a linear layer for each gate, automatic gradients.", choices=("ours", "straightforward"),
+        "masks, a linear layer for each gate, automatic gradients.", choices=IMPLEMENTATIONS,
     )  # fmt: skip
     activations: tuple[str, ...] = setting(
         (), "Maps inside the masked blocks, for the gradient: 'stored' or 'recomputed'; empty for --recompute_blocks.",
@@ -106,6 +107,21 @@ class Step(Timed):
 @dataclasses.dataclass(frozen=True)
 class Profile(Step):
     """The same by its parts; `repeats` is how many steps are profiled."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Convergence(OfModel):
+    """Trainings of --steps, each validated at its end."""
+
+    seeds: tuple[int, ...] = setting((0, 1), "Seeds to train from, in place of --seed.")
+    implementation: tuple[str, ...] = setting(
+        IMPLEMENTATIONS, "Masked stacks to train, as of `step`.", choices=IMPLEMENTATIONS
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.seeds and min(self.seeds) >= 0, "seeds", self.seeds, "give some, of 0 or more")
+        require(bool(self.implementation), "implementation", self.implementation, "give at least one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,5 +157,5 @@ class Scaling(Timed):
 
 BY_NAME = {
     request.__name__.lower(): request
-    for request in (Input, Prepare, Sample, Size, Step, Profile, Evaluate, Scaling)
+    for request in (Input, Prepare, Sample, Size, Step, Profile, Convergence, Evaluate, Scaling)
 }

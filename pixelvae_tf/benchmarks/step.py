@@ -91,7 +91,7 @@ class TrainingStep:
 
     def _start(self) -> None:
         started = time.perf_counter()
-        self.model = _build(self.run, self.variant.implementation)
+        self.model = build(self.run, self.variant.implementation)
         config = self.run.model
         shape = (self.variant.batch_size, *config.image_shape)
         step = tf.function(self.model.train_step, autograph=False, jit_compile=self.variant.xla == "all" or None)
@@ -114,8 +114,12 @@ class TrainingStep:
         float(logs["gradient_norm"])
 
 
-def _build(run: RunConfig, implementation: str):
-    """The compiled model, with the same weights whatever the implementation."""
+def build(run: RunConfig, implementation: str):
+    """The compiled model, with the same weights whatever the implementation.
+
+    Raises:
+        ConfigError: for a straightforward one where the model has no masked stacks.
+    """
     ours = training.build_model(run)
     if implementation == "ours":
         return ours

@@ -58,6 +58,22 @@ def profile(rows: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
+def convergence(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py convergence`: a row an implementation, a column a seed."""
+    bounds: dict[str, dict[int, float]] = {}
+    for row in rows:
+        bounds.setdefault(row["implementation"], {})[row["seed"]] = row["bound"]
+    length = f"{rows[0]['steps']:,} steps of {rows[0]['batch_size']}"
+    return [
+        {
+            "masked stacks": implementation,
+            **{f"validation bound after {length}, seed {seed}": f"{bound:.2f}" for seed, bound in found.items()},
+            "mean": f"{sum(found.values()) / len(found):.2f}",
+        }
+        for implementation, found in bounds.items()
+    ]
+
+
 def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
     """Of `tools/benchmark.py evaluate`."""
     return [

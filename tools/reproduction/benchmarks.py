@@ -28,6 +28,7 @@ TABLES = {
         "step_mnist": tables.step,
         "profile_mnist": tables.profile,
         "recompute_mnist": tables.step,
+        "convergence_mnist": tables.convergence,
         "evaluate_mnist": tables.evaluate,
         "scaling_mnist": tables.scaling,
         "input": tables.images,
