@@ -222,7 +222,7 @@ def test_a_wrong_request_is_refused_by_name(case):
 WRONG_COMMANDS = {
     "a precision": (["step", "--precision=float16"], "float16"),
     "a flag file": (["step", "--flagfile=flags/absent.cfg"], "absent.cfg"),
-    "a subcommand": (["steps"], "begin with one of input, prepare, sample, size, step, profile, convergence, evaluate, scaling"),
+    "a subcommand": (["steps"], "begin with one of input, prepare, sample, size, step, profile, convergence,"),
     "a flag of another subcommand": (["evaluate", "--xla=none"], "xla"),
 }
 
