@@ -21,7 +21,7 @@ from pixelvae_tf import commands, files, settings
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write; only for figures.")
-PAGES = ["README.md", "docs/performance.md", "docs/sampling.md"]
+PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
 README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` renews.")
 
 TABLES = {
