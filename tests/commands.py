@@ -1,9 +1,17 @@
-"""Runs the command lines as a user does, in processes of their own."""
+"""Runs the command lines in processes of their own.
 
+Most of a short command's time is the import of TensorFlow. So these processes are forked from one that has imported
+it and nothing else: `run` and `tool` take the exit code and both outputs of a program that starts as `__main__`, but
+not how its interpreter starts and ends. That is for `run_anew`, which takes seconds longer, once for every command.
+"""
+
+import multiprocessing
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -13,6 +21,9 @@ TINY = [
     "--first_kernel_size=3", "--output_layers=0", "--batch_size=32", "--validation_examples=20", "--images_every=0",
     "--kl_warmup_steps=5",
 ]  # fmt: skip
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tensorflow"])
 
 
 def arguments(command: str, *flags: str) -> list[str]:
@@ -25,19 +36,49 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", **extra}
 
 
-def run(command: str, *flags: str, cwd=None, **extra: str) -> subprocess.CompletedProcess:
-    """Runs a command to its end."""
+def run_anew(command: str, *flags: str, cwd=None, **extra: str) -> subprocess.CompletedProcess:
+    """Runs a command to its end, in a new interpreter as from a shell."""
     return subprocess.run(
         arguments(command, *flags), capture_output=True, text=True, cwd=cwd, env=environment(**extra), timeout=300
     )
 
 
+def run(command: str, *flags: str, cwd=None, **extra: str) -> subprocess.CompletedProcess:
+    """Runs a command to its end."""
+    return _run_forked([f"pixelvae_tf.{command}", *flags], cwd or os.getcwd(), environment(**extra))
+
+
 def tool(name: str, *arguments: str) -> subprocess.CompletedProcess:
     """Runs one of the tools to its end."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments],
-        capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300,
-    )  # fmt: skip
+    return _run_forked([str(ROOT / "tools" / f"{name}.py"), *arguments], ROOT, environment())
+
+
+def _run_forked(words: list[str], cwd, variables: dict[str, str], timeout: float = 300) -> subprocess.CompletedProcess:
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
+        process = _FORKS.Process(target=_become, args=(words, str(cwd), variables, outputs))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(words, timeout)
+        return subprocess.CompletedProcess(words, process.exitcode, *(path.read_text() for path in outputs))
+
+
+def _become(words: list[str], cwd: str, variables: dict[str, str], outputs: list[pathlib.Path]) -> None:
+    """In the forked process: is the program from here on, a file or a module."""
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(cwd)
+    sys.argv, program = words, words[0]
+    sys.path.insert(0, variables["PYTHONPATH"])
+    if program.endswith(".py"):
+        sys.path.insert(0, os.path.dirname(program))
+        runpy.run_path(program, run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 def error_line(result: subprocess.CompletedProcess) -> str:

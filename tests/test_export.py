@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import test_hierarchy
 import tiny
-from commands import ROOT, environment, run
+from commands import ROOT, environment, run_anew
 from tensorflow.core.protobuf import saved_model_pb2
 from test_cached_sampling import NARROW
 
@@ -124,7 +124,7 @@ def workdir(tmp_path_factory):
 def exported(workdir, tmp_path_factory):
     """What the command wrote: a version folder of a model that TensorFlow Serving could watch."""
     output = tmp_path_factory.mktemp("models") / "digits" / "1"
-    result = run("export", f"--workdir={workdir}", f"--output={output}", "--keras")
+    result = run_anew("export", f"--workdir={workdir}", f"--output={output}", "--keras")
     assert (result.returncode, result.stderr) == (0, "")
     assert "step 7 (averaged weights)" in result.stdout
     assert os.listdir(output.parent) == ["1"]

@@ -6,13 +6,11 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import workdirs
-from commands import ROOT, environment, error_line, run
+from commands import ROOT, error_line, run, tool
 
 import pixelvae_tf
 from pixelvae_tf import data, files, pretrained, runs, weight_files
@@ -30,9 +28,8 @@ def folder(tmp_path, monkeypatch):
     return copied
 
 
-def publish(workdir, folder, name: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "tools/publish.py", f"--workdir={workdir}", f"--folder={folder}", f"--name={name}"]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+def publish(workdir, folder, name: str):
+    return tool("publish", f"--workdir={workdir}", f"--folder={folder}", f"--name={name}")
 
 
 def finish(workdir: pathlib.Path, **of_test) -> None:

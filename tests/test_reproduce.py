@@ -3,12 +3,11 @@
 import json
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import workdirs
-from commands import ROOT, environment, error_line
+from commands import ROOT, error_line, tool
 from PIL import Image
 
 from pixelvae_tf import files, settings
@@ -21,8 +20,7 @@ PHOTOGRAPHS = {"image_shape": (32, 32, 3), "pixel_levels": 256}
 
 def reproduce(folder, what: str, *flags: str) -> subprocess.CompletedProcess:
     """Makes a table or figure of what lies in a folder: records, and work directories in runs/."""
-    command = [sys.executable, "tools/reproduce.py", what, f"--results={folder}", f"--runs={folder / 'runs'}", *flags]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+    return tool("reproduce", what, f"--results={folder}", f"--runs={folder / 'runs'}", *flags)
 
 
 def table(folder, what: str, records: dict) -> list[str]:

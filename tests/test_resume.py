@@ -5,13 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import h5py
 import numpy as np
 import pytest
-from commands import ROOT, TINY, arguments, environment, error_line, run
+from commands import TINY, arguments, environment, error_line, run, tool
 
 FLAGS = [*TINY, "--deterministic", "--ema_decay=0.9", "--steps=90", "--validation_every=45", "--checkpoint_every=7",
          "--seed=3"]  # fmt: skip
@@ -88,8 +87,8 @@ def test_a_signal_saves_and_exits_cleanly_and_the_run_continues(number, uninterr
 
 def test_a_state_that_was_packed_and_unpacked_elsewhere_goes_on_to_the_same_end(uninterrupted, tmp_path):
     def carry(action: str, workdir) -> None:
-        command = [sys.executable, "tools/training_state.py", action, f"--workdir={workdir}", f"--file={packed}"]
-        subprocess.run(command, cwd=ROOT, env=environment(), check=True, timeout=100)
+        result = tool("training_state", action, f"--workdir={workdir}", f"--file={packed}")
+        assert result.returncode == 0, result.stderr
 
     here, elsewhere, packed = tmp_path / "run", tmp_path / "elsewhere" / "run", tmp_path / "state.zip"
     # After the first validation, so that there are best weights and a history to carry too.

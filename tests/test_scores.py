@@ -2,14 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tiny
 import workdirs
-from commands import ROOT, environment, error_line, run
+from commands import error_line, run, tool
 from PIL import Image
 
 from pixelvae_tf import data, scores
@@ -169,13 +167,6 @@ def test_what_cannot_be_scored_ends_with_one_line_and_leaves_all_as_it_was(case,
     for part in expected:
         assert part in line
     assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-
-
-def tool(name, *arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments],
-        capture_output=True, text=True, env=environment(), timeout=300,
-    )  # fmt: skip
 
 
 def write_scores(path, bounds, importance=None):
