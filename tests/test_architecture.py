@@ -20,13 +20,13 @@ TIERS = [
     {"distributions", "objectives", "randomness"},
     # Building blocks.
     {"layers", "data", "averaging", "distributed_fit", "devices", "grids", "graph_cost"},
-    {"networks", "sampling", "cached_sampling", "baselines"},
+    {"networks", "sampling", "cached_sampling", "baselines", "probing"},
     # The model: what trains it and what users call are its mixins.
     {"fitting", "interface"},
     {"model", "model_size"},
     # What is done with a model.
     {"runs", "evaluation", "callbacks", "serving"},
-    {"validation", "packing"},
+    {"validation", "packing", "latent_probe"},
     {"training"},
     {"benchmarks"},
     # Command lines.

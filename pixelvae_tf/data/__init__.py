@@ -10,6 +10,7 @@ _HOMES = {
     "explain_read_error": "damage",
     "image_names": "registry",
     "load": "registry",
+    "load_labelled": "registry",
     "names": "registry",
     "reading": "damage",
     "training_batches": "pipeline",

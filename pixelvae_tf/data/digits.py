@@ -18,13 +18,18 @@ def describe(config: DataConfig) -> DatasetInfo:
     return DatasetInfo("digits", (8, 8, 1), 17, dict(_SIZES))
 
 
-@functools.cache
 def load(config: DataConfig, split: str) -> np.ndarray:
     """The images of a split, (examples, 8, 8, 1) uint8; a fixed permutation makes the three splits."""
+    return load_labelled(config, split)[0]
+
+
+@functools.cache
+def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images of `load`, and their classes 0..9, (examples,) uint8."""
     from sklearn.datasets import load_digits
 
-    images = load_digits().images.astype("uint8")[..., None]
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
+    digits = load_digits()
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(digits.images))
     ends = np.cumsum(list(_SIZES.values()))
-    parts = dict(zip(_SIZES, np.split(order, ends[:-1]), strict=True))
-    return images[parts[split]]
+    part = dict(zip(_SIZES, np.split(order, ends[:-1]), strict=True))[split]
+    return digits.images[part].astype("uint8")[..., None], digits.target[part].astype("uint8")

@@ -6,6 +6,7 @@ where it is missing. Both are small (55 MB at most) and are kept in memory, a sp
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -15,7 +16,7 @@ import urllib.parse
 import numpy as np
 
 from pixelvae_tf.config import DataConfig
-from pixelvae_tf.data.schema import DataError, DatasetInfo
+from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo
 
 _SHAPE = (28, 28, 1)
 _LEVELS = {"binarized_mnist": 2, "mnist": 256}
@@ -31,6 +32,9 @@ _SOURCES = {
     "mnist": "https://storage.googleapis.com",
 }
 _PROBE_SECONDS = 5
+# Examples read at a time: one by one, 60,000 take a minute.
+_BATCH = 1000
+_BINARIZATION_SEED = 0
 
 
 def describe(config: DataConfig) -> DatasetInfo:
@@ -54,10 +58,24 @@ def load(config: DataConfig, split: str) -> np.ndarray:
     return _read(config, _TFDS_SPLITS[config.dataset][split], "image", (_SIZES[split], *_SHAPE))
 
 
-@functools.cache
-def load_labels(config: DataConfig, split: str) -> np.ndarray:
-    """The classes of the images of `load`, (examples,); `binarized_mnist` has none."""
-    return _read(config, _TFDS_SPLITS[config.dataset][split], "label", (_SIZES[split],))
+def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images of this kind and their classes 0..9: (examples, 28, 28, 1) and (examples,) uint8.
+
+    The fixed binarization comes without classes and in another order. For it the images of `mnist` are binarised in
+    the same way, anew: a pixel is 1 with the probability of its intensity, by a fixed seed.
+
+    Raises:
+        DataError: where `mnist` is neither prepared nor to be downloaded, or is damaged.
+    """
+    labelled = dataclasses.replace(config, dataset="mnist")
+    images = load(labelled, split)
+    labels = _read(labelled, _TFDS_SPLITS["mnist"][split], "label", (_SIZES[split],))
+    return (images if config.dataset == "mnist" else _binarized(images, split)), labels
+
+
+def _binarized(images: np.ndarray, split: str) -> np.ndarray:
+    rng = np.random.default_rng([_BINARIZATION_SEED, SPLITS.index(split)])
+    return (rng.random(images.shape, np.float32) < images / np.float32(255)).astype("uint8")
 
 
 def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -73,8 +91,8 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
     if not builder.is_prepared() and not _has_data(builder):
         _download(builder, config.dataset, folder)
     try:
-        dataset = builder.as_dataset(split=tfds_split, shuffle_files=False, decoders=None)
-        values = np.stack([example[feature] for example in tfds.as_numpy(dataset)])
+        dataset = builder.as_dataset(split=tfds_split, shuffle_files=False, batch_size=_BATCH)
+        values = np.concatenate([examples[feature] for examples in tfds.as_numpy(dataset)])
     except (tf.errors.OpError, ValueError, AssertionError, KeyError, OSError) as error:
         raise _damaged(pathlib.Path(builder.data_path), error) from None
     if values.shape != shape:

@@ -105,6 +105,19 @@ def load(config: DataConfig, split: str) -> np.ndarray:
         return _load_streamed(config, split)
 
 
+def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images of a split as `load` gives them, and their classes: (examples, height, width, colors), (examples,) uint8.
+
+    Raises:
+        DataError: for a dataset without classes, or as `load`.
+    """
+    module = _module(config)
+    if not hasattr(module, "load_labelled"):
+        known = [name for name in names() if hasattr({**_IN_MEMORY, **_STREAMED}[name], "load_labelled")]
+        raise DataError(f"--dataset={config.dataset}: its images have no classes; those of {', '.join(known)} have")
+    return module.load_labelled(config, split)
+
+
 def _held(images: np.ndarray, shard_lengths: tuple[int, ...] = ()) -> ImageSource:
     """Images in memory as a source, whose records are their numbers."""
     import tensorflow as tf

@@ -1,0 +1,69 @@
+"""Measures how well a linear classifier tells classes from the latents of a trained model, and places these on a plane.
+
+python tools/probe.py --workdir=runs/mnist_vae --output=results/probe_mnist_vae.json, or --pretrained=NAME
+python tools/probe.py --dataset=binarized_mnist --output=FILE does the same for pixels and their principal components.
+
+binarized_mnist has no labels: for it the images of mnist, which must be prepared too, are binarised anew.
+"""
+
+import dataclasses
+import sys
+import time
+
+import tqdm
+from absl import flags
+
+from pixelvae_tf import commands, files, runs, settings
+from pixelvae_tf.config import DataConfig
+
+settings.define_model_flags()
+DATASET = flags.DEFINE_string(
+    "dataset", None, "Labelled images: digits, mnist or binarized_mnist; left out, those that the model was trained on."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
+OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
+LABELS = flags.DEFINE_list("labels", ["100", "1000"], "Numbers of labels to learn from; all there are is added.")
+DRAWS = flags.DEFINE_integer("draws", 10, "Random draws of so many labels, equally many of each class.", 1)
+COMPONENTS = flags.DEFINE_integer("components", 16, "Principal components of the pixels, without a model.", 1, 64)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**31 - 1)
+
+
+def main() -> None:
+    output = files.check_output(OUTPUT.value, "output")
+    counts, started = settings.integers("labels", LABELS.value), time.perf_counter()
+    of_pixels = DATASET.value and not any(flags.FLAGS[name].value for name in ("workdir", "pretrained"))
+    trained = None if of_pixels else runs.find(settings.trained_model())
+    history = trained and trained.record()
+    if trained and not trained.config().model.latent_channels:
+        raise settings.UsageError(f"{output.name}: a PixelCNN has no latents; name the run of a PixelVAE or a VAE")
+    commands.start_tensorflow()
+    from pixelvae_tf import data, latent_probe
+
+    config = trained.config().data if trained else DataConfig()
+    given = {"dataset": DATASET.value, "data_dir": DATA_DIR.value}
+    config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
+    info = data.describe(config)
+    model, best = runs.load_best(trained) if trained else (None, None)
+    if model and (info.image_shape, info.pixel_levels) != (model.config.image_shape, model.config.pixel_levels):
+        raise settings.UsageError(
+            f"--dataset={config.dataset}: its images are {info.image_shape} of {info.pixel_levels} levels, the model's "
+            f"{model.config.image_shape} of {model.config.pixel_levels}; leave it out for those of its training"
+        )
+    images = latent_probe.labelled_images(config)
+    with tqdm.tqdm(unit="step", disable=None, file=sys.stderr) as bar:
+        if model:
+            features, measured = latent_probe.of_model(model, images, bar.update)
+            measured |= {"config": history["config"], "summary": history["summary"]}
+            measured |= {"checkpoint_step": best["step"], "weights": best["weights"]}
+        else:
+            features, measured = latent_probe.of_pixels(images, COMPONENTS.value), {}
+        found = latent_probe.probes(features, counts, DRAWS.value, SEED.value, bar.update)
+    files.write_json(output, {
+        "dataset": config.dataset, "num_examples": info.num_examples, "seed": SEED.value, **measured, **found,
+        "seconds": round(time.perf_counter() - started, 1), **runs.environment(),
+    })  # fmt: skip
+    print(f"{latent_probe.told(found)} ({output})")
+
+
+if __name__ == "__main__":
+    commands.run(main, __doc__)
