@@ -13,7 +13,7 @@ train: $(VENV)/installed
 	$(BIN)/python -m pixelvae_tf.sample --workdir=$(RUN) --num_samples=64 --output=$(RUN)/samples.png
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
