@@ -186,10 +186,12 @@ def test_a_record_of_sampling_scales_the_naive_sampler_and_compares_all_three():
 
 
 def test_scaling_grows_with_the_arithmetic_of_each_number():
-    request = requests.Scaling(run=run_of(), layers=(1, 3), channels=(), batches=(4, 8), sides=(2, 4), repeats=1)
+    # The first value of each number is the run's own, whose step is made once.
+    run = run_of(image_shape=(2, 2, 1), pixelcnn_layers=1)
+    request = requests.Scaling(run=run, layers=(1, 3), channels=(), batches=(8, 16), sides=(2, 4), repeats=1)
     rows = list(scaling.measure(request))
     assert [(row["number"], row["value"]) for row in rows] == [
-        ("layers", 1), ("layers", 3), ("batches", 4), ("batches", 8), ("sides", 2), ("sides", 4)
+        ("layers", 1), ("layers", 3), ("batches", 8), ("batches", 16), ("sides", 2), ("sides", 4)
     ]  # fmt: skip
     growth = [row["expected_growth"] for row in rows]
     assert growth[0] == growth[2] == growth[4] == 1.0
