@@ -34,6 +34,10 @@ def test_every_record_says_how_and_where_it_was_made(path):
     if "benchmark" in record:
         assert {"rows", "hardware", "revision", "tensorflow"} <= set(record)
         return
+    if path.stem.startswith("probe_"):
+        assert {"dataset", "num_examples", "seed", "rows", "hardware", "revision", "tensorflow"} <= set(record)
+        assert "pixels" in path.stem or record["checkpoint_step"] == record["summary"]["best_step"]
+        return
     if path.stem.startswith("anomaly_"):
         evaluations = [images["evaluation"] for images in (record["normal"], *record["foreign"])]
         # All scores are of the same weights and code.

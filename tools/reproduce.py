@@ -13,7 +13,7 @@ import re
 import sys
 
 from absl import flags
-from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures
+from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures, representation
 from reproduction.records import Records
 
 from pixelvae_tf import commands, files, settings
@@ -28,9 +28,10 @@ TABLES = {
     "table1": likelihoods.table1, "table2": likelihoods.table2, "figure4": curves.table, "figure5": curves.table,
     "digits": baselines.digits, "mnist": likelihoods.mnist, "section42": baselines.section42,
     "photographs": baselines.photographs, "anomaly": measurements.anomaly, "sizes": measurements.sizes,
-    "sampling": measurements.sampling, "pretrained": likelihoods.pretrained, **benchmarks.TABLES,
+    "sampling": measurements.sampling, "pretrained": likelihoods.pretrained, "probe": representation.mnist,
+    "probe_digits": representation.digits, **benchmarks.TABLES,
 }  # fmt: skip
-CHARTS = {"figure4": curves.figure4, "figure5": curves.figure5}
+CHARTS = {"figure4": curves.figure4, "figure5": curves.figure5, "latents": representation.latents}
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
 
 
@@ -53,7 +54,7 @@ def main(name: str) -> None:
             text = renewed(page.read_text(), Records(records.results))
             with files.replacing(page) as temporary:
                 temporary.write_text(text)
-    elif OUTPUT.value or name in PICTURES:
+    elif OUTPUT.value or name not in TABLES:
         if name not in {**CHARTS, **PICTURES}:
             raise settings.UsageError(f"--output: {name} is a table, which is printed")
         output = files.check_output(OUTPUT.value, "output")

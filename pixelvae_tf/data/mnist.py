@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import pathlib
 import socket
@@ -83,6 +84,8 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
+    # TFDS warns of folders that it then fails to read, which is told below.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     folder = data_dir(config)
     try:
         builder = tfds.builder(config.dataset, data_dir=str(folder))

@@ -54,12 +54,7 @@ class Records:
         record = run.record() if run and run.summary_file.exists() else self.committed(name)
         if record is None:
             return Found(None, NO_RUN)
-        flag_file = flag_file or name
-        try:
-            difference = unlike(RunConfig.from_dict(record["config"]), flag_file, *changes)
-        except ConfigError as error:
-            difference = str(error)
-        return Found(None, f"`{name}` is not flags/{flag_file}.cfg: {difference}") if difference else Found(record)
+        return checked(name, record, flag_file or name, *changes)
 
     def matching(self, pattern: str) -> list[re.Match]:
         """The names of work directories and records that a regular expression matches in full."""
@@ -67,6 +62,15 @@ class Records:
         if self.work_directories is not None:
             names |= {path.parent.name for path in self.work_directories.glob("*/summary.json")}
         return [found for name in sorted(names) if (found := re.fullmatch(pattern, name))]
+
+
+def checked(name: str, record: dict, flag_file: str, *changes: str) -> Found:
+    """A record with a configuration, if that is of a flag file's model and dataset."""
+    try:
+        difference = unlike(RunConfig.from_dict(record["config"]), flag_file, *changes)
+    except ConfigError as error:
+        difference = str(error)
+    return Found(None, f"`{name}` is not flags/{flag_file}.cfg: {difference}") if difference else Found(record)
 
 
 def unlike(config: RunConfig, flag_file: str, *changes: str) -> str | None:
