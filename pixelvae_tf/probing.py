@@ -17,6 +17,8 @@ from pixelvae_tf.errors import UserError
 # From strong to weak, each fit starting from the one before.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 100
+# Features of one value, but for rounding.
+_ALIKE = 1e-5
 
 
 class Labelled(NamedTuple):
@@ -128,9 +130,12 @@ def picture(examples: Labelled) -> dict[str, list]:
     """Places of images on a page, such that neighbours in the space of the features stay neighbours (t-SNE).
 
     Returns:
-        `x`, `y` and the `label` of each, to three digits, for a record.
+        `x`, `y` and the `label` of each, to three digits, for a record; one place for all, where their features differ
+        by no more than rounding.
     """
     from sklearn.manifold import TSNE
 
-    places = TSNE(random_state=0).fit_transform(examples.features).round(3).astype("float64")
+    places = np.zeros((len(examples.labels), 2))
+    if np.ptp(examples.features, axis=0).max() > _ALIKE:
+        places = TSNE(random_state=0).fit_transform(examples.features).round(3).astype("float64")
     return {"x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "label": examples.labels.tolist()}

@@ -52,6 +52,17 @@ def test_the_penalty_is_chosen_without_a_look_at_test():
         assert honest[name] == other[name]
 
 
+def test_features_that_tell_nothing_have_one_place_in_the_picture_and_others_their_own():
+    labels = np.arange(60) % 2
+    alike = probing.picture(Labelled(np.full((60, 3), 0.7) + 1e-7 * np.random.normal(size=(60, 3)), labels))
+    assert set(alike["x"]) == set(alike["y"]) == {0.0}
+    apart = probing.picture(Labelled(10.0 * labels[:, None] + np.random.normal(size=(60, 3)), labels))
+    assert apart["label"] == labels.tolist()
+    places = np.stack([apart["x"], apart["y"]], axis=1)
+    inside = np.median(np.linalg.norm(places[::2] - places[::2].mean(axis=0), axis=1))
+    assert np.linalg.norm(places[::2].mean(axis=0) - places[1::2].mean(axis=0)) > inside
+
+
 def test_draws_have_each_image_once_and_each_class_equally_often_and_follow_from_the_seed():
     labels = np.random.default_rng(0).permutation(np.repeat([3, 5, 7], [20, 40, 60]))
     first, again, other = (probing.balanced_draw(labels, 60, np.random.default_rng(seed)) for seed in (1, 1, 2))

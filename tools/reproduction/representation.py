@@ -123,9 +123,12 @@ def _draw(panels: list[tuple[str, dict]], output: pathlib.Path) -> None:
         picture, colours = record["picture"], pyplot.get_cmap("tab10")
         for label in np.unique(picture["label"]):
             chosen = np.array(picture["label"]) == label
-            place.scatter(np.array(picture["x"])[chosen], np.array(picture["y"])[chosen], 5, colours(int(label)),
+            place.scatter(np.array(picture["x"])[chosen], np.array(picture["y"])[chosen], 5, color=colours(int(label)),
                           label=str(label))  # fmt: skip
         place.set_title(title, fontsize=10)
+        if np.ptp(picture["x"]) == 0:
+            place.set(xlim=(-1, 1), ylim=(-1, 1))
+            place.text(0, -0.15, "all images in one place", ha="center", fontsize=9)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=10, frameon=False, markerscale=2.5)
     with files.replacing(output) as temporary:
