@@ -1,6 +1,7 @@
 """The probe of latents: what it finds in features of known content, in digits, and what is made of its record."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_labelled_images_are_binarised_by_their_intensities_once_for_all(monkeyp
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(data.load_labelled(DataConfig("mnist"), "test")[0], grey)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("PIXELVAE_TEST_TFDS_DIR"),
+    reason="needs prepared mnist: set PIXELVAE_TEST_TFDS_DIR to its folder",
+)
+def test_labels_of_the_real_data_belong_to_its_images():
+    images, labels = data.load_labelled(DataConfig("binarized_mnist", os.environ["PIXELVAE_TEST_TFDS_DIR"]), "test")
+    assert (images.shape, labels.shape, images.max()) == ((10000, 28, 28, 1), (10000,), 1)
+    ink = [images[labels == label].mean() for label in range(10)]
+    assert (np.argmin(ink), np.argmax(ink)) == (1, 0)
 
 
 FAST = ["--labels=20", "--draws=2"]

@@ -35,7 +35,7 @@ def main() -> None:
     trained = None if of_pixels else runs.find(settings.trained_model())
     history = trained and trained.record()
     if trained and not trained.config().model.latent_channels:
-        raise settings.UsageError(f"{output.name}: a PixelCNN has no latents; name the run of a PixelVAE or a VAE")
+        raise settings.UsageError("--workdir, --pretrained: a PixelCNN has no latents; name a PixelVAE or a VAE")
     commands.start_tensorflow()
     from pixelvae_tf import data, latent_probe
 
