@@ -17,8 +17,8 @@ from pixelvae_tf.errors import UserError
 # From strong to weak, each fit starting from the one before.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 100
-# Features of one value, but for rounding.
-_ALIKE = 1e-5
+# Latents have a scale of about 1, pixels one of 1 or more: images that differ by less have one place.
+_ALIKE = 1e-3
 
 
 class Labelled(NamedTuple):
@@ -130,8 +130,8 @@ def picture(examples: Labelled) -> dict[str, list]:
     """Places of images on a page, such that neighbours in the space of the features stay neighbours (t-SNE).
 
     Returns:
-        `x`, `y` and the `label` of each, to three digits, for a record; one place for all, where their features differ
-        by no more than rounding.
+        `x`, `y` and the `label` of each, to three digits, for a record; one place for all, where their features hardly
+        differ.
     """
     from sklearn.manifold import TSNE
 
