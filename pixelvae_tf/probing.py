@@ -130,8 +130,7 @@ def picture(examples: Labelled) -> dict[str, list]:
     """Places of images on a page, such that neighbours in the space of the features stay neighbours (t-SNE).
 
     Returns:
-        `x`, `y` and the `label` of each, to three digits, for a record; one place for all, where their features hardly
-        differ.
+        `x`, `y` and the `label` of each, to three digits, for a record; one place for all that are nearly alike.
     """
     from sklearn.manifold import TSNE
 
