@@ -65,7 +65,9 @@ def main() -> None:
         rows.append(row)
         print(json.dumps({"benchmark": CHOSEN, **row}), flush=True)
     if output is not None:
-        command = " ".join(["tools/benchmark.py", CHOSEN, *sys.argv[1:]])
+        # Where the record goes says nothing of what was measured, and may name a folder of this machine.
+        given = [word for word in sys.argv[1:] if not word.startswith("--output=")]
+        command = " ".join(["tools/benchmark.py", CHOSEN, *given])
         files.write_json(output, {"benchmark": CHOSEN, "command": command, "rows": rows, **environment()})
     print(benchmark.table(rows), file=sys.stderr)
 

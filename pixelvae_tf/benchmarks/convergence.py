@@ -21,13 +21,14 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
         For each training a record: the seed, the steps and images a step, the validation bound and its parts in nats
         an image (of the averaged weights where the recipe keeps them), and the seconds of training and compiling.
     """
+    training = request.run.training
+    images = data.evaluation_batches(
+        request.run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+    )
     for seed, implementation in itertools.product(request.seeds, request.implementation):
-        training = dataclasses.replace(request.run.training, seed=seed)
+        training = dataclasses.replace(training, seed=seed)
         model = build(dataclasses.replace(request.run, training=training), implementation)
         batches = data.training_batches(request.run.data, batch_size=training.batch_size, seed=seed)
-        images = data.evaluation_batches(
-            request.run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
-        )
         started = time.perf_counter()
         model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0)
         seconds = time.perf_counter() - started
