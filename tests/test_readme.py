@@ -1,6 +1,7 @@
 """The pages tell the truth: their tables are what the committed records give, and these say where they come from."""
 
 import json
+import re
 import subprocess
 import sys
 
