@@ -46,7 +46,7 @@ def main() -> None:
     paths, mask_file = [folder / name for name in names], MASK.value and pathlib.Path(MASK.value)
     if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
         raise files.FileError(f"--output={output}: is one of the given images; name another file")
-    trained = runs.find(settings.trained_model())
+    trained = runs.find_trained(settings.trained_model())
     commands.start_tensorflow(commands.sampling_threads)
     from pixelvae_tf import grids
 

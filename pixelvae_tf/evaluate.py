@@ -41,7 +41,7 @@ def main() -> None:
         if SPLIT.present or DATA_DIR.present:
             raise settings.UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
-    trained = runs.find(settings.trained_model())
+    trained = runs.find_trained(settings.trained_model())
     commands.start_tensorflow()
     from pixelvae_tf import data
     from pixelvae_tf.evaluation import evaluate

@@ -17,7 +17,7 @@ settings.define_model_flags()
 
 
 def main() -> None:
-    trained = runs.find(settings.trained_model())
+    trained = runs.find_trained(settings.trained_model())
     commands.start_tensorflow()
     from pixelvae_tf import serving
 

@@ -203,6 +203,13 @@ def find(source: str | os.PathLike) -> Run | Pretrained:
     return Run(source)
 
 
+def find_trained(source: str | os.PathLike) -> Run | Pretrained:
+    """As `find`, of a model that can be loaded: raises at once, without TensorFlow, what `load` would."""
+    trained = find(source)
+    trained.best_weights()
+    return trained
+
+
 def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
     """The model with its best weights, and their record: `step`, `weights` (raw or averaged), `nll_bound_nats`.
 

@@ -21,7 +21,7 @@ _COLUMNS = 8
 def main() -> None:
     drawing = settings.drawing()
     output = files.check_output(OUTPUT.value, "output")
-    trained = runs.find(settings.trained_model())
+    trained = runs.find_trained(settings.trained_model())
     commands.start_tensorflow(commands.sampling_threads)
     from pixelvae_tf import grids, sampling
 

@@ -153,6 +153,18 @@ def test_wrong_input_ends_with_one_line_and_writes_nothing(case, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", [
+    ["evaluate"],
+    ["sample", "--output=a.png"],
+    ["complete", "--split=test", "--keep_rows=4", "--output=a.png"],
+    ["export", "--output=a"],
+], ids=lambda command: command[0])  # fmt: skip
+def test_a_work_directory_that_is_not_there_is_told_before_tensorflow_starts(command, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('imported')")
+    result = run_anew(*command, "--workdir=absent/run", cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert "--workdir=absent/run: no such folder" in error_line(result)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_work_directory_is_refused(tmp_path):
     tmp_path.chmod(0o500)
