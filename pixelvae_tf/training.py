@@ -13,9 +13,11 @@ from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import PixelVAE
 from pixelvae_tf.runs import Run, environment
+from pixelvae_tf.soap import SOAP
 from pixelvae_tf.validation import Validation, ValidationRecords, validation_of
 
 _CHECKPOINTS_KEPT = 2
+_OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP}
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -54,7 +56,7 @@ def build_model(config: RunConfig) -> PixelVAE:
     with _recomputing(config):
         model = PixelVAE(config.model, dtype=policy)
     model.compile(
-        keras.optimizers.Adam(LearningRate(training)),
+        _OPTIMIZERS[training.optimizer](LearningRate(training)),
         kl_warmup_steps=training.kl_warmup_steps,
         prior_scale_floor_steps=training.prior_scale_floor_steps,
         clip_value=training.gradient_clip_value,

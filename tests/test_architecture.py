@@ -19,7 +19,7 @@ TIERS = [
     # Mathematics and random numbers: pure functions.
     {"distributions", "objectives", "randomness"},
     # Building blocks.
-    {"layers", "data", "averaging", "distributed_fit", "devices", "grids", "graph_cost"},
+    {"layers", "data", "averaging", "distributed_fit", "devices", "grids", "graph_cost", "soap"},
     {"networks", "sampling", "cached_sampling", "baselines", "probing"},
     # The model: what trains it and what users call are its mixins.
     {"fitting", "interface"},
