@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pixelvae_tf import DataConfig, ModelConfig, PixelVAE, TrainConfig, data, randomness, sampling
 from pixelvae_tf.devices import Devices, create_devices
+from pixelvae_tf.soap import SOAP
 from pixelvae_tf.validation import validation_of
 
 BATCH_SIZE = 12
@@ -55,6 +56,7 @@ CASES = {
     "SGD, clipped by value": (RESIDUAL, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
     "SGD, clipped by norm": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0}),
     "Adam, clipped by norm": (RESIDUAL, keras.optimizers.Adam, 1e-3, {"clip_norm": 5.0, "ema_decay": 0.9}),
+    "SOAP": (GATED, SOAP, 1e-3, {"clip_norm": 5.0}),
     "bfloat16": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0}),
 }
 # What several processes train: they differ from replicas of one process in how they talk alone.
@@ -93,6 +95,12 @@ def flat(variables) -> np.ndarray:
     return np.concatenate([np.zeros(0, "float32"), *(np.ravel(variable.numpy()) for variable in variables)])
 
 
+def copies(devices: Devices, variables) -> list[np.ndarray]:
+    """What each replica of this process has of the variables."""
+    by_variable = [devices.strategy.experimental_local_results(variable.value) for variable in variables]
+    return [flat(of_replica) for of_replica in zip(*by_variable, strict=True)]
+
+
 def trained(devices: Devices, case: str) -> dict[str, np.ndarray]:
     with devices.strategy.scope():
         model = build(case)
@@ -105,6 +113,7 @@ def trained(devices: Devices, case: str) -> dict[str, np.ndarray]:
         "statistics": flat(model.non_trainable_variables),
         "averages": flat(model.average.averages if model.average else []),
         "losses": np.array(losses.steps),
+        "copies": np.stack(copies(devices, model.trainable_variables)),
         "dtypes": np.array(sorted({variable.dtype for variable in model.variables})),
     }
 

@@ -83,12 +83,14 @@ def pairs(outputs, case: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
     return found
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "bfloat16"])
+@pytest.mark.parametrize("case", [case for case in CASES if case not in ("SOAP", "bfloat16")])
 def test_two_replicas_and_two_workers_train_what_one_device_trains(case, outputs):
     """Weights, their averages, moving statistics, and the reports of all steps, with latents and their noise."""
     for name, one, several in pairs(outputs, case):
         if name.endswith("dtypes"):
             assert list(several) == ["float32"]
+        elif name.endswith("copies"):
+            assert (several == several[0]).all()
         elif name.endswith("losses"):
             np.testing.assert_allclose(several, one, rtol=1e-5, err_msg=name)
         else:
@@ -99,6 +101,16 @@ def test_two_replicas_and_two_workers_train_what_one_device_trains(case, outputs
     assert one["losses"][:, 2].min() > 5.0
     assert ("Adam" in case) == bool(one["averages"].size)
     assert (CASES[case][0].network == "residual") == bool(outputs[0][f"one/{case}/statistics"].size)
+
+
+def test_soap_keeps_the_replicas_alike_and_trains_much_as_one_device_does(outputs):
+    """Not to the last digits: where the gradients so far say nothing of a direction, rounding chooses the basis."""
+    one, several = ({key: outputs[0][f"{part}/SOAP/{key}"] for key in ("weights", "losses", "copies", "start")}
+                    for part in ("one", "several"))  # fmt: skip
+    assert several["copies"].shape == (2, one["weights"].size)
+    np.testing.assert_array_equal(several["copies"][1], several["copies"][0])
+    np.testing.assert_allclose(several["losses"][:, 0], one["losses"][:, 0], rtol=1e-3)
+    assert np.abs(several["weights"] - several["start"]).max() > 2e-3
 
 
 def test_bfloat16_trains_with_float32_losses_and_weights_on_one_device_and_on_two(outputs):

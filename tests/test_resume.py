@@ -113,6 +113,18 @@ def test_a_finished_run_may_be_continued_for_more_steps(uninterrupted):
     assert same(before, checkpoint_of(uninterrupted))
 
 
+def test_soap_goes_on_in_the_bases_that_it_had(tmp_path):
+    flags = [*TINY, "--deterministic", "--optimizer=soap", "--validation_every=50"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for workdir, steps in ((whole, 14), (parts, 7), (parts, 14)):
+        result = run("train", *flags, f"--steps={steps}", f"--workdir={workdir}")
+        assert result.returncode == 0, result.stderr
+    square = [value for value in checkpoint_of(whole).values() if value.ndim == 2 and len(set(value.shape)) == 1]
+    turned = [value for value in square if np.allclose(value @ value.T, np.eye(len(value)), atol=1e-4)]
+    assert max(np.abs(value - np.eye(len(value))).max() for value in turned) > 0.1
+    assert same(checkpoint_of(whole), checkpoint_of(parts))
+
+
 def test_a_truncated_checkpoint_is_named_and_left_alone(tmp_path):
     workdir = tmp_path / "run"
     flags = [*TINY, "--steps=4", "--checkpoint_every=2", "--validation_every=2"]

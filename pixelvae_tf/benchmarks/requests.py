@@ -6,6 +6,7 @@ import dataclasses
 
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.config.base import Config, require, setting
+from pixelvae_tf.config.training import OPTIMIZERS
 
 PRECISIONS = ("float32", "bfloat16")
 IMPLEMENTATIONS = ("ours", "straightforward")
@@ -117,6 +118,7 @@ class Convergence(OfModel):
     implementation: tuple[str, ...] = setting(
         IMPLEMENTATIONS, "Masked stacks to train, as of `step`.", choices=IMPLEMENTATIONS
     )
+    optimizers: tuple[str, ...] = setting((), "Optimizers to train by; empty for --optimizer.", choices=OPTIMIZERS)
 
     def __post_init__(self):
         super().__post_init__()

@@ -59,18 +59,20 @@ def profile(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def convergence(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py convergence`: a row an implementation, a column a seed."""
-    bounds: dict[str, dict[int, float]] = {}
-    for row in rows:
-        bounds.setdefault(row["implementation"], {})[row["seed"]] = row["bound"]
-    length = f"{rows[0]['steps']:,} steps of {rows[0]['batch_size']}"
+    """Of `tools/benchmark.py convergence`."""
     return [
         {
-            "masked stacks": implementation,
-            **{f"validation bound after {length}, seed {seed}": f"{bound:.2f}" for seed, bound in found.items()},
-            "mean": f"{sum(found.values()) / len(found):.2f}",
+            "masked stacks": row["implementation"],
+            "optimizer": row["optimizer"],
+            "learning rate": f"{row['learning_rate']:g}",
+            "seed": str(row["seed"]),
+            "steps": f"{row['steps']:,} of {row['batch_size']}",
+            "loss minimised, last tenth of the steps": f"{row['loss']:.2f}",
+            "validation bound": f"{row['bound']:.2f}",
+            "its KL": f"{sum(value for name, value in row.items() if name.startswith('kl_')):.2f}",
+            "ms a step": f"{row['ms']:,.0f}",
         }
-        for implementation, found in bounds.items()
+        for row in rows
     ]
 
 

@@ -6,6 +6,8 @@ import dataclasses
 
 from pixelvae_tf.config.base import Config, require, setting
 
+OPTIMIZERS = ("adam", "soap")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Config):
@@ -17,7 +19,7 @@ class TrainConfig(Config):
     seed: int = setting(0, "Seed of the initial weights, the data order and the noise.")
     optimizer: str = setting(
         "adam", "'adam' is the paper's; 'soap' is Adam in the eigenbasis of the gradients' second moments, which takes "
-        "fewer steps, each of them a little longer.", choices=("adam", "soap"),
+        "fewer steps, each of them a little longer.", choices=OPTIMIZERS,
     )
     learning_rate: float = setting(1e-3, "The optimizer's learning rate, at its highest.")
     learning_rate_schedule: str = setting(
