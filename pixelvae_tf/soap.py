@@ -12,10 +12,10 @@ class SOAP(keras.optimizers.Optimizer):
     """Adam in the eigenbasis of Shampoo's preconditioner.
 
     The gradient of a kernel is taken as a matrix G, inputs (with all taps) by outputs. Averages of G G' and G'G have
-    eigenvectors, one basis for either side, which turn slowly as training goes on; Adam runs in these coordinates, where
-    its scaling of single elements fits the curvature far better than in those of the kernel. A basis is brought up to
-    date every `refresh_every` steps, by one step of orthogonal iteration. Vectors, and sides longer than `largest_side`,
-    stay as they are. The first step only measures the bases and changes no weight.
+    eigenvectors, one basis for either side, which turn slowly as training goes on. Adam runs in these coordinates,
+    where its scaling of single elements fits the curvature far better than in those of the kernel. A basis is brought
+    up to date every `refresh_every` steps, by one step of orthogonal iteration. Vectors, and sides longer than
+    `largest_side`, stay as they are. The first step only measures the bases and changes no weight.
 
     Args:
         learning_rate: as Adam's, a number or a schedule.

@@ -6,11 +6,13 @@ import math
 import keras
 import numpy as np
 import pytest
+import tiny
 from commands import TINY, run
 
 import pixelvae_tf
-from pixelvae_tf import DataConfig, TrainConfig, data
-from pixelvae_tf.training import LearningRate
+from pixelvae_tf import DataConfig, RunConfig, TrainConfig, data
+from pixelvae_tf.soap import SOAP
+from pixelvae_tf.training import LearningRate, build_model
 
 
 def rate(step: int, **settings) -> float:
@@ -65,6 +67,14 @@ def test_adam_takes_the_rate_of_the_step():
         before = float(weight[0])
         optimizer.apply([np.ones(1, "float32")], [weight])
         assert before - float(weight[0]) == pytest.approx(0.1 * (step + 1), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["adam", "soap"])
+def test_the_optimizer_is_the_one_of_the_configuration_at_its_learning_rate(name):
+    settings = TrainConfig(optimizer=name, learning_rate=0.25)
+    optimizer = build_model(RunConfig(tiny.BINARY, training=settings)).optimizer
+    assert isinstance(optimizer, {"adam": keras.optimizers.Adam, "soap": SOAP}[name])
+    assert float(optimizer.learning_rate) == 0.25
 
 
 @pytest.fixture(scope="module")
