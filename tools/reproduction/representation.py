@@ -17,6 +17,7 @@ MNIST = {
     "mnist_pixelvae": ("mnist_pixelvae", "PixelVAE"),
     "mnist_gated_pixelvae": ("mnist_gated_pixelvae", "gated PixelVAE"),
     "mnist_short": ("mnist", "gated PixelVAE without upsampling, `mnist_short`"),
+    "mnist_adam": ("mnist", "the same, `mnist_adam`"),
     "mnist_best": ("mnist", "the same, `mnist_best`"),
 }
 DIGITS = {"digits_vae": ("digits_vae", "VAE"), "digits": ("digits", "PixelVAE")}
