@@ -177,6 +177,20 @@ def test_figures_without_any_run_are_not_drawn(tmp_path):
     assert not output.exists()
 
 
+def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
+    output = tmp_path / "progress.png"
+    missing = "No run: mnist_adam, mnist_short."
+    assert "No run: mnist_best, mnist_adam" in error_line(reproduce(tmp_path, "progress", f"--output={output}"))
+    assert not output.exists()
+    run = run_of("mnist", "test", images=MNIST)
+    run["history"] = [{"step": step, "bound": 90.0 - step / 100, "kl_z1": 2.0} for step in (100, 200)]
+    (tmp_path / "mnist_best.json").write_text(json.dumps(run))
+    result = reproduce(tmp_path, "progress", f"--output={output}")
+    assert (result.returncode, result.stdout) == (0, f"1 runs in {output}. {missing}\n"), result.stderr
+    picture = np.asarray(Image.open(output).convert("L"))
+    assert picture.min() < 50 and picture.max() == 255
+
+
 @pytest.fixture
 def pictures(monkeypatch):
     """The module that draws samples, with small models in place of the package's."""

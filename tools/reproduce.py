@@ -13,7 +13,7 @@ import re
 import sys
 
 from absl import flags
-from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures, representation
+from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures, progress, representation
 from reproduction.records import Records
 
 from pixelvae_tf import commands, files, settings
@@ -31,7 +31,10 @@ TABLES = {
     "sampling": measurements.sampling, "pretrained": likelihoods.pretrained, "probe": representation.mnist,
     "probe_digits": representation.digits, **benchmarks.TABLES,
 }  # fmt: skip
-CHARTS = {"figure4": curves.figure4, "figure5": curves.figure5, "latents": representation.latents}
+CHARTS = {
+    "figure4": curves.figure4, "figure5": curves.figure5, "progress": progress.progress,
+    "latents": representation.latents,
+}  # fmt: skip
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
 
 

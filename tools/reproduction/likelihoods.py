@@ -35,7 +35,9 @@ TABLE_1 = (
     System("Gated PixelCNN", 80.1, False, "mnist_gated_pixelcnn"),
     System("Gated PixelVAE", 80.08, True, "mnist_gated_pixelvae"),
     System("PixelRNN", 79.20, False, None),
-    System("Gated PixelVAE without upsampling", 79.77, True, "mnist", ("mnist_best", "mnist_adam", "mnist", "mnist_short")),
+    System(
+        "Gated PixelVAE without upsampling", 79.77, True, "mnist", ("mnist_best", "mnist_adam", "mnist", "mnist_short")
+    ),
 )
 TABLE_1_IMPORTANCE = {"Gated PixelVAE without upsampling": 79.17}
 TABLE_2 = (

@@ -1,0 +1,59 @@
+"""How the validation bound of the best row of Table 1 fell in training, by every recipe of its own that it has had."""
+
+from __future__ import annotations
+
+import pathlib
+
+from pixelvae_tf import files, settings
+from reproduction.likelihoods import TABLE_1
+from reproduction.records import NO_RUN, Found, Records
+
+BEST_ROW = TABLE_1[-1]
+# Without the run by the budget that all rows have.
+RECIPES = [name for name in BEST_ROW.runs if name != BEST_ROW.flag_file]
+# Bounds further above the last ones than so many nats are of the first steps, and left out.
+_SHOWN_NATS = 12.0
+
+
+def progress(records: Records, output: pathlib.Path) -> str:
+    """Bound and KL on validation images against the number of training images so far.
+
+    Raises:
+        UsageError: without any run.
+    """
+    found = {name: records.run(name, BEST_ROW.flag_file) for name in RECIPES}
+    there = {name: run.record for name, run in found.items() if run.record is not None}
+    missing = _missing(found)
+    if not there:
+        raise settings.UsageError(f"nothing to draw. {' '.join(missing)}")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained")
+    for name, record in there.items():
+        batch_size, history = record["config"]["training"]["batch_size"], record["history"]
+        images = [entry["step"] * batch_size / 1000 for entry in history]
+        for axes, part in zip(panels, ("bound", "kl_z1"), strict=True):
+            axes.plot(images, [entry[part] for entry in history], ".-", label=name)
+    lowest = min(entry["bound"] for record in there.values() for entry in record["history"])
+    panels[0].axhline(BEST_ROW.paper, color="gray", linestyle="--", label="paper, test, 400 epochs")
+    panels[0].set_ylim(min(lowest, BEST_ROW.paper) - 0.5, lowest + _SHOWN_NATS)
+    panels[0].set_ylabel("negative bound, nats an image")
+    panels[0].legend(frameon=False)
+    panels[1].set_ylim(bottom=0)
+    panels[1].set_ylabel("KL divergence, nats an image")
+    for axes in panels:
+        axes.set_xlabel("training images, thousands")
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"{BEST_ROW.name}, binarized MNIST, validation images", fontsize=10)
+    with files.replacing(output) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    return " ".join([f"{len(there)} runs in {output}.", *missing])
+
+
+def _missing(found: dict[str, Found]) -> list[str]:
+    absent = [name for name, run in found.items() if run.problem == NO_RUN]
+    others = [run.problem for run in found.values() if run.problem not in ("", NO_RUN)]
+    return ([f"No run: {', '.join(absent)}."] if absent else []) + [f"Left out: {problem}." for problem in others]
