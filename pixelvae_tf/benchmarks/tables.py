@@ -70,7 +70,6 @@ def convergence(rows: list[dict[str, Any]]) -> list[Row]:
             "loss minimised, last tenth of the steps": f"{row['loss']:.2f}",
             "validation bound": f"{row['bound']:.2f}",
             "its KL": f"{sum(value for name, value in row.items() if name.startswith('kl_')):.2f}",
-            "ms a step": f"{row['ms']:,.0f}",
         }
         for row in rows
     ]
