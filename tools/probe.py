@@ -32,7 +32,7 @@ def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
     counts, started = settings.integers("labels", LABELS.value), time.perf_counter()
     of_pixels = DATASET.value and not any(flags.FLAGS[name].value for name in ("workdir", "pretrained"))
-    trained = None if of_pixels else runs.find_trained(settings.trained_model())
+    trained = None if of_pixels else runs.find(settings.trained_model())
     history = trained and trained.record()
     if trained and not trained.config().model.latent_channels:
         raise settings.UsageError("--workdir, --pretrained: a PixelCNN has no latents; name a PixelVAE or a VAE")
