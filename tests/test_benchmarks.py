@@ -164,7 +164,12 @@ def test_both_implementations_converge_alike_and_seeds_differ():
     # What changes with the seed is far more than what changes with the implementation.
     of_seed = abs(others[0]["bound"] - ours["bound"])
     assert abs(plain["bound"] - ours["bound"]) < 0.05 * of_seed
-    assert len(convergence.table([ours, plain, *others]).splitlines()) == 5
+    title, *lines = convergence.table([ours, plain, *others]).splitlines()
+    assert "seed" in title and "validation bound" in title
+    for line, row in zip(lines, [ours, plain, *others], strict=True):
+        assert line.split()[:4] == [row["implementation"], "adam", "0.001", str(row["seed"])]
+        assert f"{row['bound']:.2f}" in line
+    assert [row["seed"] for row in others] == [1, 1]
 
 
 def test_optimizers_are_compared_by_the_loss_that_they_minimise():
