@@ -204,9 +204,12 @@ def find(source: str | os.PathLike) -> Run | Pretrained:
 
 
 def find_trained(source: str | os.PathLike) -> Run | Pretrained:
-    """As `find`, of a model that can be loaded: raises at once, without TensorFlow, what `load` would."""
+    """As `find`, of a run or a model that is there with its configuration; its weights are checked as they are loaded.
+
+    For commands, before TensorFlow starts. Raises FileError as `Run.config` and `Pretrained.config`.
+    """
     trained = find(source)
-    trained.best_weights()
+    trained.config()
     return trained
 
 
