@@ -29,6 +29,7 @@ TABLES = {
         "profile_mnist": tables.profile,
         "recompute_mnist": tables.step,
         "convergence_mnist": tables.convergence,
+        "optimizers_mnist": tables.convergence,
         "evaluate_mnist": tables.evaluate,
         "scaling_mnist": tables.scaling,
         "input": tables.images,
