@@ -134,8 +134,8 @@ def build(run: RunConfig, implementation: str):
 def _plain_gates():
     """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients."""
 
-    def gate(maps, bias):
-        signal, gates = ops.split(maps + bias, 2, axis=-1)
+    def gate(bias, *maps):
+        signal, gates = ops.split(sum(maps, bias), 2, axis=-1)
         return ops.tanh(signal) * ops.sigmoid(gates)
 
     return mock.patch.object(units, "gate", gate)

@@ -79,11 +79,11 @@ class MaskedBlock(keras.layers.Layer):
 
     def call(self, vertical, horizontal, vertical_bias, horizontal_bias):
         vertical_maps = self.vertical_conv(vertical)
-        horizontal_maps = self.horizontal_conv(horizontal) + self.link(vertical_maps)
-        outputs = self.output_conv(apply_unit(self.activation, horizontal_maps, horizontal_bias))
+        horizontal_maps = (self.horizontal_conv(horizontal), self.link(vertical_maps))
+        outputs = self.output_conv(apply_unit(self.activation, horizontal_bias, *horizontal_maps))
         if self.mask_type == "B":
             outputs = horizontal + outputs
-        return apply_unit(self.activation, vertical_maps, vertical_bias), outputs
+        return apply_unit(self.activation, vertical_bias, vertical_maps), outputs
 
     def incremental(self) -> BlockSteps:
         """The same block for inputs that arrive in the order of generation."""
@@ -132,7 +132,7 @@ class BlockSteps:
         cache, maps = self.vertical.row(cache, newest)
         _, linked = self.link.row((), maps)
         from_above = self.horizontal.by_color(linked + horizontal_bias)
-        return cache, apply_unit(self.block.activation, maps, vertical_bias), from_above
+        return cache, apply_unit(self.block.activation, vertical_bias, maps), from_above
 
     def start_pixels(self, batch):
         return self.horizontal.start_pixels(batch), self.output.start_pixels(batch)
@@ -151,5 +151,5 @@ class BlockSteps:
         """
         inner, outer = windows
         inner, maps = self.horizontal.pixel(inner, newest, color)
-        outer, outputs = self.output.pixel(outer, apply_unit(self.block.activation, maps, from_above[color]), color)
+        outer, outputs = self.output.pixel(outer, apply_unit(self.block.activation, from_above[color], maps), color)
         return (inner, outer), newest + outputs if self.block.mask_type == "B" else outputs

@@ -115,7 +115,7 @@ class PixelCNN(keras.layers.Layer):
         for index, block in enumerate(self.blocks):
             vertical, horizontal = block(vertical, horizontal, *biases[2 * index : 2 * index + 2])
         for conv, bias in zip(self.output_convs, biases[2 * len(self.blocks) :], strict=True):
-            horizontal = apply_unit(self.activation, conv(horizontal), bias)
+            horizontal = apply_unit(self.activation, bias, conv(horizontal))
         return self.logits_conv(horizontal)
 
     def incremental(self, z=None, maps=None) -> PixelCNNSteps:
@@ -166,7 +166,7 @@ class PixelCNNSteps:
             windows[index], horizontal = block.pixel(windows[index], horizontal, from_above[index], color)
         for index, (conv, biases) in enumerate(zip(self.outputs, self.output_biases, strict=True), len(self.blocks)):
             windows[index], maps = conv.pixel(windows[index], horizontal, color)
-            horizontal = apply_unit(self.activation, maps, biases[color])
+            horizontal = apply_unit(self.activation, biases[color], maps)
         windows[-1], outputs = self.logits.pixel(windows[-1], horizontal, color)
         return windows, outputs
 

@@ -22,36 +22,39 @@ def test_the_gated_unit_is_the_tanh_of_one_half_times_the_sigmoid_of_the_other(b
     maps, bias = inputs(bias, 2 * CHANNELS)
     signal, gate = np.split(maps.astype("float64") + bias, 2, axis=-1)
     expected = np.tanh(signal) * scipy.special.expit(gate)
-    np.testing.assert_allclose(apply_unit("gated", maps, bias), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(apply_unit("gated", bias, maps), expected, rtol=1e-4, atol=1e-6)
     assert parts_of("gated") == 2
 
 
 @pytest.mark.parametrize("bias", BIASES)
 def test_the_ungated_unit_is_a_relu(bias):
     maps, bias = inputs(bias, CHANNELS)
-    np.testing.assert_allclose(apply_unit("relu", maps, bias), np.maximum(maps + bias, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(apply_unit("relu", bias, maps), np.maximum(maps + bias, 0.0), rtol=1e-6)
     assert parts_of("relu") == 1
 
 
-def gradients(unit, maps, bias, upstream) -> list[np.ndarray]:
+def gradients(unit, bias, maps, upstream) -> list[np.ndarray]:
     with tf.GradientTape() as tape:
-        tape.watch([maps, bias])
-        total = tf.reduce_sum(tf.cast(unit(maps, bias), "float32") * upstream)
-    return [tf.cast(gradient, "float32").numpy() for gradient in tape.gradient(total, [maps, bias])]
+        tape.watch([bias, maps])
+        total = tf.reduce_sum(tf.cast(unit(bias, *maps), "float32") * upstream)
+    return [tf.cast(gradient, "float32").numpy() for gradient in tf.nest.flatten(tape.gradient(total, [bias, maps]))]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.02)])
 @pytest.mark.parametrize("bias", BIASES)
-def test_the_gated_units_own_gradient_is_the_automatic_one(bias, dtype, tolerance):
+@pytest.mark.parametrize("summands", [1, 2])
+def test_the_gated_units_own_gradient_is_the_automatic_one(summands, bias, dtype, tolerance):
     maps, bias = (tf.cast(value, dtype) for value in inputs(bias, 2 * CHANNELS))
+    parts = [maps, *(tf.cast(inputs("learned", 2 * CHANNELS)[0], dtype) for _ in range(summands - 1))]
     upstream = np.random.uniform(size=(BATCH, HEIGHT, WIDTH, CHANNELS)).astype("float32")
 
-    def plain(maps, bias):
-        signal, gate = tf.split(maps + bias, 2, axis=-1)
+    def plain(bias, *maps):
+        signal, gate = tf.split(tf.add_n(maps) + bias, 2, axis=-1)
         return tf.tanh(signal) * tf.sigmoid(gate)
 
-    exact = [tf.cast(value, "float32") for value in (maps, bias)]
-    found = gradients(lambda maps, bias: apply_unit("gated", maps, bias), maps, bias, upstream)
+    exact = tf.nest.map_structure(lambda value: tf.cast(value, "float32"), (bias, parts))
+    found = gradients(lambda bias, *maps: apply_unit("gated", bias, *maps), bias, parts, upstream)
+    assert len(found) == 1 + summands
     for ours, expected in zip(found, gradients(plain, *exact, upstream), strict=True):
         assert ours.shape == expected.shape
         np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
