@@ -61,6 +61,8 @@ def _from_glorots(variable, activation: str) -> float:
         return 1.0
     if "/biases/" in variable.path:
         return 4.0
+    if activation == "relu" and "/block_" in variable.path and "/output/" in variable.path:
+        return 10.0**0.5
     of_unit = "/block_" in variable.path or "/masked/output_" in variable.path
     return {"gated": 0.5, "relu": 0.5**0.5}[activation] if of_unit else 1.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of
+from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of, residual_initializer
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -67,7 +67,14 @@ class MaskedBlock(keras.layers.Layer):
         )
         # Vertical maps hold nothing of the current row, so that every color may see all of them.
         self.link = MaskedConv2D(kernel_size=1, mask_type="B", stack="vertical", name="link", **unit_input)
-        self.output_conv = MaskedConv2D(filters, 1, "B", stack="horizontal", name="output", **shared)
+        self.output_conv = MaskedConv2D(
+            filters,
+            1,
+            "B",
+            stack="horizontal",
+            name="output",
+            **{**shared, "kernel_initializer": residual_initializer(activation)},
+        )
 
     def build(self, vertical_shape, horizontal_shape=None):
         maps = (*vertical_shape[:-1], self.filters)
