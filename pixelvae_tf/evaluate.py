@@ -11,10 +11,14 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands, files, runs, scores, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
 from pixelvae_tf.data import image_files
+from pixelvae_tf.evaluation import scores
+from pixelvae_tf.runs.workdir import Run, environment, find_trained, load_best
 
-settings.define_model_flags()
+define_model_flags()
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
 INPUT = flags.DEFINE_string(
     "input", None, "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
@@ -39,14 +43,14 @@ def main() -> None:
         csv_file = files.check_output(PER_EXAMPLE_CSV.value, "per_example_csv")
     if INPUT.value is not None:
         if SPLIT.present or DATA_DIR.present:
-            raise settings.UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
+            raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
-    trained = runs.find_trained(settings.trained_model())
-    commands.start_tensorflow()
+    trained = find_trained(trained_model())
+    program.start_tensorflow()
     from pixelvae_tf import data
-    from pixelvae_tf.evaluation import evaluate
+    from pixelvae_tf.evaluation.likelihood import evaluate
 
-    model, best = runs.load_best(trained)
+    model, best = load_best(trained)
     config = trained.config().data
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
@@ -56,8 +60,8 @@ def main() -> None:
             model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
         )
     weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
-    record = {**source, **measured.summary(), **weights, "seed": SEED.value, **runs.environment()}
-    if not isinstance(trained, runs.Run):
+    record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    if not isinstance(trained, Run):
         record["pretrained"] = trained.name
     elif given is None:
         trained.keep_evaluation(SPLIT.value, record)
@@ -86,4 +90,4 @@ def _of_files(folder, names, config):
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -11,12 +11,12 @@ import tensorflow as tf
 import tiny
 from commands import ROOT, error_line, tool
 
-from pixelvae_tf import training
 from pixelvae_tf.benchmarks import convergence, evaluate, profile, requests, sample, scaling, size, timing
 from pixelvae_tf.benchmarks import step as steps
 from pixelvae_tf.benchmarks.step import TrainingStep, Variant
 from pixelvae_tf.config import ConfigError, DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.training.run import build_model
 
 TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,))
 OURS = Variant("ours", "elementwise", "float32", "stored", 8)
@@ -146,7 +146,7 @@ def test_what_is_straightforward_needs_masked_stacks():
 
 
 def test_two_steps_are_taken_and_the_bound_of_a_batch_comes_out():
-    found = size.measured(lambda: training.build_model(run_of()), batch_size=2)
+    found = size.measured(lambda: build_model(run_of()), batch_size=2)
     assert found["batch_size"] == 2
     assert found["losses_nats"][0] != found["losses_nats"][1]
     assert np.isfinite(found["bound_bits_per_dim"])

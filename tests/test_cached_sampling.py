@@ -14,9 +14,11 @@ import test_hierarchy
 import tiny
 from commands import ROOT, error_line, run
 
-from pixelvae_tf import ModelConfig, PixelVAE, cached_sampling, sampling, settings
-from pixelvae_tf.cached_sampling import sample_latents_cached, sample_pixels_cached
-from pixelvae_tf.sampling import sample_latents_naive, sample_pixels_naive
+from pixelvae_tf import ModelConfig, PixelVAE
+from pixelvae_tf.commandline.flags import _read_flagfile
+from pixelvae_tf.sampling import cached
+from pixelvae_tf.sampling.cached import sample_latents_cached, sample_pixels_cached
+from pixelvae_tf.sampling.noise import draw_noise, sample_latents_naive, sample_pixels_naive
 
 
 def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
@@ -45,7 +47,7 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
 def assert_same(model: PixelVAE, batch_size: int, known_share: float = 0.0, temperature: float = 1.0) -> None:
     """Both samplers draw the same latents, up to rounding, and the same images."""
     config = model.config
-    noise = sampling.draw_noise(config, batch_size, seed=1)
+    noise = draw_noise(config, batch_size, seed=1)
     generator = np.random.default_rng(2)
     images = generator.integers(config.pixel_levels, size=noise.pixels.shape)
     known = generator.uniform(size=noise.pixels.shape) < known_share
@@ -55,15 +57,15 @@ def assert_same(model: PixelVAE, batch_size: int, known_share: float = 0.0, temp
         z, cached_z = sample_latents_naive(model, noise.latents), sample_latents_cached(model, noise.latents)
         given = (images, known) if known_share else (None, None)
         naive = sample_pixels_naive(model, z, noise.pixels, *given, temperature)
-        cached = sample_pixels_cached(model, z, noise.pixels, *given, temperature)
-        return (z, cached_z) if config.num_levels else (), naive, cached
+        quick = sample_pixels_cached(model, z, noise.pixels, *given, temperature)
+        return (z, cached_z) if config.num_levels else (), naive, quick
 
-    latents, naive, cached = tf.nest.map_structure(np.asarray, draw())
+    latents, naive, quick = tf.nest.map_structure(np.asarray, draw())
     if latents:
         np.testing.assert_allclose(latents[1], latents[0], atol=1e-4)
-    np.testing.assert_array_equal(cached, naive)
+    np.testing.assert_array_equal(quick, naive)
     assert len(np.unique(naive)) > 1
-    np.testing.assert_array_equal(cached[known], images[known])
+    np.testing.assert_array_equal(quick[known], images[known])
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -87,7 +89,7 @@ SHAPES = {"digits": ((8, 8, 1), 17), "binarized_mnist": ((28, 28, 1), 2), "mnist
 def narrow_config(path) -> ModelConfig | None:
     """A flag file's network with few feature maps; None for a file that holds shared values alone."""
     values = {}
-    for argument in settings._read_flagfile(path, ()):
+    for argument in _read_flagfile(path, ()):
         name, equals, value = argument[2:].partition("=")
         values[name.removeprefix("no")] = value if equals else str(not name.startswith("no"))
     if path.stem.endswith("_base"):
@@ -124,7 +126,7 @@ NARROW.pop(None)
 @pytest.mark.parametrize("config", NARROW, ids=NARROW.get)
 def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_changes_none(config):
     model = tiny.model(config, gain=1.5)
-    noise = sampling.draw_noise(config, 2, seed=1)
+    noise = draw_noise(config, 2, seed=1)
 
     @tf.function(autograph=False)
     def draw():
@@ -156,10 +158,10 @@ def test_the_methods_that_users_call_draw_the_same_images_with_both_samplers():
 @pytest.mark.parametrize("cores", [2, 5, 20])
 def test_parts_drawn_side_by_side_are_the_images_of_one_batch(cores, monkeypatch):
     """Seven images divide evenly among none of these cores, and among 5 and 20 some would have none."""
-    monkeypatch.setattr(cached_sampling, "_SMALLEST_PART", 1)
+    monkeypatch.setattr(cached, "_SMALLEST_PART", 1)
     drawn = []
     for parts in (1, cores):
-        monkeypatch.setattr(cached_sampling, "_cores", lambda parts=parts: parts)
+        monkeypatch.setattr(cached, "_cores", lambda parts=parts: parts)
         model = tiny.model(tiny.BINARY)
         drawn.append((model.sample(7, seed=1), model.complete(np.ones((7, *tiny.BINARY.image_shape), int), 1, seed=1)))
     for whole, in_parts in zip(*drawn, strict=True):
@@ -179,7 +181,7 @@ def test_sampling_follows_the_weights_as_they_change():
 
 def test_near_temperature_zero_every_pixel_is_the_likeliest_given_those_before():
     model = tiny.model(tiny.COLOR)
-    noise = sampling.draw_noise(model.config, 5, seed=1)
+    noise = draw_noise(model.config, 5, seed=1)
     images = sample_pixels_cached(model, noise.latents[0], noise.pixels, temperature=1e-4)
     logits = model.p_x_given_z1(images, noise.latents[0]).logits
     np.testing.assert_array_equal(images, np.argmax(logits, axis=-1))
@@ -189,7 +191,7 @@ def test_a_level_of_latents_near_temperature_zero_is_its_mean():
     model = tiny.model()
     cold = model.sample(40, seed=1, temperature=(1.0, 1e-6))
     z1 = tf.zeros((40, 1))
-    expected = sample_pixels_naive(model, z1, sampling.draw_noise(model.config, 40, seed=1).pixels)
+    expected = sample_pixels_naive(model, z1, draw_noise(model.config, 40, seed=1).pixels)
     np.testing.assert_array_equal(cold, expected)
     assert not np.array_equal(cold, model.sample(40, seed=1))
 

@@ -10,10 +10,11 @@ import workdirs
 from commands import error_line, run, run_anew
 from PIL import Image
 
-from pixelvae_tf import PixelVAE, grids
+from pixelvae_tf import PixelVAE
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data.digits import load
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.evaluation import pictures
 
 IMAGES = tiny.all_images(tiny.BINARY)[5:25]
 # Known pixels before, between and after unknown ones.
@@ -177,8 +178,8 @@ def test_the_picture_hatches_what_is_unknown_and_nothing_else(colors):
     given = rng.integers(4, size=(2, 32, 32, colors))
     drawn = rng.integers(4, size=(2, 3, 32, 32, colors))
     known = rng.random((1, 32, 32)) < 0.5
-    picture = grids.completions(given, known, drawn, pixel_levels=4)
-    plain = grids.grid(np.concatenate([given[:, None], drawn, given[:, None]], 1).reshape(-1, 32, 32, colors), 4, 5)
+    picture = pictures.completions(given, known, drawn, pixel_levels=4)
+    plain = pictures.grid(np.concatenate([given[:, None], drawn, given[:, None]], 1).reshape(-1, 32, 32, colors), 4, 5)
     heading = len(picture) - len(plain)
     assert heading > 0
     assert picture[:heading].max() == 255
@@ -201,7 +202,7 @@ def digits(tmp_path):
     """Two test digits as files, a folder deep."""
     (tmp_path / "images" / "deep").mkdir(parents=True)
     for name, image in zip(("a.png", "deep/b.png"), load(DataConfig(), "test"), strict=False):
-        Image.fromarray(grids.as_bytes(image[..., 0], 17)).save(tmp_path / "images" / name)
+        Image.fromarray(pictures.as_bytes(image[..., 0], 17)).save(tmp_path / "images" / name)
     return tmp_path / "images"
 
 
@@ -214,18 +215,18 @@ def test_rows_of_files_a_mask_of_files_and_a_split_give_the_same_picture(workdir
         "mask": [f"--input={digits}", f"--mask={tmp_path / 'mask.png'}", "--method=naive"],
         "split": ["--split=test", "--num_images=2", "--keep_rows=3"],
     }
-    pictures = {}
+    drawn = {}
     for name, flags in asked.items():
         output = tmp_path / f"by_{name}.png"
         start = run_anew if name == "rows" else run
         result = start("complete", f"--workdir={workdir}", *flags, "--num_samples=3", f"--output={output}")
         assert (result.returncode, result.stderr) == (0, "")
         assert "3 completions of each of 2 images" in result.stdout
-        pictures[name] = np.asarray(Image.open(output))
+        drawn[name] = np.asarray(Image.open(output))
     # Five columns: given, three completions, original.
-    assert pictures["rows"].shape[1:] == (5 * 65 + 1, 3)
-    np.testing.assert_array_equal(pictures["mask"], pictures["rows"])
-    np.testing.assert_array_equal(pictures["split"], pictures["rows"])
+    assert drawn["rows"].shape[1:] == (5 * 65 + 1, 3)
+    np.testing.assert_array_equal(drawn["mask"], drawn["rows"])
+    np.testing.assert_array_equal(drawn["split"], drawn["rows"])
 
 
 WRONG = {

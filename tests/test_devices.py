@@ -17,9 +17,9 @@ from replicas import BATCH_SIZE, CASES, OF_WORKERS
 from test_resume import checkpoint_of
 
 from pixelvae_tf import TrainConfig
-from pixelvae_tf.cluster import VARIABLE, ClusterError, cluster_of
 from pixelvae_tf.config import ConfigError
-from pixelvae_tf.devices import create_devices
+from pixelvae_tf.training.cluster import VARIABLE, ClusterError, cluster_of
+from pixelvae_tf.training.devices import create_devices
 
 REPLICAS = [sys.executable, str(ROOT / "tests" / "replicas.py")]
 

@@ -6,7 +6,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from pixelvae_tf.distributions import (
+from pixelvae_tf.probability.distributions import (
     Bernoulli,
     Categorical,
     DiagonalGaussian,

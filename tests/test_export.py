@@ -18,7 +18,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from test_cached_sampling import NARROW
 
 import pixelvae_tf
-from pixelvae_tf import ModelConfig, RunConfig, files, runs, serving
+from pixelvae_tf import ModelConfig, RunConfig, files
+from pixelvae_tf.model import serving
+from pixelvae_tf.runs.workdir import Run
 
 CONFIG = dataclasses.replace(tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,))
 IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
@@ -109,7 +111,7 @@ OTHERS = {
 
 def make_run(folder: pathlib.Path, config: ModelConfig = CONFIG) -> pathlib.Path:
     """A work directory with the best weights of step 7, which are averaged ones."""
-    made = runs.Run(folder)
+    made = Run(folder)
     made.claim(RunConfig(model=config))
     made.save_best(tiny.model(config), {"step": 7, "nll_bound_nats": 12.5, "weights": "averaged"})
     return folder

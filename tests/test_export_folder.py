@@ -11,7 +11,9 @@ import tensorflow as tf
 import tiny
 from commands import error_line, run
 
-from pixelvae_tf import RunConfig, files, runs, serving
+from pixelvae_tf import RunConfig, files
+from pixelvae_tf.model import serving
+from pixelvae_tf.runs.workdir import Run
 
 # As little to trace as there can be: these tests are of the folder.
 SMALLEST = dataclasses.replace(tiny.BINARY, latent_channels=(), pixelcnn_layers=1, output_layers=0)
@@ -100,7 +102,7 @@ def test_a_new_or_empty_folder_is_taken_and_a_link_is_followed(made, tmp_path):
     ],
 )
 def test_the_command_tells_what_is_wrong_in_one_line_and_writes_nothing(flags, message, tmp_path):
-    runs.Run(tmp_path / "untrained").claim(RunConfig(model=tiny.BINARY))
+    Run(tmp_path / "untrained").claim(RunConfig(model=tiny.BINARY))
     before = sorted(tmp_path.rglob("*"))
     assert re.search(message, error_line(run("export", *flags, cwd=tmp_path)))
     assert sorted(tmp_path.rglob("*")) == before

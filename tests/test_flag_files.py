@@ -6,11 +6,11 @@ import pytest
 from absl import flags
 from commands import ROOT
 
-from pixelvae_tf import settings
+from pixelvae_tf.commandline.flags import _read_flagfile, define_config_flags, values_of
 from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 if "pixelcnn_layers" not in flags.FLAGS:
-    settings.define_config_flags()
+    define_config_flags()
 
 SHAPES = {"digits": (8, 8, 1, 17), "binarized_mnist": (28, 28, 1, 2), "mnist": (28, 28, 1, 256)}
 FILES = sorted(path for path in (ROOT / "flags").glob("*.cfg") if not path.stem.endswith("_base"))
@@ -22,12 +22,12 @@ def configuration(path) -> RunConfig:
         for name in part.__dataclass_fields__:
             if name in flags.FLAGS:
                 flags.FLAGS[name].value = flags.FLAGS[name].default
-    flags.FLAGS(["train", *settings._read_flagfile(path, ())])
-    data = DataConfig(**settings.values_of(DataConfig))
+    flags.FLAGS(["train", *_read_flagfile(path, ())])
+    data = DataConfig(**values_of(DataConfig))
     size = data.image_size or 64
     *shape, levels = SHAPES.get(data.dataset, (size, size, 3, 256))
-    model = ModelConfig(image_shape=tuple(shape), pixel_levels=levels, **settings.values_of(ModelConfig))
-    return RunConfig(model, data, TrainConfig(**settings.values_of(TrainConfig)))
+    model = ModelConfig(image_shape=tuple(shape), pixel_levels=levels, **values_of(ModelConfig))
+    return RunConfig(model, data, TrainConfig(**values_of(TrainConfig)))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

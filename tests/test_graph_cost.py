@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from pixelvae_tf import graph_cost
+from pixelvae_tf.benchmarks import graph_cost
 
 MAPS = tf.TensorSpec((2, 6, 8, 3), tf.float32)
 

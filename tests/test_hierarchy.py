@@ -8,7 +8,15 @@ import tensorflow as tf
 import tiny
 from causality import dependence, earlier
 
-from pixelvae_tf import ModelConfig, PixelVAE, objectives, sampling
+from pixelvae_tf import ModelConfig, PixelVAE
+from pixelvae_tf.probability import objectives
+from pixelvae_tf.sampling.noise import (
+    _sample_level_naive,
+    latent_noise,
+    sample_latents_naive,
+    sample_posteriors,
+    varying_noise,
+)
 
 # 2x4 binary images; z1 in maps of 2x4, z2 in maps of 1x2, z3 a vector.
 THREE_LEVELS = ModelConfig(
@@ -62,8 +70,8 @@ def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
     network = model(COLOR, **VARIANTS[variant])
     images = tiny.all_images(network.config)
     assert len(images) == 2**12
-    noise = sampling.latent_noise(network.config, 1, seed=3)
-    z1 = sampling.sample_latents_naive(network, noise)
+    noise = latent_noise(network.config, 1, seed=3)
+    z1 = sample_latents_naive(network, noise)
     repeated = None if z1 is None else tf.repeat(z1, len(images), axis=0)
     log_p = objectives.sum_over_dimensions(network.p_x_given_z1(images, repeated).log_prob(images))
     assert np.exp(np.float64(log_p)).sum() == pytest.approx(1.0, abs=1e-5)
@@ -73,9 +81,9 @@ def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
 def test_the_kl_of_each_level_agrees_with_monte_carlo(variant):
     network = model(**VARIANTS[variant])
     images = np.repeat(some_images(network.config, 1), 5_000, axis=0)
-    noise = sampling.latent_noise(network.config, len(images), seed=1)
+    noise = latent_noise(network.config, len(images), seed=1)
     posteriors = network.q_z_given_x(images)
-    samples = sampling.sample_posteriors(posteriors, noise)
+    samples = sample_posteriors(posteriors, noise)
     closed = network.elbo_terms(images, noise).kl
     for q, p, z, kl in zip(posteriors, network.priors(samples), samples, closed, strict=True):
         log_ratio = objectives.sum_over_dimensions(q.log_prob(z) - p.log_prob(z)).numpy()
@@ -92,7 +100,7 @@ def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
         head.bias.assign(np.float32([0.0, 20.0]))
     images = some_images(network.config, 3)
     draws = 20_000
-    z1 = sampling.sample_latents_naive(network, sampling.latent_noise(network.config, draws, seed=5))
+    z1 = sample_latents_naive(network, latent_noise(network.config, draws, seed=5))
     estimate = network.log_likelihood(images, importance_samples=3_000, seed=2)
     for image, found in zip(images, estimate, strict=True):
         copies = np.repeat(image[None], draws, axis=0)
@@ -135,12 +143,12 @@ def test_each_position_of_a_latent_map_sees_only_the_positions_before_it(level, 
 @pytest.mark.parametrize("variant", ["three levels", "Gaussian prior"])
 def test_ancestral_samples_of_latents_are_their_noise_under_the_prior_they_condition(variant):
     network = model(**VARIANTS[variant])
-    noise = sampling.latent_noise(network.config, 8, seed=0)
+    noise = latent_noise(network.config, 8, seed=0)
     samples = list(noise)
     for level in reversed(range(network.config.num_levels - 1)):
-        samples[level] = sampling.sample_latents_naive(network, tuple(noise)) if level == 0 else None
+        samples[level] = sample_latents_naive(network, tuple(noise)) if level == 0 else None
         if level == 1:
-            samples[1] = sampling._sample_level_naive(network, 1, samples[2], noise[1])
+            samples[1] = _sample_level_naive(network, 1, samples[2], noise[1])
     for z, prior, level_noise in zip(samples, network.priors(samples), noise, strict=True):
         np.testing.assert_allclose(prior.sample(level_noise), z, atol=1e-5)
 
@@ -148,8 +156,8 @@ def test_ancestral_samples_of_latents_are_their_noise_under_the_prior_they_condi
 def test_the_floor_of_the_priors_scale_is_for_training_alone():
     network = model()
     images = some_images(network.config, 4)
-    noise = sampling.latent_noise(network.config, 4, seed=0)
-    samples = sampling.sample_posteriors(network.q_z_given_x(images), noise)
+    noise = latent_noise(network.config, 4, seed=0)
+    samples = sample_posteriors(network.q_z_given_x(images), noise)
     floored, free = network.priors(samples, 0.75), network.priors(samples)
     assert all(np.all(prior.scale.numpy() >= 0.75) for prior in floored[:-1])
     assert any(np.any(prior.scale.numpy() < 0.75) for prior in free[:-1])
@@ -159,7 +167,7 @@ def test_the_floor_of_the_priors_scale_is_for_training_alone():
 def test_an_images_bound_does_not_depend_on_its_batch():
     network = model()
     images = some_images(network.config, 6)
-    noise = sampling.latent_noise(network.config, 6, seed=0)
+    noise = latent_noise(network.config, 6, seed=0)
     whole = network.elbo_terms(images, noise).elbo
     parts = [network.elbo_terms(images[i : i + 1], [level[i : i + 1] for level in noise]).elbo for i in range(6)]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5)
@@ -191,7 +199,7 @@ def test_the_kl_weights_of_two_levels_follow_each_other():
 
 @pytest.mark.parametrize("vary", ["top", "middle", "pixels"])
 def test_only_the_chosen_level_of_noise_varies_along_a_row(vary):
-    noise = sampling.varying_noise(THREE_LEVELS, 3, 4, vary, seed=1)
+    noise = varying_noise(THREE_LEVELS, 3, 4, vary, seed=1)
     changing = {"top": [2], "middle": [0, 1], "pixels": [3]}[vary]
     for index, values in enumerate([*noise.latents, noise.pixels]):
         rows = values.numpy().reshape(3, 4, -1)

@@ -6,7 +6,9 @@ import tensorflow as tf
 import tiny
 from test_hierarchy import THREE_LEVELS, some_images
 
-from pixelvae_tf import interface, objectives, randomness, sampling
+from pixelvae_tf.model import interface
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.sampling.noise import latent_noise
 
 SAMPLES, SEED = 7, 3
 CONFIGS = {"one level": tiny.BINARY, "three levels": THREE_LEVELS}
@@ -17,7 +19,7 @@ def one_after_another(model, images) -> np.ndarray:
     posteriors = model.q_z_given_x(images)
     total = tf.fill([len(images)], -float("inf"))
     for index in range(SAMPLES):
-        noise = sampling.latent_noise(model.config, len(images), randomness.stream(SEED, "latents", index))
+        noise = latent_noise(model.config, len(images), randomness.stream(SEED, "latents", index))
         total = objectives.accumulate_log_weight(total, model.log_importance_weight(images, posteriors, noise))
     return total.numpy() - np.log(SAMPLES)
 

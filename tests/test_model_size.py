@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from pixelvae_tf import ModelConfig, PixelVAE, model_size
+from pixelvae_tf import ModelConfig, PixelVAE
+from pixelvae_tf.benchmarks import model_size
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
 
 PIXELCNN = ModelConfig(

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-from pixelvae_tf import objectives
+from pixelvae_tf.probability import objectives
 
 GENERATOR = np.random.default_rng(0)
 

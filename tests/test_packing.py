@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 import workdirs
 
-from pixelvae_tf import packing
 from pixelvae_tf.files import FileError
-from pixelvae_tf.runs import Run
+from pixelvae_tf.runs import packing
+from pixelvae_tf.runs.workdir import Run
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ import workdirs
 from commands import ROOT, error_line, run, tool
 
 import pixelvae_tf
-from pixelvae_tf import data, files, pretrained, runs, weight_files
+from pixelvae_tf import data, files
 from pixelvae_tf.config import DataConfig, RunConfig
-from pixelvae_tf.evaluation import evaluate
+from pixelvae_tf.evaluation.likelihood import evaluate
 from pixelvae_tf.files import FileError
+from pixelvae_tf.runs import pretrained, weight_files
+from pixelvae_tf.runs.workdir import Run, find, load_best
 
 
 @pytest.fixture
@@ -34,10 +36,10 @@ def publish(workdir, folder, name: str):
 
 def finish(workdir: pathlib.Path, **of_test) -> None:
     """Adds to a work directory what the end of a training and an evaluation of its weights leave there."""
-    best = runs.Run(workdir).best()
+    best = Run(workdir).best()
     files.write_json(workdir / "summary.json", {"best_step": best["step"], "seed": 0, "hardware": "none"})
     found = {"nll_bound_nats": 120.0, "num_examples": 300, "checkpoint_step": best["step"], **of_test}
-    runs.Run(workdir).keep_evaluation("test", found)
+    Run(workdir).keep_evaluation("test", found)
 
 
 @pytest.mark.parametrize("name", pretrained.names())
@@ -133,7 +135,7 @@ def test_publishing_a_run_makes_its_weights_load_by_name_and_again_replaces_them
         result = publish(workdir, folder, "small")
         assert result.returncode == 0, result.stderr
         assert "small: step 7, test bound 120.00 nats on 300 images" in result.stdout
-        model, best = runs.load_best(runs.find("small"))
+        model, best = load_best(find("small"))
         assert best == {"step": 7, "weights": "raw", "nll_bound_nats": 130.0}
         for published, trained in zip(model.weights, pixelvae_tf.load(workdir).weights, strict=True):
             np.testing.assert_array_equal(published, trained)
@@ -183,7 +185,7 @@ def test_the_distribution_holds_all_of_the_models(monkeypatch):
     build.ensure_finalized()
     packed = {package: set(names) for package, _, _, names in build.data_files}
     there = {f"{name}.{ending}" for name in pretrained.names() for ending in ("json", "weights.h5")}
-    assert packed["pixelvae_tf.pretrained"] == there
+    assert {name.removeprefix("pretrained/") for name in packed["pixelvae_tf"]} == there
 
 
 def test_a_portable_configuration_names_no_folder_of_this_machine():

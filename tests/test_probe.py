@@ -9,11 +9,13 @@ import workdirs
 from commands import ROOT, error_line, tool
 from PIL import Image
 
-from pixelvae_tf import data, files, probing, settings
+from pixelvae_tf import data, files
+from pixelvae_tf.commandline.flags import configuration
 from pixelvae_tf.config import DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
-from pixelvae_tf.probing import Labelled, Splits
-from pixelvae_tf.runs import Run
+from pixelvae_tf.evaluation import probing
+from pixelvae_tf.evaluation.probing import Labelled, Splits
+from pixelvae_tf.runs.workdir import Run
 
 
 def splits_of(labels_mean: float, seed: int = 0) -> Splits:
@@ -178,7 +180,7 @@ def test_a_dataset_without_classes_is_answered_with_those_that_have_them():
 
 
 def record_of(flag_file: str, accuracy: float) -> dict:
-    config = settings.configuration(ROOT / "flags" / f"{flag_file}.cfg", [], (28, 28, 1), 2)
+    config = configuration(ROOT / "flags" / f"{flag_file}.cfg", [], (28, 28, 1), 2)
     draws = [{"test_accuracy": accuracy + change, "converged": change > 0} for change in (-0.01, 0.01)]
     summary = {"steps": 1500, "training_seconds": 60.0, "hardware": "2 CPU cores", "seed": 0}
     return {

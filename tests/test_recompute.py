@@ -8,8 +8,10 @@ import tensorflow as tf
 import tiny
 from test_hierarchy import THREE_LEVELS, some_images
 
-from pixelvae_tf import graph_cost, model_size, sampling, training
+from pixelvae_tf.benchmarks import graph_cost, model_size
 from pixelvae_tf.config import RunConfig, TrainConfig
+from pixelvae_tf.sampling.noise import latent_noise
+from pixelvae_tf.training.run import build_model
 
 # Both kinds of masked blocks, over pixels and over maps of latents, and batch normalization beside them.
 CONFIGS = {
@@ -20,11 +22,11 @@ CONFIGS = {
 
 
 def build(config, recompute: bool, **settings):
-    return training.build_model(RunConfig(config, training=TrainConfig(recompute_blocks=recompute, **settings)))
+    return build_model(RunConfig(config, training=TrainConfig(recompute_blocks=recompute, **settings)))
 
 
 def gradients(model, images) -> list[np.ndarray]:
-    noise = sampling.latent_noise(model.config, len(images), 0)
+    noise = latent_noise(model.config, len(images), 0)
 
     @tf.function(autograph=False)
     def of_bound(images):

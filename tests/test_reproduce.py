@@ -10,8 +10,9 @@ import workdirs
 from commands import ROOT, error_line, tool
 from PIL import Image
 
-from pixelvae_tf import files, settings
-from pixelvae_tf.runs import Run
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import configuration
+from pixelvae_tf.runs.workdir import Run
 
 BASELINES = [{"baseline": "uniform", "nll_nats": 17034.8, "bits_per_dim": 8.0}]
 MNIST = {"image_shape": (28, 28, 1), "pixel_levels": 2}
@@ -33,7 +34,7 @@ def table(folder, what: str, records: dict) -> list[str]:
 
 def run_of(flag_file: str, split: str, *changes: str, images=PHOTOGRAPHS, steps: int = 1500, **found) -> dict:
     """The record of a run of a flag file, with what was measured on a split."""
-    config = settings.configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
+    config = configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
     measured = {"nll_bound_nats": 10000.0, "kl_nats": [120.04, 3.0], "num_examples": 10000, **found}
     return {
         "config": {**config, "training": {**config["training"], "batch_size": 32}},

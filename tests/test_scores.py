@@ -10,12 +10,13 @@ import workdirs
 from commands import error_line, run, tool
 from PIL import Image
 
-from pixelvae_tf import data, scores
+from pixelvae_tf import data
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data.digits import load
-from pixelvae_tf.evaluation import evaluate
+from pixelvae_tf.evaluation import scores
+from pixelvae_tf.evaluation.likelihood import evaluate
+from pixelvae_tf.evaluation.pictures import as_bytes
 from pixelvae_tf.files import FileError
-from pixelvae_tf.grids import as_bytes
 
 IMAGES = tiny.all_images(tiny.BINARY)[:50]
 NAMES = ["a.png", "with, comma.png", 'with "quotes".png', "with\nnewline.png", "ü/é.png", "bytes\udcff.png"]

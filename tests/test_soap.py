@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pixelvae_tf.soap import SOAP
+from pixelvae_tf.training.soap import SOAP
 
 RATE, BETA_1, BETA_2, EPSILON, REFRESH_EVERY = 0.1, 0.8, 0.9, 1e-6, 3
 SETTINGS = {"beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON, "refresh_every": REFRESH_EVERY}

@@ -11,8 +11,8 @@ from commands import TINY, run
 
 import pixelvae_tf
 from pixelvae_tf import DataConfig, RunConfig, TrainConfig, data
-from pixelvae_tf.soap import SOAP
-from pixelvae_tf.training import LearningRate, build_model
+from pixelvae_tf.training.run import LearningRate, build_model
+from pixelvae_tf.training.soap import SOAP
 
 
 def rate(step: int, **settings) -> float:

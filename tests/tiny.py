@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import ModelConfig, PixelVAE, objectives
+from pixelvae_tf import ModelConfig, PixelVAE
+from pixelvae_tf.probability import objectives
 
 # 64 images.
 BINARY = ModelConfig(

@@ -5,7 +5,7 @@ import pathlib
 import tiny
 
 from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from pixelvae_tf.runs import Run
+from pixelvae_tf.runs.workdir import Run
 
 # Of the digits in the package, with a network as small as `commands.TINY`.
 DIGITS = ModelConfig(

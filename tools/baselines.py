@@ -7,7 +7,8 @@ import json
 
 from absl import flags
 
-from pixelvae_tf import commands, files
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
@@ -18,13 +19,13 @@ OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
 
 def main() -> None:
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
+    program.start_tensorflow()
     import numpy as np
 
     from pixelvae_tf import data
-    from pixelvae_tf.baselines import IndependentMarginals, uniform_nats
     from pixelvae_tf.config import DataConfig
-    from pixelvae_tf.objectives import bits_per_dim
+    from pixelvae_tf.evaluation.baselines import IndependentMarginals, uniform_nats
+    from pixelvae_tf.probability.objectives import bits_per_dim
 
     config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value, image_size=IMAGE_SIZE.value)
     info = data.describe(config)
@@ -48,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -8,7 +8,9 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from pixelvae_tf import commands, files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name, of the model that is to tell them apart.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
@@ -56,18 +58,19 @@ def _parts_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Ge
 
 def main() -> None:
     if OUTPUT.value and pathlib.Path(OUTPUT.value).exists():
-        raise settings.UsageError(f"--output={OUTPUT.value}: exists; name a new folder")
+        raise UsageError(f"--output={OUTPUT.value}: exists; name a new folder")
     output = files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
+    program.start_tensorflow()
     from PIL import Image
 
-    from pixelvae_tf import data, grids
+    from pixelvae_tf import data
     from pixelvae_tf.config import DataConfig
+    from pixelvae_tf.evaluation import pictures
 
     config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value)
     levels = data.describe(config).pixel_levels
     images = data.load(config, SPLIT.value)[: MAX_EXAMPLES.value or None]
-    foreign = grids.as_bytes(changed(KIND.value, images, levels, SEED.value), levels)
+    foreign = pictures.as_bytes(changed(KIND.value, images, levels, SEED.value), levels)
     with files.replacing_folder(output) as folder:
         for index, image in enumerate(foreign):
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{index:05d}.png")
@@ -75,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -15,7 +15,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from pixelvae_tf import commands, files
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
 
 NOTEBOOK = flags.DEFINE_string("notebook", "docs/tour.ipynb", "Notebook to execute.")
 OUTPUT = flags.DEFINE_string("output", "", "Notebook to write; by default the one that was executed.")
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -10,7 +10,7 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands
+from pixelvae_tf.commandline import program
 from pixelvae_tf.data.preparation import lsun
 
 LMDB = flags.DEFINE_string("lmdb", "", "Folder of the LMDB database (the one that holds data.mdb).")
@@ -46,10 +46,10 @@ def main() -> None:
         on_error=ON_ERROR.value,
     )
     lsun.check(request)
-    commands.start_tensorflow()
+    program.start_tensorflow()
     with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         print(json.dumps(lsun.prepare(request, bar.update)))
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from pixelvae_tf.data.preparation import pixels
+from pixelvae_tf.data import pixels
 from pixelvae_tf.data.preparation.archives import list_images
 from pixelvae_tf.data.schema import DataError
 
@@ -100,5 +100,5 @@ def _check_size(path: pathlib.Path, image: Image.Image, height: int, width: int,
 
 
 def _to_levels(values: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """0..255 to the nearest of 0..levels-1: what `grids.as_bytes` made of levels comes back exactly."""
+    """0..255 to the nearest of 0..levels-1: what `pictures.as_bytes` made of levels comes back exactly."""
     return np.round(values * ((pixel_levels - 1) / 255.0)).astype("uint8")

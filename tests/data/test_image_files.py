@@ -5,7 +5,7 @@ import pytest
 from fakes import encoded, pictures
 
 from pixelvae_tf.data import DataError, image_files
-from pixelvae_tf.grids import as_bytes
+from pixelvae_tf.evaluation.pictures import as_bytes
 
 
 def write(path, image, format="PNG"):

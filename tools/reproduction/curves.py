@@ -5,7 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from pixelvae_tf import files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError
 from reproduction import markdown
 from reproduction.records import NO_RUN, Found, Records, budget
 
@@ -114,7 +115,7 @@ def _axes(count: int, found: dict[str, Curve]):
         UsageError: without any run.
     """
     if not any(of_kind.records for of_kind in found.values()):
-        raise settings.UsageError(f"nothing to draw. {' '.join(_missing(found))}")
+        raise UsageError(f"nothing to draw. {' '.join(_missing(found))}")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from pixelvae_tf.pretrained import Pretrained, names
+from pixelvae_tf.runs.pretrained import Pretrained, names
 from reproduction import markdown
 from reproduction.records import NO_RUN, Records, budget, evaluation
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelvae_tf import files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError
 from reproduction import markdown
 from reproduction.records import NO_RUN, Found, Records, budget, checked
 
@@ -103,7 +104,7 @@ def latents(records: Records, output: pathlib.Path) -> str:
         else:
             panels.append((f"{label.replace('`', '')}\nKL {sum(record['kl_nats']):.1f} nats", record))
     if not panels:
-        raise settings.UsageError(f"nothing to draw, see tools/probe.py. {'; '.join(missing)}")
+        raise UsageError(f"nothing to draw, see tools/probe.py. {'; '.join(missing)}")
     _draw(panels, output)
     return "; ".join([f"{len(panels)} pictures in {output}", *missing])
 

@@ -10,7 +10,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 
-from pixelvae_tf.data.preparation.pixels import SUFFIXES
+from pixelvae_tf.data.pixels import SUFFIXES
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.schema import DataError
 

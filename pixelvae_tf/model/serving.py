@@ -14,10 +14,12 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from pixelvae_tf import files, objectives, randomness, sampling
+from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.model import PixelVAE
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.sampling.noise import draw_noise, latent_noise
 
 RECORD = "export.json"
 KERAS_FILE = "model.keras"
@@ -42,7 +44,7 @@ class Endpoints:
         """Scores images: the bound of each, by itself and not by what else is in the batch, and its parts."""
         images = self._checked(images)
         # A server may put the images of several requests together, so each of them has the noise of a first image.
-        noise = sampling.latent_noise(self.config, 1, 0)
+        noise = latent_noise(self.config, 1, 0)
         terms = self.model.elbo_terms(images, tuple(tf.repeat(part, tf.shape(images)[0], axis=0) for part in noise))
         return {
             "elbo_nats": terms.elbo,
@@ -64,7 +66,7 @@ class Endpoints:
     def sample(self, num_samples, seed):
         """Draws images from the model."""
         num_samples = _require(num_samples, num_samples >= 1, "num_samples: use 1 or more")
-        noise = sampling.draw_noise(self.config, num_samples, seed)
+        noise = draw_noise(self.config, num_samples, seed)
         return {"images": self.model._draw["cached"](noise, self.unchanged)}
 
     def reconstruct(self, images, seed):

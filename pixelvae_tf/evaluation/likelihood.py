@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf import objectives, scores
 from pixelvae_tf.config import ModelConfig
-from pixelvae_tf.model import PixelVAE
+from pixelvae_tf.evaluation import scores
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.probability import objectives
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ import sys
 
 from absl import flags
 
-from pixelvae_tf import pretrained
 from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.runs import pretrained
 
 flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
@@ -99,7 +99,7 @@ def define_model_flags() -> None:
 
 
 def trained_model() -> pathlib.Path | str:
-    """The model that the flags name, as `runs.find` takes it. Raises UsageError."""
+    """The model that the flags name, as `trained.find` takes it. Raises UsageError."""
     workdir, name = FLAGS["workdir"].value, FLAGS["pretrained"].value
     if bool(workdir) == bool(name):
         raise UsageError("--workdir, --pretrained: give one of the two, to say which model")

@@ -13,9 +13,10 @@ import tempfile
 import zipfile
 import zlib
 
-from pixelvae_tf import files, weight_files
+from pixelvae_tf import files
 from pixelvae_tf.files import FileError
-from pixelvae_tf.runs import Run
+from pixelvae_tf.runs import weight_files
+from pixelvae_tf.runs.workdir import Run
 
 _MEMBERS = re.compile(r"config\.json|history\.jsonl|best/(best\.json|[\w-]+\.weights\.h5)|checkpoints/ckpt-\d+\.[\w-]+")
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import graph_cost, sampling
+from pixelvae_tf.benchmarks import graph_cost
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
+from pixelvae_tf.sampling.noise import latent_noise
 
 # As a record names the entries of `Flop`, by image.
 _GFLOP = ("forward_gflop", "forward_gflop_unmasked", "step_gflop", "step_gflop_unmasked")
@@ -69,7 +70,7 @@ def _hidden_taps(model, with_gradients: bool = False) -> int:
 
 def _bound_graph(model, batch_size: int) -> tf.Graph:
     def bound(images):
-        return model(images, noise=sampling.latent_noise(model.config, batch_size, 0), training=True)
+        return model(images, noise=latent_noise(model.config, batch_size, 0), training=True)
 
     return _traced(bound, model, batch_size)
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from pixelvae_tf import settings
+from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
 
 
@@ -20,7 +20,7 @@ def run(main: Callable[[], None], description: str) -> None:
         description: what its help says first.
     """
     try:
-        settings.parse(description)
+        parse(description)
         main()
     except UserError as error:
         _fail(error)

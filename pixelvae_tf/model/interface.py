@@ -8,14 +8,27 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import cached_sampling, objectives, randomness, sampling
 from pixelvae_tf.errors import UserError
-from pixelvae_tf.objectives import ElboTerms
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.probability.objectives import ElboTerms
+from pixelvae_tf.sampling import cached
+from pixelvae_tf.sampling.noise import (
+    SamplingNoise,
+    checked_temperatures,
+    draw_noise,
+    latent_noise,
+    sample_latents_naive,
+    sample_pixels_naive,
+    sample_posteriors,
+    sources_of_noise,
+    varying_noise,
+    with_temperature,
+)
 
 # Of latents and of pixels: the same images from the same noise.
 _SAMPLERS = {
-    "cached": (cached_sampling.sample_latents_cached, cached_sampling.sample_pixels_cached),
-    "naive": (sampling.sample_latents_naive, sampling.sample_pixels_naive),
+    "cached": (cached.sample_latents_cached, cached.sample_pixels_cached),
+    "naive": (sample_latents_naive, sample_pixels_naive),
 }
 
 # Importance samples of few images are taken together, up to so many pixels in a pass of the network: a pass of less
@@ -102,7 +115,7 @@ class ImageInterface:
         """
         if num_samples < 1:
             raise ValueError(f"num_samples={num_samples}: use 1 or more")
-        return self._drawn(sampling.draw_noise(self.config, num_samples, seed), temperature, method)
+        return self._drawn(draw_noise(self.config, num_samples, seed), temperature, method)
 
     def sample_varying(
         self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "cached"
@@ -122,16 +135,16 @@ class ImageInterface:
         Raises:
             ValueError: for a level that the model does not have, or an empty grid, and as `sample`.
         """
-        known = sampling.sources_of_noise(self.config)
+        known = sources_of_noise(self.config)
         if vary not in known:
             raise ValueError(f"vary={vary!r}: this model has {', '.join(known)}")
         if rows < 1 or columns < 1:
             raise ValueError(f"rows={rows}, columns={columns}: use 1 or more")
-        noise = sampling.varying_noise(self.config, rows, columns, vary, seed)
+        noise = varying_noise(self.config, rows, columns, vary, seed)
         return self._drawn(noise, temperature, method)
 
-    def _drawn(self, noise: sampling.SamplingNoise, temperature, method: str) -> np.ndarray:
-        temperatures = sampling.checked_temperatures(self.config, temperature)
+    def _drawn(self, noise: SamplingNoise, temperature, method: str) -> np.ndarray:
+        temperatures = checked_temperatures(self.config, temperature)
         return np.asarray(self._draw[_checked_method(method)](noise, tf.constant(temperatures, tf.float32)))
 
     def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
@@ -204,7 +217,7 @@ class ImageInterface:
         return mask if mask.ndim == 3 else mask[None]
 
     def _continued(self, images, known, seed, temperature, method: str) -> np.ndarray:
-        temperatures = sampling.checked_temperatures(self.config, temperature)
+        temperatures = checked_temperatures(self.config, temperature)
         go_on = self._continue[_checked_method(method)]
         return np.asarray(go_on(images, known, randomness.as_seed(seed), tf.constant(temperatures, tf.float32)))
 
@@ -225,7 +238,7 @@ class ImageInterface:
     @functools.cached_property
     def _elbo(self):
         def elbo(images, seed):
-            return self.elbo_terms(images, sampling.latent_noise(self.config, tf.shape(images)[0], seed))
+            return self.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
 
         return self._traced(elbo, self._image_spec, _INTEGER)
 
@@ -242,7 +255,7 @@ class ImageInterface:
             at_once = tf.maximum(1, PIXELS_A_PASS // (batch * height * width))
 
             def noise_of(index):
-                return sampling.latent_noise(self.config, batch, randomness.stream(seed, "latents", index))
+                return latent_noise(self.config, batch, randomness.stream(seed, "latents", index))
 
             def add_samples(first, log_total):
                 count = tf.minimum(at_once, importance_samples - first)
@@ -269,21 +282,21 @@ class ImageInterface:
     def _encode(self):
         def encode(images, seed):
             posteriors = self.q_z_given_x(images)
-            noise = sampling.latent_noise(self.config, tf.shape(images)[0], seed)
-            samples = sampling.sample_posteriors(posteriors, noise)
+            noise = latent_noise(self.config, tf.shape(images)[0], seed)
+            samples = sample_posteriors(posteriors, noise)
             return Encoding(tuple(q.mean for q in posteriors), tuple(q.scale for q in posteriors), tuple(samples))
 
         return self._traced(encode, self._image_spec, _INTEGER)
 
     @functools.cached_property
     def _draw(self):
-        shapes = sampling.SamplingNoise(self.config.latent_shapes, self.config.image_shape)
+        shapes = SamplingNoise(self.config.latent_shapes, self.config.image_shape)
         latents = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes.latents)
-        noise = sampling.SamplingNoise(latents, tf.TensorSpec((None, *shapes.pixels), tf.float32))
+        noise = SamplingNoise(latents, tf.TensorSpec((None, *shapes.pixels), tf.float32))
 
         def traced(sample_latents, sample_pixels):
             def draw(noise, temperatures):
-                z1 = sample_latents(self, sampling.with_temperature(noise.latents, temperatures[1:]))
+                z1 = sample_latents(self, with_temperature(noise.latents, temperatures[1:]))
                 return tf.cast(sample_pixels(self, z1, noise.pixels, temperature=temperatures[0]), tf.uint8)
 
             return self._traced(draw, noise, self._temperatures_spec)
@@ -297,9 +310,9 @@ class ImageInterface:
 
         def traced(_, sample_pixels):
             def continue_images(images, known, seed, temperatures):
-                noise = sampling.draw_noise(self.config, tf.shape(images)[0], seed)
-                latents = sampling.with_temperature(noise.latents, temperatures[1:])
-                samples = sampling.sample_posteriors(self.q_z_given_x(images), latents)
+                noise = draw_noise(self.config, tf.shape(images)[0], seed)
+                latents = with_temperature(noise.latents, temperatures[1:])
+                samples = sample_posteriors(self.q_z_given_x(images), latents)
                 z1 = samples[0] if samples else None
                 return tf.cast(sample_pixels(self, z1, noise.pixels, images, known, temperatures[0]), tf.uint8)
 

@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from pixelvae_tf import objectives, randomness, sampling
-from pixelvae_tf.averaging import WeightAverage
-from pixelvae_tf.objectives import ElboTerms
+from pixelvae_tf.model.averaging import WeightAverage
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.probability.objectives import ElboTerms
+from pixelvae_tf.sampling.noise import latent_noise, replica_noise
 
 
 class Fitting:
@@ -54,7 +55,7 @@ class Fitting:
         images = _images_of(data)
         replica = tf.distribute.get_replica_context()
         step = self.optimizer.iterations
-        noise = sampling.replica_noise(
+        noise = replica_noise(
             self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step)
         )
         weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels)
@@ -97,7 +98,7 @@ class Fitting:
         # The number of examples so far numbers the batches, and starts again with every evaluation.
         counted = tf.cast(self.evaluation_metrics[0].count.value, tf.int32)
         seed = randomness.stream(self.seed, "validation", counted)
-        terms = self.elbo_terms(images, sampling.latent_noise(self.config, tf.shape(images)[0], seed))
+        terms = self.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
         for metric, part in zip(self.evaluation_metrics, parts_of(terms), strict=True):
             metric.update_state(part)
         return self.get_metrics_result()

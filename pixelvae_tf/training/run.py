@@ -6,15 +6,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import callbacks, data, files
+from pixelvae_tf import data, files
 from pixelvae_tf.config import RunConfig, TrainConfig
-from pixelvae_tf.devices import Devices, create_devices
-from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.files import FileError
-from pixelvae_tf.model import PixelVAE
-from pixelvae_tf.runs import Run, environment
-from pixelvae_tf.soap import SOAP
-from pixelvae_tf.validation import Validation, ValidationRecords, validation_of
+from pixelvae_tf.model.distributed_fit import StopFlag
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.runs.workdir import Run, environment
+from pixelvae_tf.training import callbacks
+from pixelvae_tf.training.devices import Devices, create_devices
+from pixelvae_tf.training.soap import SOAP
+from pixelvae_tf.training.validation import Validation, ValidationRecords, validation_of
 
 _CHECKPOINTS_KEPT = 2
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP}

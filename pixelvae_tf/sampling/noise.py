@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import randomness
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.probability import randomness
 
 
 class SamplingNoise(NamedTuple):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
-from pixelvae_tf import files, weight_files
+from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.runs import weight_files
 
-FOLDER = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(__file__).parent.parent / "pretrained"
 
 
 def names() -> list[str]:

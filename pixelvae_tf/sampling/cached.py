@@ -144,7 +144,7 @@ def _padding(variable: Pixels | Latents, shape):
 
 
 def sample_latents_cached(model, noise: tuple):
-    """`sampling.sample_latents_naive`, each level of maps in about the time of one pass of its decoder."""
+    """`naive.sample_latents_naive`, each level of maps in about the time of one pass of its decoder."""
     z = None
     for level in reversed(range(model.config.num_levels)):
         z = noise[level] if z is None else _sample_level(model, level, z, noise[level])
@@ -160,7 +160,7 @@ def _sample_level(model, level: int, z_upper, noise):
 
 
 def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0):
-    """`sampling.sample_pixels_naive`, in about the time of one pass of the decoder."""
+    """`naive.sample_pixels_naive`, in about the time of one pass of the decoder."""
     if images is None:
         images = known = tf.zeros((1, *model.config.image_shape), tf.bool)
     given, known = tf.cast(images, tf.int32), tf.convert_to_tensor(known)

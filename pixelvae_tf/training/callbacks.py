@@ -16,10 +16,11 @@ import tensorflow as tf
 import tqdm
 from tensorboard.plugins.hparams import api as hparams
 
-from pixelvae_tf import grids, objectives
 from pixelvae_tf.config import RunConfig
-from pixelvae_tf.distributed_fit import StopFlag
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.evaluation import pictures
+from pixelvae_tf.model.distributed_fit import StopFlag
+from pixelvae_tf.probability import objectives
 
 
 class TrainingError(UserError):
@@ -215,14 +216,14 @@ class ImageGrids(StepCallback):
         if self.every and (step % self.every == 0 or step == self.last_step):
             config = self.model.config
             with self.model.evaluation_weights():
-                pictures = {"samples": grids.grid(self.model.sample(self.COUNT, seed=0), config.pixel_levels)}
+                grids = {"samples": pictures.grid(self.model.sample(self.COUNT, seed=0), config.pixel_levels)}
                 if config.num_levels:
                     rebuilt = self.model.reconstruct(self.images, seed=0)
                     pairs = np.stack([self.images, rebuilt], axis=1).reshape((-1, *config.image_shape))
-                    pictures["reconstructions"] = grids.grid(pairs, config.pixel_levels, columns=8)
+                    grids["reconstructions"] = pictures.grid(pairs, config.pixel_levels, columns=8)
             with self.writer.as_default(step=step):
-                for name, picture in pictures.items():
-                    tf.summary.image(name, picture[None])
+                for name, grid in grids.items():
+                    tf.summary.image(name, grid[None])
 
     def close(self):
         self.writer.close()

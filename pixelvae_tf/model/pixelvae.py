@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import keras
 
-from pixelvae_tf import objectives, sampling
 from pixelvae_tf.config import ModelConfig
-from pixelvae_tf.distributed_fit import DistributedFit
-from pixelvae_tf.distributions import (
+from pixelvae_tf.layers.pixel_input import PixelInput
+from pixelvae_tf.model.distributed_fit import DistributedFit
+from pixelvae_tf.model.fitting import Fitting
+from pixelvae_tf.model.interface import ImageInterface
+from pixelvae_tf.networks.factory import NetworkFactory
+from pixelvae_tf.networks.residual import LATENT_LIMIT
+from pixelvae_tf.probability import objectives
+from pixelvae_tf.probability.distributions import (
     DiagonalGaussian,
     bounded_prior,
     gaussian_from_parameters,
     pixel_distribution,
     standard_normal_like,
 )
-from pixelvae_tf.fitting import Fitting
-from pixelvae_tf.interface import ImageInterface
-from pixelvae_tf.layers.pixel_input import PixelInput
-from pixelvae_tf.networks.factory import NetworkFactory
-from pixelvae_tf.networks.residual import LATENT_LIMIT
-from pixelvae_tf.objectives import ElboTerms
+from pixelvae_tf.probability.objectives import ElboTerms
+from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -128,7 +129,7 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         Over maps of latents the KL is exact position by position, given the sampled positions before.
         """
         posteriors = self.q_z_given_x(images)
-        samples = sampling.sample_posteriors(posteriors, noise)
+        samples = sample_posteriors(posteriors, noise)
         kl = [
             objectives.sum_over_dimensions(posterior.kl(prior))
             for posterior, prior in zip(posteriors, self.priors(samples, scale_floor), strict=True)
@@ -137,7 +138,7 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
 
     def log_importance_weight(self, images, posteriors, noise):
         """log p(x, z) - log q(z | x) of each example at one sample of all latents, nats."""
-        samples = sampling.sample_posteriors(posteriors, noise)
+        samples = sample_posteriors(posteriors, noise)
         log_weight = -self.reconstruction(images, samples)
         for posterior, prior, z in zip(posteriors, self.priors(samples), samples, strict=True):
             log_weight += objectives.sum_over_dimensions(prior.log_prob(z) - posterior.log_prob(z))
@@ -149,7 +150,7 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         Called like a layer, so that `training=True` reaches the batch normalization.
         """
         if noise is None:
-            noise = sampling.latent_noise(self.config, keras.ops.shape(images)[0], 0)
+            noise = latent_noise(self.config, keras.ops.shape(images)[0], 0)
         return self.elbo_terms(images, noise, scale_floor)
 
     def get_compile_config(self):

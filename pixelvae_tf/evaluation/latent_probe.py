@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf import data, probing
+from pixelvae_tf import data
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data.schema import SPLITS
-from pixelvae_tf.evaluation import evaluate
-from pixelvae_tf.model import PixelVAE
-from pixelvae_tf.probing import Labelled, Splits
+from pixelvae_tf.evaluation import probing
+from pixelvae_tf.evaluation.likelihood import evaluate
+from pixelvae_tf.evaluation.probing import Labelled, Splits
+from pixelvae_tf.model.pixelvae import PixelVAE
 
 # Images of test in the picture, on which the bound and its KL are measured too.
 PICTURED = 1000

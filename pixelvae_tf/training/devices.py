@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from pixelvae_tf.cluster import Cluster, ClusterError, cluster_of
 from pixelvae_tf.config import ConfigError, TrainConfig
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.training.cluster import Cluster, ClusterError, cluster_of
 
 # What a collective operation raises when a worker at the other end is gone.
 _LOST = (

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import randomness, sampling
-from pixelvae_tf.callbacks import StepCallback, TrainingError, write_parts
-from pixelvae_tf.devices import Devices
-from pixelvae_tf.fitting import parts_of
-from pixelvae_tf.model import PixelVAE
-from pixelvae_tf.runs import Run
+from pixelvae_tf.model.fitting import parts_of
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.probability import randomness
+from pixelvae_tf.runs.workdir import Run
+from pixelvae_tf.sampling.noise import replica_noise
+from pixelvae_tf.training.callbacks import StepCallback, TrainingError, write_parts
+from pixelvae_tf.training.devices import Devices
 
 
 class Validation(StepCallback):
@@ -123,7 +124,7 @@ class DistributedValidation:
 
         def on_replica(images, weights):
             seed = randomness.stream(self.model.seed, "validation", counted)
-            terms = self.model.elbo_terms(images, sampling.replica_noise(self.model.config, images.shape[0], seed))
+            terms = self.model.elbo_terms(images, replica_noise(self.model.config, images.shape[0], seed))
             parts = [*parts_of(terms), tf.ones_like(weights)]
             return tf.stack([tf.reduce_sum(tf.where(weights > 0, part, 0.0)) for part in parts])
 

@@ -21,13 +21,14 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from pixelvae_tf import files, pretrained
+from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.pretrained import Pretrained
+from pixelvae_tf.runs import pretrained
+from pixelvae_tf.runs.pretrained import Pretrained
 
 if TYPE_CHECKING:
-    from pixelvae_tf.model import PixelVAE
+    from pixelvae_tf.model.pixelvae import PixelVAE
 
 # How long shared storage may take to show one machine what another has written.
 _SHARED_STORAGE_SECONDS = 10.0
@@ -219,7 +220,7 @@ def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
     Raises:
         FileError: as `load`.
     """
-    from pixelvae_tf.model import PixelVAE
+    from pixelvae_tf.model.pixelvae import PixelVAE
 
     weights, record = trained.best_weights()
     model = PixelVAE(trained.config().model)
