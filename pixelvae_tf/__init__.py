@@ -18,7 +18,7 @@ _HOMES = {
     "TrainConfig": "pixelvae_tf.config",
     "RunConfig": "pixelvae_tf.config",
     "PixelVAE": "pixelvae_tf.model.pixelvae",
-    "load": "pixelvae_tf.runs.workdir",
+    "load": "pixelvae_tf.runs.trained",
 }
 __all__ = sorted(_HOMES)
 

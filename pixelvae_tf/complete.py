@@ -13,7 +13,7 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, define_model_flags, drawing, trained_model
 from pixelvae_tf.data import image_files
-from pixelvae_tf.runs.workdir import find_trained, load_best
+from pixelvae_tf.runs.trained import find_trained, load_best
 
 INPUT = flags.DEFINE_string("input", "", "Image file, or folder with images at any depth, of the size of the model.")
 SPLIT = flags.DEFINE_enum(

@@ -16,7 +16,9 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
-from pixelvae_tf.runs.workdir import Run, environment, find_trained, load_best
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.workdir import Run
 
 define_model_flags()
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")

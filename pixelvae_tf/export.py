@@ -4,7 +4,8 @@ from absl import flags
 
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import define_model_flags, trained_model
-from pixelvae_tf.runs.workdir import environment, find_trained, load_best
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.trained import find_trained, load_best
 
 OUTPUT = flags.DEFINE_string(
     "output", "", "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "

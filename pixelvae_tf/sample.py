@@ -5,7 +5,7 @@ from absl import flags
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, define_model_flags, drawing, trained_model
-from pixelvae_tf.runs.workdir import find_trained, load_best
+from pixelvae_tf.runs.trained import find_trained, load_best
 
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw; with --vary in rows of 8.")

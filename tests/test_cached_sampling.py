@@ -18,7 +18,8 @@ from pixelvae_tf import ModelConfig, PixelVAE
 from pixelvae_tf.commandline.flags import _read_flagfile
 from pixelvae_tf.sampling import cached
 from pixelvae_tf.sampling.cached import sample_latents_cached, sample_pixels_cached
-from pixelvae_tf.sampling.noise import draw_noise, sample_latents_naive, sample_pixels_naive
+from pixelvae_tf.sampling.naive import sample_latents_naive, sample_pixels_naive
+from pixelvae_tf.sampling.noise import draw_noise
 
 
 def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:

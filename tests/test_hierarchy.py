@@ -10,13 +10,8 @@ from causality import dependence, earlier
 
 from pixelvae_tf import ModelConfig, PixelVAE
 from pixelvae_tf.probability import objectives
-from pixelvae_tf.sampling.noise import (
-    _sample_level_naive,
-    latent_noise,
-    sample_latents_naive,
-    sample_posteriors,
-    varying_noise,
-)
+from pixelvae_tf.sampling.naive import _sample_level_naive, sample_latents_naive
+from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors, varying_noise
 
 # 2x4 binary images; z1 in maps of 2x4, z2 in maps of 1x2, z3 a vector.
 THREE_LEVELS = ModelConfig(

@@ -8,7 +8,7 @@ import scipy.stats
 import tiny
 
 from pixelvae_tf.probability.distributions import Bernoulli
-from pixelvae_tf.sampling.noise import sample_pixels_naive
+from pixelvae_tf.sampling.naive import sample_pixels_naive
 
 SAMPLES = 20_000
 

@@ -18,7 +18,8 @@ from pixelvae_tf.config import DataConfig, RunConfig
 from pixelvae_tf.evaluation.likelihood import evaluate
 from pixelvae_tf.files import FileError
 from pixelvae_tf.runs import pretrained, weight_files
-from pixelvae_tf.runs.workdir import Run, find, load_best
+from pixelvae_tf.runs.trained import find, load_best
+from pixelvae_tf.runs.workdir import Run
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from commands import TINY, run
 
 import pixelvae_tf
 from pixelvae_tf import DataConfig, RunConfig, TrainConfig, data
-from pixelvae_tf.training.run import LearningRate, build_model
+from pixelvae_tf.training.optimizers import LearningRate
+from pixelvae_tf.training.run import build_model
 from pixelvae_tf.training.soap import SOAP
 
 

@@ -59,7 +59,7 @@ def main() -> None:
     if isinstance(request, requests.OfModel):
         request = dataclasses.replace(request, run=run_of(request))
     program.start_tensorflow(program.sampling_threads if CHOSEN in ("sample", "profile") else None)
-    from pixelvae_tf.runs.workdir import environment
+    from pixelvae_tf.runs.environment import environment
 
     benchmark = importlib.import_module(f"pixelvae_tf.benchmarks.{CHOSEN}")
     rows = []

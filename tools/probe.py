@@ -17,7 +17,8 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_model_flags, integers, trained_model
 from pixelvae_tf.config import DataConfig
-from pixelvae_tf.runs.workdir import environment, find, load_best
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.trained import find, load_best
 
 define_model_flags()
 DATASET = flags.DEFINE_string(

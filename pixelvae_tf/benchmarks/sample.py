@@ -13,7 +13,8 @@ from pixelvae_tf.benchmarks import graph_cost
 from pixelvae_tf.benchmarks.requests import Sample
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.sampling import cached
-from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise, in_raster_order
+from pixelvae_tf.sampling.naive import in_raster_order
+from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise
 
 
 def measure(request: Sample) -> Iterator[dict[str, Any]]:

@@ -12,13 +12,12 @@ from pixelvae_tf.errors import UserError
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
 from pixelvae_tf.sampling import cached
+from pixelvae_tf.sampling.naive import sample_latents_naive, sample_pixels_naive
 from pixelvae_tf.sampling.noise import (
     SamplingNoise,
     checked_temperatures,
     draw_noise,
     latent_noise,
-    sample_latents_naive,
-    sample_pixels_naive,
     sample_posteriors,
     sources_of_noise,
     varying_noise,

@@ -15,8 +15,6 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import tempfile
 import time
 from typing import TYPE_CHECKING
@@ -24,8 +22,6 @@ from typing import TYPE_CHECKING
 from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.runs import pretrained
-from pixelvae_tf.runs.pretrained import Pretrained
 
 if TYPE_CHECKING:
     from pixelvae_tf.model.pixelvae import PixelVAE
@@ -191,80 +187,3 @@ class Run:
             "evaluations": evaluations,
             "history": self.history(),
         }
-
-
-def find(source: str | os.PathLike) -> Run | Pretrained:
-    """The run or the pretrained model that `load` is asked for, without a look at its files."""
-    if isinstance(source, str) and source in pretrained.names():
-        return Pretrained(source)
-    if isinstance(source, str) and os.path.basename(source) == source and not os.path.exists(source):
-        raise FileError(
-            f"{source!r}: no pretrained model and no folder of a run; pretrained are {', '.join(pretrained.names())}"
-        )
-    return Run(source)
-
-
-def find_trained(source: str | os.PathLike) -> Run | Pretrained:
-    """As `find`, of a run or a model that is there with its configuration; its weights are checked as they are loaded.
-
-    For commands, before TensorFlow starts. Raises FileError as `Run.config` and `Pretrained.config`.
-    """
-    trained = find(source)
-    trained.config()
-    return trained
-
-
-def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
-    """The model with its best weights, and their record: `step`, `weights` (raw or averaged), `nll_bound_nats`.
-
-    Raises:
-        FileError: as `load`.
-    """
-    from pixelvae_tf.model.pixelvae import PixelVAE
-
-    weights, record = trained.best_weights()
-    model = PixelVAE(trained.config().model)
-    model.load_weights(weights)
-    return model, record
-
-
-def load(source: str | os.PathLike) -> PixelVAE:
-    """A trained model with its best weights, ready to use.
-
-    Args:
-        source: the name of a pretrained model, which it is wherever this runs, or the work directory of a run. A
-            folder that has the name of a pretrained model is "./mnist" or a `pathlib.Path`.
-
-    Raises:
-        FileError: for a name that is neither; without a run, without weights, or for a damaged weights file.
-    """
-    return load_best(find(source))[0]
-
-
-def environment() -> dict:
-    """What a record says about where it was made: versions, revision of the code, hardware."""
-    import keras
-    import tensorflow as tf
-
-    from pixelvae_tf import __version__
-
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return {
-        "pixelvae_tf": __version__,
-        "revision": _revision(),
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "hardware": ", ".join(names) if names else f"{os.cpu_count()} CPU cores",
-    }
-
-
-def _revision() -> str | None:
-    """The commit of the code, or None outside a checkout."""
-    folder = pathlib.Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

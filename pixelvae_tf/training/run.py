@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from pixelvae_tf import data, files
-from pixelvae_tf.config import RunConfig, TrainConfig
+from pixelvae_tf.config import RunConfig
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model.distributed_fit import StopFlag
 from pixelvae_tf.model.pixelvae import PixelVAE
-from pixelvae_tf.runs.workdir import Run, environment
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import callbacks
 from pixelvae_tf.training.devices import Devices, create_devices
-from pixelvae_tf.training.soap import SOAP
+from pixelvae_tf.training.optimizers import optimizer_of
 from pixelvae_tf.training.validation import Validation, ValidationRecords, validation_of
 
 _CHECKPOINTS_KEPT = 2
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP}
-
-
-class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of a step: a linear warm-up, then constant, falling in steps, or falling as a cosine."""
-
-    def __init__(self, training: TrainConfig):
-        self.training = training
-
-    def __call__(self, step):
-        training, step = self.training, tf.cast(step, tf.float32)
-        warmup = training.learning_rate_warmup_steps
-        if training.learning_rate_schedule == "step":
-            factor = training.learning_rate_decay ** tf.floor(step / training.learning_rate_decay_steps)
-        elif training.learning_rate_schedule == "cosine":
-            done = tf.clip_by_value((step - warmup) / max(1, training.steps - warmup), 0.0, 1.0)
-            last = training.learning_rate_decay
-            factor = last + (1.0 - last) * 0.5 * (1.0 + tf.cos(np.pi * done))
-        else:
-            factor = 1.0
-        rising = tf.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
-        return training.learning_rate * rising * factor
-
-    def get_config(self):
-        return {"training": self.training.to_dict()}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(TrainConfig.from_dict(config["training"]))
 
 
 def build_model(config: RunConfig) -> PixelVAE:
@@ -57,7 +28,7 @@ def build_model(config: RunConfig) -> PixelVAE:
     with _recomputing(config):
         model = PixelVAE(config.model, dtype=policy)
     model.compile(
-        _OPTIMIZERS[training.optimizer](LearningRate(training)),
+        optimizer_of(training),
         kl_warmup_steps=training.kl_warmup_steps,
         prior_scale_floor_steps=training.prior_scale_floor_steps,
         clip_value=training.gradient_clip_value,

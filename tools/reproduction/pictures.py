@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelvae_tf.runs.pretrained import Pretrained
-from pixelvae_tf.runs.workdir import Run, load_best
+from pixelvae_tf.runs.trained import load_best
+from pixelvae_tf.runs.workdir import Run
 from reproduction.records import Records, unlike
 
 _COLUMNS = 10
