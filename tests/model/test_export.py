@@ -8,14 +8,14 @@ import subprocess
 import sys
 
 import keras
+import models
 import numpy as np
 import pytest
 import tensorflow as tf
-import test_hierarchy
 import tiny
 from commands import ROOT, environment, run_anew
+from models import NARROW
 from tensorflow.core.protobuf import saved_model_pb2
-from test_cached_sampling import NARROW
 
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
@@ -240,7 +240,7 @@ def kind(config: ModelConfig) -> tuple:
 # One of each kind of network among the flag files, and one that is in none.
 NETWORKS = {name: in_small(config) for name, config in {kind(c): (name, c) for c, name in NARROW.items()}.values()}
 NETWORKS["two levels of maps, residual blocks"] = dataclasses.replace(
-    test_hierarchy.COLOR, masked_blocks="residual", **test_hierarchy.VARIANTS["two levels of maps"]
+    models.COLOR, masked_blocks="residual", **models.VARIANTS["two levels of maps"]
 )
 
 

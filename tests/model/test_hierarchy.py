@@ -1,63 +1,16 @@
 """Several levels of latents: the bound and the likelihood against Monte Carlo, and what each level may see."""
 
-import dataclasses
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 from causality import dependence, earlier
+from models import COLOR, THREE_LEVELS, VARIANTS, model, some_images
 
-from pixelvae_tf import ModelConfig, PixelVAE
 from pixelvae_tf.probability import objectives
 from pixelvae_tf.sampling.naive import _sample_level_naive, sample_latents_naive
 from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors, varying_noise
-
-# 2x4 binary images; z1 in maps of 2x4, z2 in maps of 1x2, z3 a vector.
-THREE_LEVELS = ModelConfig(
-    image_shape=(2, 4, 1),
-    pixel_levels=2,
-    network="residual",
-    latent_channels=(1, 1, 1),
-    latent_strides=(1, 2, 0),
-    latent_scale="softsign",
-    conditioning="maps",
-    encoder_channels=(6, 8),
-    upsampling_channels=(6, 8),
-    pixelcnn_layers=2,
-    pixelcnn_channels=6,
-    latent_pixelcnn_layers=2,
-    latent_pixelcnn_channels=6,
-    first_kernel_size=3,
-    kernel_size=3,
-    output_layers=0,
-    weight_normalization=False,
-)
-COLOR = dataclasses.replace(
-    THREE_LEVELS, image_shape=(2, 2, 3), pixel_levels=2, embedding_channels=2, latent_channels=(2, 2, 2)
-)
-VARIANTS = {
-    "three levels": {},
-    "two levels": {"latent_channels": (2, 3), "latent_strides": (2, 0)},
-    "two levels of maps": {"latent_channels": (2, 3), "latent_strides": (1, 2)},
-    "one level": {"latent_channels": (3,), "latent_strides": (0,)},
-    "one level of maps": {"latent_channels": (3,), "latent_strides": (2,)},
-    "no level": {"latent_channels": (), "latent_strides": ()},
-    "masked residual blocks": {"masked_blocks": "residual"},
-    "Gaussian prior": {"latent_pixelcnn_layers": 0},
-    "log scales": {"latent_scale": "exp"},
-    "no batch normalization": {"batch_normalization": False},
-    "weight normalization": {"weight_normalization": True},
-}
-
-
-def model(config=THREE_LEVELS, **changes) -> PixelVAE:
-    """A model whose weights are some way from where they start."""
-    return tiny.model(config, gain=1.0, **changes)
-
-
-def some_images(config, count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(config.pixel_levels, size=(count, *config.image_shape)).astype("uint8")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from test_hierarchy import THREE_LEVELS, some_images
+from models import THREE_LEVELS, some_images
 
 from pixelvae_tf.model import interface
 from pixelvae_tf.probability import objectives, randomness

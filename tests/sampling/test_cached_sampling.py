@@ -5,17 +5,16 @@ by pixel in raster order there is one such image. So one full pass checks what t
 for, and the naive sampler itself is run on small images.
 """
 
-import dataclasses
 
+import models
 import numpy as np
 import pytest
 import tensorflow as tf
-import test_hierarchy
 import tiny
-from commands import ROOT, error_line, run
+from commands import error_line, run
+from models import NARROW
 
 from pixelvae_tf import ModelConfig, PixelVAE
-from pixelvae_tf.commandline.flags import _read_flagfile
 from pixelvae_tf.sampling import cached
 from pixelvae_tf.sampling.cached import sample_latents_cached, sample_pixels_cached
 from pixelvae_tf.sampling.naive import sample_latents_naive, sample_pixels_naive
@@ -80,48 +79,8 @@ def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_s
     "variant", ["three levels", "two levels of maps", "masked residual blocks", "Gaussian prior", "log scales"]
 )
 def test_hierarchies_draw_the_latents_and_the_images_of_the_naive_sampler(variant):
-    changes = test_hierarchy.VARIANTS[variant]
-    assert_same(test_hierarchy.model(test_hierarchy.COLOR, **changes), batch_size=3)
-
-
-SHAPES = {"digits": ((8, 8, 1), 17), "binarized_mnist": ((28, 28, 1), 2), "mnist": ((28, 28, 1), 256)}
-
-
-def narrow_config(path) -> ModelConfig | None:
-    """A flag file's network with few feature maps; None for a file that holds shared values alone."""
-    values = {}
-    for argument in _read_flagfile(path, ()):
-        name, equals, value = argument[2:].partition("=")
-        values[name.removeprefix("no")] = value if equals else str(not name.startswith("no"))
-    if path.stem.endswith("_base"):
-        return None
-    side = int(values.get("image_size", 0))
-    shape, levels = SHAPES.get(values["dataset"], ((side, side, 3), 256))
-    fields = {}
-    for field in dataclasses.fields(ModelConfig):
-        if field.name in values:
-            value = values[field.name]
-            if isinstance(field.default, tuple):
-                fields[field.name] = tuple(int(item) for item in value.split(",") if item)
-            elif isinstance(field.default, bool):
-                fields[field.name] = value.lower() == "true"
-            else:
-                fields[field.name] = type(field.default)(value)
-    config = ModelConfig(image_shape=shape, pixel_levels=levels, **fields)
-    return dataclasses.replace(
-        config,
-        latent_channels=(3,) * config.num_levels,
-        encoder_channels=(4,) * len(config.encoder_channels),
-        upsampling_channels=(4,) * len(config.upsampling_channels),
-        pixelcnn_channels=6,
-        latent_pixelcnn_channels=6,
-        embedding_channels=min(config.embedding_channels, 2),
-    )
-
-
-# Files that differ in width alone are one.
-NARROW = {narrow_config(path): path.stem for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=True)}
-NARROW.pop(None)
+    changes = models.VARIANTS[variant]
+    assert_same(models.model(models.COLOR, **changes), batch_size=3)
 
 
 @pytest.mark.parametrize("config", NARROW, ids=NARROW.get)

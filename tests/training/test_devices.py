@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from commands import ROOT, TINY, arguments, environment, error_line, run
 from replicas import BATCH_SIZE, CASES, OF_WORKERS
-from test_resume import checkpoint_of
+from workdirs import checkpoint_of
 
 from pixelvae_tf import TrainConfig
 from pixelvae_tf.config import ConfigError

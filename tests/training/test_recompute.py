@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from test_hierarchy import THREE_LEVELS, some_images
+from models import THREE_LEVELS, some_images
 
 from pixelvae_tf.benchmarks import graph_cost, model_size
 from pixelvae_tf.config import RunConfig, TrainConfig

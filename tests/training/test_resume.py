@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import TINY, arguments, environment, error_line, run, tool
+from workdirs import checkpoint_of
 
 FLAGS = [*TINY, "--deterministic", "--ema_decay=0.9", "--steps=90", "--validation_every=45", "--checkpoint_every=7",
          "--seed=3"]  # fmt: skip
@@ -24,15 +25,6 @@ def weights_of(workdir) -> dict[str, np.ndarray]:
         file.visititems(lambda name, item: found.update({name: item[()]}) if hasattr(item, "dtype") else None)
     assert found
     return found
-
-
-def checkpoint_of(workdir) -> dict[str, np.ndarray]:
-    """Every variable of the last checkpoint but the time it took."""
-    import tensorflow as tf
-
-    reader = tf.train.load_checkpoint(str(workdir / "checkpoints"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
-    return {name: reader.get_tensor(name) for name in names if not name.startswith(("seconds", "save_counter"))}
 
 
 def same(first: dict, second: dict) -> bool:
