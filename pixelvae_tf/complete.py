@@ -17,22 +17,29 @@ from pixelvae_tf.runs.trained import find_trained, load_best
 
 INPUT = flags.DEFINE_string("input", "", "Image file, or folder with images at any depth, of the size of the model.")
 SPLIT = flags.DEFINE_enum(
-    "split", None, ["train", "validation", "test"], "Complete images of the dataset that the model was trained on, in "
-    "place of --input."
-)  # fmt: skip
+    "split",
+    None,
+    ["train", "validation", "test"],
+    "Complete images of the dataset that the model was trained on, in place of --input.",
+)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data for --split, if not the one of training.")
 NUM_IMAGES = flags.DEFINE_integer("num_images", 8, "Complete the first so many images, by name.", lower_bound=1)
 RESIZE = flags.DEFINE_bool("resize", False, "Take the central square of images of another size, resized.")
 KEEP_ROWS = flags.DEFINE_integer("keep_rows", None, "Rows to keep, from the top.", lower_bound=0)
 MASK = flags.DEFINE_string(
-    "mask", None, "Picture of the size of the model in place of --keep_rows: pixels where it is white (lighter than "
-    "half) are kept, those where it is black are drawn."
-)  # fmt: skip
+    "mask",
+    None,
+    "Picture of the size of the model in place of --keep_rows: pixels where it is white (lighter than "
+    "half) are kept, those where it is black are drawn.",
+)
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Completions to draw of each image.", lower_bound=1)
 REFINEMENTS = flags.DEFINE_integer(
-    "refinements", 0, "Times to draw the rest again, with latents inferred from the completion before in place of one "
-    "whose unknown pixels are black. Once helps a model of photographs, whose latents matter much.", lower_bound=0
-)  # fmt: skip
+    "refinements",
+    0,
+    "Times to draw the rest again, with latents inferred from the completion before in place of one "
+    "whose unknown pixels are black. Once helps a model of photographs, whose latents matter much.",
+    lower_bound=0,
+)
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
 define_model_flags()
 define_drawing_flags()

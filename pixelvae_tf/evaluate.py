@@ -23,13 +23,17 @@ from pixelvae_tf.runs.workdir import Run
 define_model_flags()
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
 INPUT = flags.DEFINE_string(
-    "input", None, "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
-    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model."
-)  # fmt: skip
+    "input",
+    None,
+    "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
+    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model.",
+)
 PER_EXAMPLE_CSV = flags.DEFINE_string(
-    "per_example_csv", None, "File to write with a row for each image: its path in the folder or its number in the "
-    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension."
-)  # fmt: skip
+    "per_example_csv",
+    None,
+    "File to write with a row for each image: its path in the folder or its number in the "
+    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension.",
+)
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
     "importance_samples", None, "Latent samples an image for the importance-sampled likelihood; leave out for none.", 1
 )
@@ -77,9 +81,7 @@ def _of_split(config):
     """Batches of a split, names of its images, and what the record says of it."""
     from pixelvae_tf import data
 
-    batches = data.evaluation_batches(
-        config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value
-    )
+    batches = data.evaluation_batches(config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value)
     source = {"split": SPLIT.value, "dataset": config.dataset, "variant": data.describe(config).variant}
     return batches, data.image_names(config, SPLIT.value), source
 

@@ -8,14 +8,18 @@ from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.trained import find_trained, load_best
 
 OUTPUT = flags.DEFINE_string(
-    "output", "", "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "
-    "its name: models/digits/1."
-)  # fmt: skip
+    "output",
+    "",
+    "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "
+    "its name: models/digits/1.",
+)
 KERAS = flags.DEFINE_bool("keras", False, "Also write model.keras, for keras.saving.load_model with this package.")
 XLA = flags.DEFINE_bool(
-    "xla", True, "Keep the samplers' loops and the gates compiled. --noxla for servers without XLA, such as TensorFlow "
-    "Serving as it comes: nothing to compile for a batch of a new size, but slower sampling."
-)  # fmt: skip
+    "xla",
+    True,
+    "Keep the samplers' loops and the gates compiled. --noxla for servers without XLA, such as TensorFlow "
+    "Serving as it comes: nothing to compile for a batch of a new size, but slower sampling.",
+)
 define_model_flags()
 
 

@@ -10,16 +10,40 @@ PACKAGE = ROOT / "pixelvae_tf"
 COMMANDS = ("train", "evaluate", "sample", "complete", "export")
 # From the ground up: each may import from all before it. What each is for stands in WORKSPACE.md.
 ROOMS = (
-    "errors", "files", "probability", "config", "layers", "networks", "data", "sampling", "model", "runs",
-    "evaluation", "commandline", "training", "benchmarks",
-)  # fmt: skip
+    "errors",
+    "files",
+    "probability",
+    "config",
+    "layers",
+    "networks",
+    "data",
+    "sampling",
+    "model",
+    "runs",
+    "evaluation",
+    "commandline",
+    "training",
+    "benchmarks",
+)
 KNOWING_ABSL = {"commandline.flags", *COMMANDS}
 # What is imported before flags are checked, so that wrong ones are told at once.
 WITHOUT_TENSORFLOW = {
-    "errors", "files", "config", "runs.weight_files", "runs.pretrained", "runs.workdir", "runs.trained",
-    "runs.environment", "evaluation.scores", "commandline.flags", "commandline.program", "training.cluster",
-    "benchmarks.requests", "benchmarks.tables", *COMMANDS,
-}  # fmt: skip
+    "errors",
+    "files",
+    "config",
+    "runs.weight_files",
+    "runs.pretrained",
+    "runs.workdir",
+    "runs.trained",
+    "runs.environment",
+    "evaluation.scores",
+    "commandline.flags",
+    "commandline.program",
+    "training.cluster",
+    "benchmarks.requests",
+    "benchmarks.tables",
+    *COMMANDS,
+}
 
 
 def name_of(path: pathlib.Path) -> str:

@@ -36,9 +36,12 @@ def main() -> None:
     marginals = IndependentMarginals(info).fit(batches("train"))
     nats = np.concatenate([marginals.negative_log_likelihood(batch) for batch in batches(SPLIT.value)])
     measured_on = {
-        "dataset": config.dataset, "variant": info.variant, "image_shape": list(info.image_shape),
-        "split": SPLIT.value, "num_examples": len(nats),
-    }  # fmt: skip
+        "dataset": config.dataset,
+        "variant": info.variant,
+        "image_shape": list(info.image_shape),
+        "split": SPLIT.value,
+        "num_examples": len(nats),
+    }
     records = []
     for name, mean in (("uniform", uniform_nats(info)), ("independent marginals", float(nats.mean()))):
         found = {"nll_nats": mean, "bits_per_dim": bits_per_dim(mean, int(np.prod(info.image_shape)))}

@@ -51,9 +51,7 @@ def run_of(request: requests.OfModel) -> RunConfig:
 
 def main() -> None:
     if REQUEST is None:
-        raise UsageError(
-            f"{CHOSEN or 'nothing'!r} to measure: begin with one of {', '.join(requests.BY_NAME)}"
-        )
+        raise UsageError(f"{CHOSEN or 'nothing'!r} to measure: begin with one of {', '.join(requests.BY_NAME)}")
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
     request = REQUEST(**values_of(REQUEST))
     if isinstance(request, requests.OfModel):

@@ -16,10 +16,13 @@ DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name, of the mode
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split whose images are changed.")
 KIND = flags.DEFINE_enum(
-    "kind", "upside_down", ["upside_down", "mirrored", "noisy", "photographs"], "upside_down: turned by half a turn; "
+    "kind",
+    "upside_down",
+    ["upside_down", "mirrored", "noisy", "photographs"],
+    "upside_down: turned by half a turn; "
     "mirrored: left and right exchanged; noisy: a tenth of the pixels drawn anew from all levels alike; photographs: "
-    "as many parts of the two photographs in scikit-learn, made as small and rounded to the same levels."
-)  # fmt: skip
+    "as many parts of the two photographs in scikit-learn, made as small and rounded to the same levels.",
+)
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Only the first so many images; 0 for all.", 0)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise and of the parts.", 0)
 OUTPUT = flags.DEFINE_string("output", "", "Folder to make; it must not exist.")
@@ -48,8 +51,10 @@ def _parts_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Ge
     parts = np.empty(shape, "float32")
     for index in range(count):
         photograph = photographs[rng.integers(len(photographs))]
-        top, left = (rng.integers(whole - side * _REDUCTION + 1)
-                     for whole, side in zip(photograph.shape[:2], (height, width), strict=True))  # fmt: skip
+        top, left = (
+            rng.integers(whole - side * _REDUCTION + 1)
+            for whole, side in zip(photograph.shape[:2], (height, width), strict=True)
+        )
         part = photograph[top : top + height * _REDUCTION, left : left + width * _REDUCTION]
         small = part.reshape(height, _REDUCTION, width, _REDUCTION, 3).mean(axis=(1, 3))
         parts[index] = small if colors == 3 else small.mean(axis=-1, keepdims=True)

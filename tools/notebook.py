@@ -50,9 +50,13 @@ def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
     )
     # TensorFlow's C++ parts write to the process's own stderr, which ipykernel would copy into the outputs.
     client = NotebookClient(
-        notebook, km=kernel, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": folder}},
+        notebook,
+        km=kernel,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": folder}},
         extra_arguments=["--IPKernelApp.capture_fd_output=False"],
-    )  # fmt: skip
+    )
     # On a GPU figures come out less exactly than they are printed.
     own = {"CUDA_VISIBLE_DEVICES": "-1", "IPYTHONDIR": f"{folder}/ipython", "JUPYTER_CONFIG_DIR": f"{folder}/jupyter"}
     client.execute(env={**os.environ, **own}, stderr=subprocess.DEVNULL)

@@ -18,9 +18,11 @@ OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
 IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 DEDUPLICATE = flags.DEFINE_bool(
-    "deduplicate", False, "Remove near-duplicates as the paper does, by an autoencoder's 128-bit semantic hash. "
-    "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder."
-)  # fmt: skip
+    "deduplicate",
+    False,
+    "Remove near-duplicates as the paper does, by an autoencoder's 128-bit semantic hash. "
+    "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder.",
+)
 TOLERANCE = flags.DEFINE_integer(
     "tolerance", 2, "Bits of 128 in which two hashes may differ and still collide; 0 for equal hashes alone."
 )

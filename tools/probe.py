@@ -63,10 +63,18 @@ def main() -> None:
         else:
             features, measured = latent_probe.of_pixels(images, COMPONENTS.value), {}
         found = latent_probe.probes(features, counts, DRAWS.value, SEED.value, bar.update)
-    files.write_json(output, {
-        "dataset": config.dataset, "num_examples": info.num_examples, "seed": SEED.value, **measured, **found,
-        "seconds": round(time.perf_counter() - started, 1), **environment(),
-    })  # fmt: skip
+    files.write_json(
+        output,
+        {
+            "dataset": config.dataset,
+            "num_examples": info.num_examples,
+            "seed": SEED.value,
+            **measured,
+            **found,
+            "seconds": round(time.perf_counter() - started, 1),
+            **environment(),
+        },
+    )
     print(f"{latent_probe.told(found)} ({output})")
 
 

@@ -24,8 +24,9 @@ def described(run: Run, best: dict) -> dict:
     record = run.record()
     if record["summary"]["best_step"] != best["step"]:
         raise UsageError(f"--workdir={run.workdir}: trains on since its summary; continue it to its end")
-    evaluations = {split: found for split, found in record["evaluations"].items()
-                   if found["checkpoint_step"] == best["step"]}  # fmt: skip
+    evaluations = {
+        split: found for split, found in record["evaluations"].items() if found["checkpoint_step"] == best["step"]
+    }
     if "test" not in evaluations:
         raise UsageError(
             f"--workdir={run.workdir}: its best weights, of step {best['step']}, were not evaluated on test: "

@@ -27,16 +27,28 @@ PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
 README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` renews.")
 
 TABLES = {
-    "table1": likelihoods.table1, "table2": likelihoods.table2, "figure4": curves.table, "figure5": curves.table,
-    "digits": baselines.digits, "mnist": likelihoods.mnist, "section42": baselines.section42,
-    "photographs": baselines.photographs, "anomaly": measurements.anomaly, "sizes": measurements.sizes,
-    "sampling": measurements.sampling, "pretrained": likelihoods.pretrained, "probe": representation.mnist,
-    "probe_digits": representation.digits, **benchmarks.TABLES,
-}  # fmt: skip
+    "table1": likelihoods.table1,
+    "table2": likelihoods.table2,
+    "figure4": curves.table,
+    "figure5": curves.table,
+    "digits": baselines.digits,
+    "mnist": likelihoods.mnist,
+    "section42": baselines.section42,
+    "photographs": baselines.photographs,
+    "anomaly": measurements.anomaly,
+    "sizes": measurements.sizes,
+    "sampling": measurements.sampling,
+    "pretrained": likelihoods.pretrained,
+    "probe": representation.mnist,
+    "probe_digits": representation.digits,
+    **benchmarks.TABLES,
+}
 CHARTS = {
-    "figure4": curves.figure4, "figure5": curves.figure5, "progress": progress.progress,
+    "figure4": curves.figure4,
+    "figure5": curves.figure5,
+    "progress": progress.progress,
     "latents": representation.latents,
-}  # fmt: skip
+}
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
 
 

@@ -117,10 +117,16 @@ def _fastest(calls: int, call: Callable[..., Any], *arguments) -> float:
 def table(rows: list[dict[str, Any]]) -> str:
     """The records as a table for people."""
     columns = {
-        "images": "batch_size", "full pass": "full_pass_seconds", "cached": "cached_seconds",
-        "first call": "cached_first_call_seconds", "naive": "naive_seconds", "cached/pass": "cached_to_full_pass",
-        "naive/cached": "naive_to_cached", "state MiB": "state_mib", "pass MiB": "full_pass_mib",
-    }  # fmt: skip
+        "images": "batch_size",
+        "full pass": "full_pass_seconds",
+        "cached": "cached_seconds",
+        "first call": "cached_first_call_seconds",
+        "naive": "naive_seconds",
+        "cached/pass": "cached_to_full_pass",
+        "naive/cached": "naive_to_cached",
+        "state MiB": "state_mib",
+        "pass MiB": "full_pass_mib",
+    }
     lines = ["".join(f"{title:>14}" for title in columns)]
     lines += ["".join(f"{row[name]:>14}" for name in columns.values()) for row in rows]
     return "\n".join([*lines, f"seconds; naive scaled from {rows[0]['naive_scaled_from']}"])

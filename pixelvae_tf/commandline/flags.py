@@ -110,13 +110,18 @@ def define_drawing_flags() -> None:
     """Defines the flags of how images are drawn from a model, which `drawing` reads."""
     flags.DEFINE_integer("seed", 0, "Seed of what is drawn.", lower_bound=0, upper_bound=2**31 - 1)
     flags.DEFINE_enum(
-        "method", "cached", ["cached", "naive"], "cached: nothing is computed twice; naive: a full pass of the network "
-        "for every pixel and color, the same images, slowly."
-    )  # fmt: skip
+        "method",
+        "cached",
+        ["cached", "naive"],
+        "cached: nothing is computed twice; naive: a full pass of the network "
+        "for every pixel and color, the same images, slowly.",
+    )
     flags.DEFINE_list(
-        "temperature", ["1"], "Under 1 keeps to likely values: one number for all, or one for the pixels and one for "
-        "each level of latents, z1 first."
-    )  # fmt: skip
+        "temperature",
+        ["1"],
+        "Under 1 keeps to likely values: one number for all, or one for the pixels and one for "
+        "each level of latents, z1 first.",
+    )
 
 
 def drawing() -> dict:

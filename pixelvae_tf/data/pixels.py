@@ -44,8 +44,20 @@ def decode(encoded: bytes, colors: int = 3) -> Image.Image:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             image.load()
             return ImageOps.exif_transpose(image).convert("RGB" if colors == 3 else "L")
-    except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, IndexError, TypeError, KeyError,
-            AttributeError, RuntimeError, MemoryError, Image.DecompressionBombError) as error:  # fmt: skip
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        ArithmeticError,
+        IndexError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        MemoryError,
+        Image.DecompressionBombError,
+    ) as error:
         # Pillow raises any of these for damaged files.
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise PixelError(f"no readable image ({reason})") from None

@@ -64,9 +64,7 @@ def latents(model: PixelVAE, images: np.ndarray, on_batch: Callable[[int], Any] 
     return {name: np.concatenate(batches) for name, batches in found.items()}
 
 
-def probes(
-    features: dict[str, Splits], counts: Sequence[int], draws: int, seed: int, on_probe=None
-) -> dict[str, Any]:
+def probes(features: dict[str, Splits], counts: Sequence[int], draws: int, seed: int, on_probe=None) -> dict[str, Any]:
     """What `probing.measure` finds of features by name, as `rows`, and the `picture` of the last ones."""
     rows = [
         {"features": name, "dimensions": splits.train.features.shape[1], **row}

@@ -39,9 +39,10 @@ def write(path: pathlib.Path, names: Iterable[str], scores: Mapping[str, np.ndar
     count = len(scores[BOUND])
     named = list(itertools.islice(names, count))
     # Names of files need not be valid Unicode.
-    with files.replacing(path) as temporary, open(
-        temporary, "w", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:  # fmt: skip
+    with (
+        files.replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", *scores])
         writer.writerows(zip(named, *(column.tolist() for column in scores.values()), strict=True))

@@ -55,9 +55,7 @@ class Fitting:
         images = _images_of(data)
         replica = tf.distribute.get_replica_context()
         step = self.optimizer.iterations
-        noise = replica_noise(
-            self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step)
-        )
+        noise = replica_noise(self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step))
         weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels)
         scale_floor = objectives.scale_floor(step, self.prior_scale_floor_steps)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)

@@ -161,9 +161,16 @@ class ImageInterface:
         return self._continued(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
 
     def complete(
-        self, images, keep_rows: int | None = None, seed: int = 0, temperature=1.0, method: str = "cached", *,
-        mask=None, refinements: int = 0,
-    ) -> np.ndarray:  # fmt: skip
+        self,
+        images,
+        keep_rows: int | None = None,
+        seed: int = 0,
+        temperature=1.0,
+        method: str = "cached",
+        *,
+        mask=None,
+        refinements: int = 0,
+    ) -> np.ndarray:
         """Keeps the first rows of each image, or the pixels of a mask, and draws all others from the model, uint8.
 
         The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes

@@ -1,12 +1,12 @@
 """The work directory of a run: its configuration, its best weights and its records.
 
-    config.json         everything needed to rebuild the model and repeat the run
-    checkpoints/        the state of training, to continue from
-    best/               weights of the lowest validation bound, and best.json that describes them
-    history.jsonl       every validation, a line each
-    train/ validation/  TensorBoard events
-    summary.json        the finished run
-    eval_<split>.json   what `evaluate` found
+config.json         everything needed to rebuild the model and repeat the run
+checkpoints/        the state of training, to continue from
+best/               weights of the lowest validation bound, and best.json that describes them
+history.jsonl       every validation, a line each
+train/ validation/  TensorBoard events
+summary.json        the finished run
+eval_<split>.json   what `evaluate` found
 """
 
 from __future__ import annotations

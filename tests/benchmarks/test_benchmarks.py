@@ -213,8 +213,13 @@ def test_scaling_grows_with_the_arithmetic_of_each_number():
     request = requests.Scaling(run=run, layers=(1, 3), channels=(), batches=(8, 16), sides=(2, 4), repeats=1)
     rows = list(scaling.measure(request))
     assert [(row["number"], row["value"]) for row in rows] == [
-        ("layers", 1), ("layers", 3), ("batches", 8), ("batches", 16), ("sides", 2), ("sides", 4)
-    ]  # fmt: skip
+        ("layers", 1),
+        ("layers", 3),
+        ("batches", 8),
+        ("batches", 16),
+        ("sides", 2),
+        ("sides", 4),
+    ]
     growth = [row["expected_growth"] for row in rows]
     assert growth[0] == growth[2] == growth[4] == 1.0
     assert growth[1] > 1.5 and growth[3] == 2.0 and growth[5] > 2.0

@@ -11,9 +11,15 @@ from pixelvae_tf.benchmarks import model_size
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
 
 PIXELCNN = ModelConfig(
-    image_shape=(4, 5, 1), pixel_levels=2, latent_channels=(), pixelcnn_layers=2, pixelcnn_channels=8,
-    first_kernel_size=3, kernel_size=3, output_layers=0,
-)  # fmt: skip
+    image_shape=(4, 5, 1),
+    pixel_levels=2,
+    latent_channels=(),
+    pixelcnn_layers=2,
+    pixelcnn_channels=8,
+    first_kernel_size=3,
+    kernel_size=3,
+    output_layers=0,
+)
 POSITIONS = 4 * 5
 # Weights that the image meets: the row above (three pixels), and the pixel to the left.
 OF_THE_IMAGE = 3 * 16 + 16
@@ -57,11 +63,24 @@ def test_weights_that_masks_hide_are_computed_but_not_counted_as_useful():
 
 def test_masked_layers_over_latents_are_counted_at_the_positions_of_the_latents():
     config = ModelConfig(
-        image_shape=(4, 4, 3), pixel_levels=4, network="residual", conditioning="maps", latent_channels=(2, 3),
-        latent_strides=(2, 0), encoder_channels=(4, 4), upsampling_channels=(4, 4), residual_blocks=0,
-        batch_normalization=False, pixelcnn_layers=1, pixelcnn_channels=6, latent_pixelcnn_layers=1,
-        latent_pixelcnn_channels=6, masked_blocks="residual", first_kernel_size=3, kernel_size=3,
-    )  # fmt: skip
+        image_shape=(4, 4, 3),
+        pixel_levels=4,
+        network="residual",
+        conditioning="maps",
+        latent_channels=(2, 3),
+        latent_strides=(2, 0),
+        encoder_channels=(4, 4),
+        upsampling_channels=(4, 4),
+        residual_blocks=0,
+        batch_normalization=False,
+        pixelcnn_layers=1,
+        pixelcnn_channels=6,
+        latent_pixelcnn_layers=1,
+        latent_pixelcnn_channels=6,
+        masked_blocks="residual",
+        first_kernel_size=3,
+        kernel_size=3,
+    )
     model = compiled(config)
     hidden = {
         decoder: sum(np.sum(layer.mask == 0) for layer in decoder._flatten_layers() if isinstance(layer, MaskedConv2D))

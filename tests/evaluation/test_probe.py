@@ -93,8 +93,9 @@ def test_labelled_images_are_binarised_by_their_intensities_once_for_all(monkeyp
     grey = np.repeat(np.array([0, 51, 255], "uint8"), 5000).reshape(-1, 1, 1, 1)
     monkeypatch.setattr(mnist, "load", lambda config, split: grey)
     monkeypatch.setattr(mnist, "_read", lambda config, *_: np.zeros(len(grey)) if config.dataset == "mnist" else None)
-    first, again, other = (data.load_labelled(DataConfig("binarized_mnist"), split)[0]
-                           for split in ("train", "train", "test"))  # fmt: skip
+    first, again, other = (
+        data.load_labelled(DataConfig("binarized_mnist"), split)[0] for split in ("train", "train", "test")
+    )
     assert first[:5000].max() == 0 and first[-5000:].min() == 1
     assert first[5000:10000].mean() == pytest.approx(0.2, abs=0.02)
     np.testing.assert_array_equal(first, again)
@@ -143,8 +144,9 @@ def test_latents_of_a_model_and_pixels_are_probed_by_command(workdir, tmp_path):
     found = {(row["features"], row["dimensions"], row["num_labels"]): len(row["draws"]) for row in model["rows"]}
     assert found == {(name, 2, count): draws for name in ("sample", "means") for count, draws in ((20, 2), (1297, 1))}
     assert {(row["features"], row["dimensions"]) for row in pixels["rows"]} == {
-        ("pixels", 64), ("principal components", 2)
-    }  # fmt: skip
+        ("pixels", 64),
+        ("principal components", 2),
+    }
     # Scans are easily told by their pixels.
     assert accuracies(pixels["rows"][:2])[1297][0] > 0.9
     assert len(model["picture"]["x"]) == len(model["picture"]["y"]) == len(model["picture"]["label"]) == 300
@@ -184,10 +186,12 @@ def record_of(flag_file: str, accuracy: float) -> dict:
     draws = [{"test_accuracy": accuracy + change, "converged": change > 0} for change in (-0.01, 0.01)]
     summary = {"steps": 1500, "training_seconds": 60.0, "hardware": "2 CPU cores", "seed": 0}
     return {
-        "config": RunConfig(config.model, config.data, TrainConfig()).to_dict(), "summary": summary, "kl_nats": [12.3],
+        "config": RunConfig(config.model, config.data, TrainConfig()).to_dict(),
+        "summary": summary,
+        "kl_nats": [12.3],
         "rows": [{"features": "means", "dimensions": 16, "num_labels": 100, "draws": draws}],
         "picture": {"x": [0.0, 1.0, 2.0], "y": [2.0, 1.0, 0.0], "label": [0, 1, 9]},
-    }  # fmt: skip
+    }
 
 
 def test_the_records_make_table_and_picture_without_a_run_and_say_what_is_missing(tmp_path):

@@ -39,9 +39,7 @@ def test_without_latents_every_image_has_its_exact_score_whatever_the_batch_size
 
 def test_the_seed_repeats_the_scores_and_another_batch_size_changes_their_noise_alone():
     model = tiny.model()
-    first, again, other = (
-        evaluate(model, batches(size), importance_samples=200, seed=3) for size in (20, 20, 50)
-    )
+    first, again, other = (evaluate(model, batches(size), importance_samples=200, seed=3) for size in (20, 20, 50))
     np.testing.assert_array_equal(first.bound, again.bound)
     np.testing.assert_array_equal(first.importance, again.importance)
     assert not np.array_equal(first.bound, other.bound)
@@ -130,8 +128,14 @@ def test_a_folder_of_the_images_of_a_split_has_the_scores_of_the_split(workdir, 
     rows, records = {}, {}
     for name, flags in asked.items():
         path = tmp_path / f"{name}.csv"
-        result = run("evaluate", f"--workdir={workdir}", *flags, f"--per_example_csv={path}", "--batch_size=8",
-                     "--importance_samples=2")  # fmt: skip
+        result = run(
+            "evaluate",
+            f"--workdir={workdir}",
+            *flags,
+            f"--per_example_csv={path}",
+            "--batch_size=8",
+            "--importance_samples=2",
+        )
         assert (result.returncode, result.stderr) == (0, "")
         rows[name], records[name] = rows_of(path), json.loads(result.stdout)
         assert json.loads(scores.summary_file(path).read_text()) == records[name]

@@ -145,8 +145,9 @@ def answers(exported, tmp_path_factory):
     asked = {name: asked for name, (asked, _) in {**ANSWERED, **REFUSED}.items()} | OTHERS
     (folder / "requests").write_bytes(pickle.dumps(asked))
     arguments = [ROOT / "tests" / "serving_process.py", exported, folder / "requests", folder / "answers"]
-    subprocess.run([sys.executable, *arguments], check=True, cwd=folder, timeout=300,
-                   env=environment(TF_CPP_MIN_LOG_LEVEL="3"))  # fmt: skip
+    subprocess.run(
+        [sys.executable, *arguments], check=True, cwd=folder, timeout=300, env=environment(TF_CPP_MIN_LOG_LEVEL="3")
+    )
     return {**pickle.loads((folder / "answers").read_bytes()), "folder": folder}
 
 

@@ -26,8 +26,14 @@ def fit(model, steps: int, images=IMAGES, batch_size: int | None = None) -> Reco
     """Trains for so many steps, each an epoch's only one unless `batch_size` says otherwise."""
     record = Record()
     batch_size = batch_size or len(images)
-    model.fit(images, batch_size=batch_size, epochs=steps * batch_size // len(images), shuffle=False, verbose=0,
-              callbacks=[record])  # fmt: skip
+    model.fit(
+        images,
+        batch_size=batch_size,
+        epochs=steps * batch_size // len(images),
+        shuffle=False,
+        verbose=0,
+        callbacks=[record],
+    )
     return record
 
 

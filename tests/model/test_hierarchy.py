@@ -1,6 +1,5 @@
 """Several levels of latents: the bound and the likelihood against Monte Carlo, and what each level may see."""
 
-
 import numpy as np
 import pytest
 import tensorflow as tf

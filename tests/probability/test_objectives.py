@@ -52,9 +52,19 @@ def test_ln_2_nats_over_one_dimension_are_one_bit():
 
 @pytest.mark.parametrize(
     ("step", "warmup_steps", "expected"),
-    [(0, 100, 0.0), (1, 100, 0.01), (50, 100, 0.5), (100, 100, 1.0), (101, 100, 1.0), (10**6, 100, 1.0),
-     (0, 0, 1.0), (5, 0, 1.0), (0, 1, 0.0), (1, 1, 1.0)],
-)  # fmt: skip
+    [
+        (0, 100, 0.0),
+        (1, 100, 0.01),
+        (50, 100, 0.5),
+        (100, 100, 1.0),
+        (101, 100, 1.0),
+        (10**6, 100, 1.0),
+        (0, 0, 1.0),
+        (5, 0, 1.0),
+        (0, 1, 0.0),
+        (1, 1, 1.0),
+    ],
+)
 def test_the_kl_weight_rises_linearly_to_one_and_stays(step, warmup_steps, expected):
     weight = objectives.kl_weight(tf.constant(step, tf.int64), warmup_steps)
     assert float(weight) == pytest.approx(expected)

@@ -5,7 +5,6 @@ by pixel in raster order there is one such image. So one full pass checks what t
 for, and the naive sampler itself is run on small images.
 """
 
-
 import models
 import numpy as np
 import pytest

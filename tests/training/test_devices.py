@@ -41,10 +41,15 @@ def start_workers(*commands: list[str]) -> list[subprocess.Popen]:
     """Starts a process for each command, all of them workers of one cluster."""
     addresses = two_addresses()
     return [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                         env=environment(**{VARIABLE: configuration(index, *addresses)}))
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(**{VARIABLE: configuration(index, *addresses)}),
+        )
         for index, command in enumerate(commands)
-    ]  # fmt: skip
+    ]
 
 
 def ended(processes: list[subprocess.Popen], timeout: float = 300) -> list[subprocess.CompletedProcess]:
@@ -65,8 +70,13 @@ def outputs(tmp_path_factory):
     """The files that three processes made: one with one device and with two replicas, and two workers."""
     folder = tmp_path_factory.mktemp("replicas")
     files = [folder / name for name in ("mirrored.npz", "worker0.npz", "worker1.npz")]
-    mirrored = subprocess.Popen([*REPLICAS, "mirrored", str(files[0])], env=environment(),
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    mirrored = subprocess.Popen(
+        [*REPLICAS, "mirrored", str(files[0])],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     workers = start_workers(*([*REPLICAS, "multi_worker", str(path)] for path in files[1:]))
     for result in ended([mirrored, *workers]):
         assert result.returncode == 0, result.stderr
@@ -105,8 +115,10 @@ def test_two_replicas_and_two_workers_train_what_one_device_trains(case, outputs
 
 def test_soap_keeps_the_replicas_alike_and_trains_much_as_one_device_does(outputs):
     """Not to the last digits: where the gradients so far say nothing of a direction, rounding chooses the basis."""
-    one, several = ({key: outputs[0][f"{part}/SOAP/{key}"] for key in ("weights", "losses", "copies", "start")}
-                    for part in ("one", "several"))  # fmt: skip
+    one, several = (
+        {key: outputs[0][f"{part}/SOAP/{key}"] for key in ("weights", "losses", "copies", "start")}
+        for part in ("one", "several")
+    )
     assert several["copies"].shape == (2, one["weights"].size)
     np.testing.assert_array_equal(several["copies"][1], several["copies"][0])
     np.testing.assert_allclose(several["losses"][:, 0], one["losses"][:, 0], rtol=1e-3)
@@ -114,8 +126,10 @@ def test_soap_keeps_the_replicas_alike_and_trains_much_as_one_device_does(output
 
 
 def test_bfloat16_trains_with_float32_losses_and_weights_on_one_device_and_on_two(outputs):
-    case = {part: {key: outputs[0][f"{part}/bfloat16/{key}"] for key in ("weights", "losses", "dtypes", "start")}
-            for part in ("one", "several")}  # fmt: skip
+    case = {
+        part: {key: outputs[0][f"{part}/bfloat16/{key}"] for key in ("weights", "losses", "dtypes", "start")}
+        for part in ("one", "several")
+    }
     precise = outputs[0]["one/SGD, clipped by norm/losses"]
     for found in case.values():
         assert list(found["dtypes"]) == ["float32"]
@@ -149,8 +163,13 @@ def test_every_replica_has_rows_of_its_own_of_one_global_batch_and_its_noise(nam
 
 
 # The command line. Not a first kernel of 3, for the reason that tests/replicas.py gives.
-FLAGS = [*(flag for flag in TINY if "first_kernel" not in flag), "--first_kernel_size=5", "--ema_decay=0.9",
-         "--checkpoint_every=4", "--validation_every=1000000"]  # fmt: skip
+FLAGS = [
+    *(flag for flag in TINY if "first_kernel" not in flag),
+    "--first_kernel_size=5",
+    "--ema_decay=0.9",
+    "--checkpoint_every=4",
+    "--validation_every=1000000",
+]
 
 
 def last_step(workdir) -> int:
@@ -234,8 +253,9 @@ def test_a_run_continues_on_other_devices_than_it_began_with(story):
     """One of two workers to its end, and one of one device on two replicas."""
     steps = story.terminated_at + 3
     chief, other = ended(train_on_two_workers(story.workdir, steps))
-    alone = run("train", *FLAGS, "--strategy=mirrored", "--cpu_devices=2", f"--steps={steps}",
-                f"--workdir={story.one_device}")  # fmt: skip
+    alone = run(
+        "train", *FLAGS, "--strategy=mirrored", "--cpu_devices=2", f"--steps={steps}", f"--workdir={story.one_device}"
+    )
     for result in (chief, other, alone):
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""
@@ -319,7 +339,9 @@ def test_a_batch_that_the_replicas_cannot_share_is_refused_before_they_are_made(
 
 WRONG = {
     "more replicas than images in a batch": (
-        ["--batch_size=2", "--strategy=mirrored", "--cpu_devices=3"], "", ["batch_size=2", "3 replicas"]
+        ["--batch_size=2", "--strategy=mirrored", "--cpu_devices=3"],
+        "",
+        ["batch_size=2", "3 replicas"],
     ),
     "a TF_CONFIG that is not JSON": ([], "{", ["TF_CONFIG", "not JSON"]),
     "a TF_CONFIG without this worker": ([], configuration(5, "a:1", "b:1"), ["TF_CONFIG", "worker 5"]),
@@ -338,10 +360,12 @@ def test_wrong_input_ends_with_one_line_and_writes_nothing(case, tmp_path):
 
 
 def test_workers_with_different_flags_refuse_to_train_together(tmp_path):
-    processes = start_workers(*(
-        arguments("train", *TINY, "--steps=3", f"--learning_rate={rate}", f"--workdir={tmp_path / 'run'}")
-        for rate in ("0.001", "0.002")
-    ))  # fmt: skip
+    processes = start_workers(
+        *(
+            arguments("train", *TINY, "--steps=3", f"--learning_rate={rate}", f"--workdir={tmp_path / 'run'}")
+            for rate in ("0.001", "0.002")
+        )
+    )
     chief, other = (error_line(result) for result in ended(processes))
     assert "learning_rate is 0.002 on this worker and 0.001 on the chief" in other
     assert "worker 1" in chief

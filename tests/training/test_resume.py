@@ -13,8 +13,15 @@ import pytest
 from commands import TINY, arguments, environment, error_line, run, tool
 from workdirs import checkpoint_of
 
-FLAGS = [*TINY, "--deterministic", "--ema_decay=0.9", "--steps=90", "--validation_every=45", "--checkpoint_every=7",
-         "--seed=3"]  # fmt: skip
+FLAGS = [
+    *TINY,
+    "--deterministic",
+    "--ema_decay=0.9",
+    "--steps=90",
+    "--validation_every=45",
+    "--checkpoint_every=7",
+    "--seed=3",
+]
 
 
 def weights_of(workdir) -> dict[str, np.ndarray]:
@@ -41,8 +48,13 @@ def uninterrupted(tmp_path_factory):
 
 def interrupt(workdir, number: int, after_step: int) -> subprocess.CompletedProcess:
     """Starts training and sends it a signal once a checkpoint at or after the step is there."""
-    process = subprocess.Popen(arguments("train", *FLAGS, f"--workdir={workdir}"), env=environment(),
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        arguments("train", *FLAGS, f"--workdir={workdir}"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     checkpoints = workdir / "checkpoints"
     deadline = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < deadline:
@@ -132,8 +144,14 @@ def test_a_truncated_checkpoint_is_named_and_left_alone(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     workdir = tmp_path / "run"
-    flags = [*TINY, "--steps=50", "--checkpoint_every=1", "--validation_every=50", "--gradient_clip_value=0",
-             "--learning_rate=1e30"]  # fmt: skip
+    flags = [
+        *TINY,
+        "--steps=50",
+        "--checkpoint_every=1",
+        "--validation_every=50",
+        "--gradient_clip_value=0",
+        "--learning_rate=1e30",
+    ]
     line = error_line(run("train", *flags, f"--workdir={workdir}"))
     assert "learning_rate" in line
     for value in checkpoint_of(workdir).values():

@@ -43,9 +43,10 @@ def expected(given: np.ndarray, with_bases: bool) -> np.ndarray:
             statistics[side] = BETA_2 * statistics[side] + (1 - BETA_2) * product
             if with_bases and step % REFRESH_EVERY == 0:
                 bases[side] = (
-                    np.linalg.qr(statistics[side] @ bases[side])[0] if step
+                    np.linalg.qr(statistics[side] @ bases[side])[0]
+                    if step
                     else np.linalg.eigh(statistics[side])[1][:, ::-1]
-                )  # fmt: skip
+                )
         left, right = bases
         mean = BETA_1 * mean + (1 - BETA_1) * gradient
         square = BETA_2 * square + (1 - BETA_2) * (left.T @ gradient @ right) ** 2

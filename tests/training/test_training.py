@@ -82,8 +82,16 @@ def test_the_optimizer_is_the_one_of_the_configuration_at_its_learning_rate(name
 def unsteady(tmp_path_factory):
     """A run with hardly a weight on the KL, at a high learning rate: its last validation is not its best one."""
     workdir = tmp_path_factory.mktemp("run") / "digits"
-    result = run("train", *TINY, "--steps=4", "--validation_every=2", "--learning_rate=1", "--ema_decay=0.5",
-                 "--kl_warmup_steps=10000", f"--workdir={workdir}")  # fmt: skip
+    result = run(
+        "train",
+        *TINY,
+        "--steps=4",
+        "--validation_every=2",
+        "--learning_rate=1",
+        "--ema_decay=0.5",
+        "--kl_warmup_steps=10000",
+        f"--workdir={workdir}",
+    )
     assert result.returncode == 0, result.stderr
     return workdir
 

@@ -125,8 +125,13 @@ def _draw(panels: list[tuple[str, dict]], output: pathlib.Path) -> None:
         picture, colours = record["picture"], pyplot.get_cmap("tab10")
         for label in np.unique(picture["label"]):
             chosen = np.array(picture["label"]) == label
-            place.scatter(np.array(picture["x"])[chosen], np.array(picture["y"])[chosen], 5, color=colours(int(label)),
-                          label=str(label))  # fmt: skip
+            place.scatter(
+                np.array(picture["x"])[chosen],
+                np.array(picture["y"])[chosen],
+                5,
+                color=colours(int(label)),
+                label=str(label),
+            )
         place.set_title(title, fontsize=10)
         if np.ptp(picture["x"]) == 0:
             place.set(xlim=(-1, 1), ylim=(-1, 1))

@@ -70,8 +70,20 @@ def read_batches(path: pathlib.Path, problems: Problems) -> Iterator[tuple[str, 
         try:
             with open_file() as file:
                 images = _images(file, name)
-        except (pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-                IndexError, ImportError, MemoryError, zipfile.BadZipFile, OverflowError) as error:  # fmt: skip
+        except (
+            pickle.UnpicklingError,
+            EOFError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            ImportError,
+            MemoryError,
+            zipfile.BadZipFile,
+            OverflowError,
+        ) as error:
             reason = " ".join(str(error).split())[:120]
             problems.report(place, f"not a readable batch of images ({reason})")
             continue
@@ -118,5 +130,3 @@ def _images(file, name: str) -> np.ndarray:
         shape = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise ValueError(f"'data' is {shape}, not uint8 (images, {values})")
     return data.reshape(-1, _COLORS, _SIZE, _SIZE)
-
-
