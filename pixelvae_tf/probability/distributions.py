@@ -85,10 +85,6 @@ class Bernoulli(NamedTuple):
         """The same with its logits divided by a temperature: under 1 it keeps to likely values."""
         return Bernoulli(self.logits / temperature)
 
-    def mean(self):
-        """Expected value of each pixel."""
-        return ops.sigmoid(self.logits)
-
 
 class Categorical(NamedTuple):
     """Pixels 0..levels-1 by a softmax; `logits` has the shape of the images and a last axis of levels."""
@@ -109,11 +105,6 @@ class Categorical(NamedTuple):
     def with_temperature(self, temperature) -> Categorical:
         """The same with its logits divided by a temperature: under 1 it keeps to likely values."""
         return Categorical(self.logits / temperature)
-
-    def mean(self):
-        """Expected value of each pixel."""
-        levels = ops.arange(self.logits.shape[-1], dtype="float32")
-        return ops.sum(ops.softmax(self.logits, axis=-1) * levels, axis=-1)
 
 
 class DiscretizedGaussian(NamedTuple):

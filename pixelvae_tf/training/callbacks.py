@@ -162,6 +162,7 @@ class TensorBoard(StepCallback):
         self.config = config
         self.timer = timer
         self.folder = folder
+        self._profiling = False
 
     def on_train_begin(self, logs=None):
         values = {
@@ -187,12 +188,12 @@ class TensorBoard(StepCallback):
             if step == first - 1 or (step == 1 and first == 1):
                 tf.profiler.experimental.start(self.folder)
                 self._profiling = True
-            elif step == last and getattr(self, "_profiling", False):
+            elif step == last and self._profiling:
                 tf.profiler.experimental.stop()
                 self._profiling = False
 
     def on_train_end(self, logs=None):
-        if getattr(self, "_profiling", False):
+        if self._profiling:
             tf.profiler.experimental.stop()
         self.writer.flush()
 
