@@ -17,8 +17,8 @@ _HOMES = {
     "DataConfig": "pixelvae_tf.config",
     "TrainConfig": "pixelvae_tf.config",
     "RunConfig": "pixelvae_tf.config",
-    "PixelVAE": "pixelvae_tf.model",
-    "load": "pixelvae_tf.runs",
+    "PixelVAE": "pixelvae_tf.model.pixelvae",
+    "load": "pixelvae_tf.runs.trained",
 }
 __all__ = sorted(_HOMES)
 

@@ -9,56 +9,66 @@ import pathlib
 
 from absl import flags
 
-from pixelvae_tf import commands, files, runs, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, define_model_flags, drawing, trained_model
 from pixelvae_tf.data import image_files
+from pixelvae_tf.runs.trained import find_trained, load_best
 
 INPUT = flags.DEFINE_string("input", "", "Image file, or folder with images at any depth, of the size of the model.")
 SPLIT = flags.DEFINE_enum(
-    "split", None, ["train", "validation", "test"], "Complete images of the dataset that the model was trained on, in "
-    "place of --input."
-)  # fmt: skip
+    "split",
+    None,
+    ["train", "validation", "test"],
+    "Complete images of the dataset that the model was trained on, in place of --input.",
+)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data for --split, if not the one of training.")
 NUM_IMAGES = flags.DEFINE_integer("num_images", 8, "Complete the first so many images, by name.", lower_bound=1)
 RESIZE = flags.DEFINE_bool("resize", False, "Take the central square of images of another size, resized.")
 KEEP_ROWS = flags.DEFINE_integer("keep_rows", None, "Rows to keep, from the top.", lower_bound=0)
 MASK = flags.DEFINE_string(
-    "mask", None, "Picture of the size of the model in place of --keep_rows: pixels where it is white (lighter than "
-    "half) are kept, those where it is black are drawn."
-)  # fmt: skip
+    "mask",
+    None,
+    "Picture of the size of the model in place of --keep_rows: pixels where it is white (lighter than "
+    "half) are kept, those where it is black are drawn.",
+)
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Completions to draw of each image.", lower_bound=1)
 REFINEMENTS = flags.DEFINE_integer(
-    "refinements", 0, "Times to draw the rest again, with latents inferred from the completion before in place of one "
-    "whose unknown pixels are black. Once helps a model of photographs, whose latents matter much.", lower_bound=0
-)  # fmt: skip
+    "refinements",
+    0,
+    "Times to draw the rest again, with latents inferred from the completion before in place of one "
+    "whose unknown pixels are black. Once helps a model of photographs, whose latents matter much.",
+    lower_bound=0,
+)
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
-settings.define_model_flags()
-settings.define_drawing_flags()
+define_model_flags()
+define_drawing_flags()
 
 
 def main() -> None:
-    drawing = settings.drawing()
+    options = drawing()
     if (KEEP_ROWS.value is None) == (MASK.value is None):
-        raise settings.UsageError("--keep_rows, --mask: give one of the two, to say which pixels are kept")
+        raise UsageError("--keep_rows, --mask: give one of the two, to say which pixels are kept")
     if bool(INPUT.value) == bool(SPLIT.value):
-        raise settings.UsageError("--input, --split: give one of the two, to say which images to complete")
+        raise UsageError("--input, --split: give one of the two, to say which images to complete")
     output = files.check_output(OUTPUT.value, "output")
     folder, names = (None, []) if SPLIT.value else image_files.find(INPUT.value, "input")
     paths, mask_file = [folder / name for name in names], MASK.value and pathlib.Path(MASK.value)
     if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
         raise files.FileError(f"--output={output}: is one of the given images; name another file")
-    trained = runs.find_trained(settings.trained_model())
-    commands.start_tensorflow(commands.sampling_threads)
-    from pixelvae_tf import grids
+    trained = find_trained(trained_model())
+    program.start_tensorflow(program.sampling_threads)
+    from pixelvae_tf.evaluation import pictures
 
-    model, _ = runs.load_best(trained)
+    model, _ = load_best(trained)
     shape, levels = model.config.image_shape, model.config.pixel_levels
     mask = image_files.read_mask(mask_file, *shape[:2]) if mask_file else None
     known = model.checked_mask(KEEP_ROWS.value, mask)
     images = _from_files(paths[: NUM_IMAGES.value], shape, levels) if paths else _from_split(trained.config().data)
     repeated = images.repeat(NUM_SAMPLES.value, axis=0)
-    drawn = model.complete(repeated, mask=known, refinements=REFINEMENTS.value, **drawing)
+    drawn = model.complete(repeated, mask=known, refinements=REFINEMENTS.value, **options)
     drawn = drawn.reshape(len(images), NUM_SAMPLES.value, *shape)
-    grids.save(output, grids.completions(images, known, drawn, levels))
+    pictures.save(output, pictures.completions(images, known, drawn, levels))
     left_out = f" (the first of {len(paths)}, see --num_images)" if len(paths) > len(images) else ""
     print(f"{NUM_SAMPLES.value} completions of each of {len(images)} images{left_out} in {output}")
 
@@ -79,4 +89,4 @@ def _from_split(config):
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -11,19 +11,29 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands, files, runs, scores, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
 from pixelvae_tf.data import image_files
+from pixelvae_tf.evaluation import scores
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.workdir import Run
 
-settings.define_model_flags()
+define_model_flags()
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
 INPUT = flags.DEFINE_string(
-    "input", None, "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
-    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model."
-)  # fmt: skip
+    "input",
+    None,
+    "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
+    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model.",
+)
 PER_EXAMPLE_CSV = flags.DEFINE_string(
-    "per_example_csv", None, "File to write with a row for each image: its path in the folder or its number in the "
-    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension."
-)  # fmt: skip
+    "per_example_csv",
+    None,
+    "File to write with a row for each image: its path in the folder or its number in the "
+    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension.",
+)
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
     "importance_samples", None, "Latent samples an image for the importance-sampled likelihood; leave out for none.", 1
 )
@@ -39,14 +49,14 @@ def main() -> None:
         csv_file = files.check_output(PER_EXAMPLE_CSV.value, "per_example_csv")
     if INPUT.value is not None:
         if SPLIT.present or DATA_DIR.present:
-            raise settings.UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
+            raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
-    trained = runs.find_trained(settings.trained_model())
-    commands.start_tensorflow()
+    trained = find_trained(trained_model())
+    program.start_tensorflow()
     from pixelvae_tf import data
-    from pixelvae_tf.evaluation import evaluate
+    from pixelvae_tf.evaluation.likelihood import evaluate
 
-    model, best = runs.load_best(trained)
+    model, best = load_best(trained)
     config = trained.config().data
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
@@ -56,8 +66,8 @@ def main() -> None:
             model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
         )
     weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
-    record = {**source, **measured.summary(), **weights, "seed": SEED.value, **runs.environment()}
-    if not isinstance(trained, runs.Run):
+    record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    if not isinstance(trained, Run):
         record["pretrained"] = trained.name
     elif given is None:
         trained.keep_evaluation(SPLIT.value, record)
@@ -71,9 +81,7 @@ def _of_split(config):
     """Batches of a split, names of its images, and what the record says of it."""
     from pixelvae_tf import data
 
-    batches = data.evaluation_batches(
-        config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value
-    )
+    batches = data.evaluation_batches(config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value)
     source = {"split": SPLIT.value, "dataset": config.dataset, "variant": data.describe(config).variant}
     return batches, data.image_names(config, SPLIT.value), source
 
@@ -86,4 +94,4 @@ def _of_files(folder, names, config):
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -2,27 +2,34 @@
 
 from absl import flags
 
-from pixelvae_tf import commands, runs, settings
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import define_model_flags, trained_model
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.trained import find_trained, load_best
 
 OUTPUT = flags.DEFINE_string(
-    "output", "", "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "
-    "its name: models/digits/1."
-)  # fmt: skip
+    "output",
+    "",
+    "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "
+    "its name: models/digits/1.",
+)
 KERAS = flags.DEFINE_bool("keras", False, "Also write model.keras, for keras.saving.load_model with this package.")
 XLA = flags.DEFINE_bool(
-    "xla", True, "Keep the samplers' loops and the gates compiled. --noxla for servers without XLA, such as TensorFlow "
-    "Serving as it comes: nothing to compile for a batch of a new size, but slower sampling."
-)  # fmt: skip
-settings.define_model_flags()
+    "xla",
+    True,
+    "Keep the samplers' loops and the gates compiled. --noxla for servers without XLA, such as TensorFlow "
+    "Serving as it comes: nothing to compile for a batch of a new size, but slower sampling.",
+)
+define_model_flags()
 
 
 def main() -> None:
-    trained = runs.find_trained(settings.trained_model())
-    commands.start_tensorflow()
-    from pixelvae_tf import serving
+    trained = find_trained(trained_model())
+    program.start_tensorflow()
+    from pixelvae_tf.model import serving
 
     output = serving.check_output(OUTPUT.value)
-    model, best = runs.load_best(trained)
+    model, best = load_best(trained)
     config = trained.config()
     record = {
         "dataset": config.data.dataset,
@@ -32,11 +39,11 @@ def main() -> None:
         "checkpoint_step": best["step"],
         "weights": best["weights"],
         "validation_bound_nats": best["nll_bound_nats"],
-        **runs.environment(),
+        **environment(),
     }
     written = serving.export(model, output, record, keras_file=KERAS.value, xla=XLA.value)
     print(f"step {best['step']} ({best['weights']} weights) in {OUTPUT.value}: {', '.join(written['endpoints'])}")
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

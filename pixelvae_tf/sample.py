@@ -2,44 +2,51 @@
 
 from absl import flags
 
-from pixelvae_tf import commands, files, runs, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, define_model_flags, drawing, trained_model
+from pixelvae_tf.runs.trained import find_trained, load_best
 
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw; with --vary in rows of 8.")
 VARY = flags.DEFINE_enum(
-    "vary", "all", ["all", "top", "middle", "pixels"], "Which level's noise varies along a row, all else the same "
+    "vary",
+    "all",
+    ["all", "top", "middle", "pixels"],
+    "Which level's noise varies along a row, all else the same "
     "there: the topmost level of latents, those below it, or the pixels (Figure 6 of the paper); 'all' for "
-    "independent samples."
-)  # fmt: skip
-settings.define_model_flags()
-settings.define_drawing_flags()
+    "independent samples.",
+)
+define_model_flags()
+define_drawing_flags()
 flags.register_validator("num_samples", lambda value: value >= 1, "use 1 or more")
 
 _COLUMNS = 8
 
 
 def main() -> None:
-    drawing = settings.drawing()
+    options = drawing()
     output = files.check_output(OUTPUT.value, "output")
-    trained = runs.find_trained(settings.trained_model())
-    commands.start_tensorflow(commands.sampling_threads)
-    from pixelvae_tf import grids, sampling
+    trained = find_trained(trained_model())
+    program.start_tensorflow(program.sampling_threads)
+    from pixelvae_tf.evaluation import pictures
+    from pixelvae_tf.sampling.noise import sources_of_noise
 
-    model, _ = runs.load_best(trained)
+    model, _ = load_best(trained)
     if VARY.value == "all":
-        images = model.sample(NUM_SAMPLES.value, **drawing)
-        grids.save_grid(output, images, model.config.pixel_levels)
+        images = model.sample(NUM_SAMPLES.value, **options)
+        pictures.save_grid(output, images, model.config.pixel_levels)
     else:
-        known = sampling.sources_of_noise(model.config)
+        known = sources_of_noise(model.config)
         if VARY.value not in known:
-            raise settings.UsageError(f"--vary={VARY.value}: this model has {', '.join(known)}")
+            raise UsageError(f"--vary={VARY.value}: this model has {', '.join(known)}")
         columns = min(_COLUMNS, NUM_SAMPLES.value)
         rows = NUM_SAMPLES.value // columns
-        images = model.sample_varying(VARY.value, rows, columns, **drawing)
+        images = model.sample_varying(VARY.value, rows, columns, **options)
         labels = [f"{VARY.value} {row + 1}" for row in range(rows)]
-        grids.save_grid(output, images, model.config.pixel_levels, columns, labels)
+        pictures.save_grid(output, images, model.config.pixel_levels, columns, labels)
     print(f"{len(images)} samples in {output}")
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

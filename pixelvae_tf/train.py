@@ -4,27 +4,29 @@ import dataclasses
 
 from absl import flags
 
-from pixelvae_tf import commands, settings
-from pixelvae_tf.cluster import cluster_of
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import define_config_flags, values_of
 from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.training.cluster import cluster_of
 
-settings.define_config_flags()
+define_config_flags()
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
 # Settings are checked before the data is known, at sides that every number of halvings divides.
 _ANY_SHAPE = (1 << 10, 1 << 10, 1)
 
 
 def main() -> None:
-    model_config = ModelConfig(image_shape=_ANY_SHAPE, **settings.values_of(ModelConfig))
-    data_config = DataConfig(**settings.values_of(DataConfig))
-    train_config = TrainConfig(**settings.values_of(TrainConfig))
+    model_config = ModelConfig(image_shape=_ANY_SHAPE, **values_of(ModelConfig))
+    data_config = DataConfig(**values_of(DataConfig))
+    train_config = TrainConfig(**values_of(TrainConfig))
     cluster_of(train_config)  # A wrong TF_CONFIG is told before the slow imports.
-    devices = commands.start_tensorflow(lambda: _devices(train_config))
-    from pixelvae_tf import data, training
+    devices = program.start_tensorflow(lambda: _devices(train_config))
+    from pixelvae_tf import data
+    from pixelvae_tf.training.run import train
 
     info = data.describe(data_config)
     model_config = dataclasses.replace(model_config, image_shape=info.image_shape, pixel_levels=info.pixel_levels)
-    summary = training.train(RunConfig(model_config, data_config, train_config), WORKDIR.value, devices)
+    summary = train(RunConfig(model_config, data_config, train_config), WORKDIR.value, devices)
     if not devices.is_chief:
         return
     if "interrupted_by" in summary:
@@ -37,10 +39,10 @@ def main() -> None:
 
 
 def _devices(train_config: TrainConfig):
-    from pixelvae_tf.devices import create_devices
+    from pixelvae_tf.training.devices import create_devices
 
     return create_devices(train_config)
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -8,8 +8,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 # Files of minutes, longest first.
-_LONG = ("test_devices.py", "test_benchmarks.py", "test_export.py", "test_resume.py", "test_complete.py",
-         "test_cached_sampling.py", "test_commands.py", "test_hierarchy.py")  # fmt: skip
+_LONG = (
+    "test_devices.py",
+    "test_benchmarks.py",
+    "test_export.py",
+    "test_resume.py",
+    "test_complete.py",
+    "test_cached_sampling.py",
+    "test_commands.py",
+    "test_hierarchy.py",
+)
 
 
 def pytest_collection_modifyitems(items):

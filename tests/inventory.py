@@ -91,13 +91,18 @@ INVENTORY: dict[str, list[Entry]] = {
         Entry(lambda **s: masked_conv.MaskedConv2D(6, 3, "A", colors=3, **s), (_maps(3),), "past", colors=3),
         Entry(
             lambda **s: masked_conv.MaskedConv2D(6, 3, "B", "horizontal", colors=3, **s),
-            (_maps(3),), "past and present", colors=3,
+            (_maps(3),),
+            "past and present",
+            colors=3,
         ),
     ],
     "MaskedBlock": [
         Entry(
             lambda **s: masked_block.MaskedBlock(6, 3, "A", colors=3, **s),
-            (_maps(3), _maps(3), _biases(12), _biases(12)), "past", (0, 1), colors=3,
+            (_maps(3), _maps(3), _biases(12), _biases(12)),
+            "past",
+            (0, 1),
+            colors=3,
         )
     ],
     "UnitBiases": [
@@ -110,36 +115,45 @@ INVENTORY: dict[str, list[Entry]] = {
     "PixelCNN": [
         Entry(
             lambda **s: pixelcnn.PixelCNN(6, 6, 2, colors=3, **_SMALL, **s),
-            (_maps(3), _vectors(2)), "past", colors=3,
+            (_maps(3), _vectors(2)),
+            "past",
+            colors=3,
         ),
         Entry(
             lambda **s: pixelcnn.PixelCNN(3, 6, 2, activation="relu", weight_normalization=False, **_SMALL, **s),
-            (_maps(2), _maps(4)), "past", call=lambda layer, features, maps: layer(features, maps=maps),
+            (_maps(2), _maps(4)),
+            "past",
+            call=lambda layer, features, maps: layer(features, maps=maps),
         ),
     ],
     "MaskedResidualBlock": [
         Entry(
             lambda **s: masked_residual.MaskedResidualBlock(6, colors=3, **s),
-            (_maps(6),), "past and present", colors=3,
+            (_maps(6),),
+            "past and present",
+            colors=3,
         )
     ],
     "MaskedResidualNetwork": [
         Entry(
             lambda **s: masked_residual.MaskedResidualNetwork(6, 6, 2, output_layers=1, colors=3, **_SMALL, **s),
-            (_maps(3), _maps(4)), "past", colors=3,
+            (_maps(3), _maps(4)),
+            "past",
+            colors=3,
         )
     ],
     "Decoder": [
         Entry(
-            _decoder, (_maps(3), _vectors(2)), "past", colors=3,
+            _decoder,
+            (_maps(3), _vectors(2)),
+            "past",
+            colors=3,
             build=lambda layer: layer.build((None, HEIGHT, WIDTH, 3), (None, 2)),
             call=lambda layer, features, z: layer(features, **layer.condition(z)),
         )
     ],
     "ConvEncoder": [Entry(lambda **s: convolutional.ConvEncoder(2, (4, 4), **s), (_maps(3),), "anything")],
-    "Upsampler": [
-        Entry(lambda **s: convolutional.Upsampler((HEIGHT, WIDTH), (4, 4), **s), (_vectors(2),), "anything")
-    ],
+    "Upsampler": [Entry(lambda **s: convolutional.Upsampler((HEIGHT, WIDTH), (4, 4), **s), (_vectors(2),), "anything")],
     "ResidualBlock": [
         Entry(lambda **s: residual.ResidualBlock(4, **s), (_maps(3),), "anything"),
         Entry(lambda **s: residual.ResidualBlock(4, "down", **s), (_maps(3, 4),), "anything"),
@@ -152,7 +166,7 @@ INVENTORY: dict[str, list[Entry]] = {
         Entry(lambda **s: residual.ResidualUpsampler((4, 4), 0, 1, (4, 4), **s), (_vectors(2),), "anything"),
         Entry(lambda **s: residual.ResidualUpsampler((4, 4), 2, 1, (4, 4), **s), (_maps(3, 2, 2),), "anything"),
     ],
-}  # fmt: skip
+}
 ENTRIES = {f"{name} {index}": entry for name, entries in INVENTORY.items() for index, entry in enumerate(entries)}
 
 

@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import DataConfig, ModelConfig, PixelVAE, TrainConfig, data, randomness, sampling
-from pixelvae_tf.devices import Devices, create_devices
-from pixelvae_tf.soap import SOAP
-from pixelvae_tf.validation import validation_of
+from pixelvae_tf import DataConfig, ModelConfig, PixelVAE, TrainConfig, data
+from pixelvae_tf.probability import randomness
+from pixelvae_tf.sampling.noise import replica_noise
+from pixelvae_tf.training.devices import Devices, create_devices
+from pixelvae_tf.training.soap import SOAP
+from pixelvae_tf.training.validation import validation_of
 
 BATCH_SIZE = 12
 STEPS = 5
@@ -136,7 +138,7 @@ def seen(devices: Devices) -> dict[str, np.ndarray]:
     strategy, rows = devices.strategy, BATCH_SIZE // devices.num_replicas
     batches = iter(training_images(devices))
     images = [strategy.experimental_local_results(next(batches)) for _ in range(3)]
-    noise = strategy.run(lambda: sampling.replica_noise(RESIDUAL, rows, randomness.as_seed(3)))
+    noise = strategy.run(lambda: replica_noise(RESIDUAL, rows, randomness.as_seed(3)))
     return {
         "images": np.stack([np.concatenate(parts) for parts in images]),
         **{

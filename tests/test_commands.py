@@ -13,8 +13,16 @@ from PIL import Image
 def trained(tmp_path_factory):
     """A finished tiny run with averaged weights."""
     workdir = tmp_path_factory.mktemp("run") / "digits"
-    result = run_anew("train", *TINY, "--steps=6", "--validation_every=3", "--ema_decay=0.5", "--log_every=2",
-                      "--images_every=3", f"--workdir={workdir}")  # fmt: skip
+    result = run_anew(
+        "train",
+        *TINY,
+        "--steps=6",
+        "--validation_every=3",
+        "--ema_decay=0.5",
+        "--log_every=2",
+        "--images_every=3",
+        f"--workdir={workdir}",
+    )
     assert result.returncode == 0, result.stderr
     assert "trained 6 steps" in result.stdout
     assert result.stderr == ""
@@ -100,8 +108,9 @@ def test_every_flag_file_says_what_it_is(name):
 def test_a_flag_file_is_found_beside_the_one_that_names_it_and_the_command_line_wins(tmp_path):
     (tmp_path / "base.cfg").write_text("--steps=5\n--seed=3\n")
     (tmp_path / "own.cfg").write_text("# comment\n\n--flagfile=base.cfg\n--seed=4\n--batch_size=9999\n")
-    result = run("train", "--seed=5", "--steps=7", f"--flagfile={tmp_path / 'own.cfg'}", "--workdir=here/run",
-                 cwd=tmp_path)  # fmt: skip
+    result = run(
+        "train", "--seed=5", "--steps=7", f"--flagfile={tmp_path / 'own.cfg'}", "--workdir=here/run", cwd=tmp_path
+    )
     # Every flag of the file arrived, since the last one is refused.
     assert "batch_size=9999" in error_line(result)
     assert not (tmp_path / "here").exists()
@@ -153,12 +162,16 @@ def test_wrong_input_ends_with_one_line_and_writes_nothing(case, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("command", [
-    ["evaluate"],
-    ["sample", "--output=a.png"],
-    ["complete", "--split=test", "--keep_rows=4", "--output=a.png"],
-    ["export", "--output=a"],
-], ids=lambda command: command[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate"],
+        ["sample", "--output=a.png"],
+        ["complete", "--split=test", "--keep_rows=4", "--output=a.png"],
+        ["export", "--output=a"],
+    ],
+    ids=lambda command: command[0],
+)
 def test_a_work_directory_that_is_not_there_is_told_before_tensorflow_starts(command, tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('imported')")
     result = run_anew(*command, "--workdir=absent/run", cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
@@ -173,8 +186,17 @@ def test_a_read_only_work_directory_is_refused(tmp_path):
 
 def test_another_configuration_in_the_work_directory_is_refused_by_field(trained):
     config = (trained / "config.json").read_text()
-    line = error_line(run("train", *TINY, "--steps=6", "--validation_every=3", "--ema_decay=0.5", "--learning_rate=1",
-                          f"--workdir={trained}"))  # fmt: skip
+    line = error_line(
+        run(
+            "train",
+            *TINY,
+            "--steps=6",
+            "--validation_every=3",
+            "--ema_decay=0.5",
+            "--learning_rate=1",
+            f"--workdir={trained}",
+        )
+    )
     assert "learning_rate was 0.001 and is now 1" in line
     assert (trained / "config.json").read_text() == config
 

@@ -59,8 +59,13 @@ def symbols() -> tuple[dict[str, set], dict[str, set], dict[str, set]]:
         modules.setdefault(path.parent.name if path.stem == "__init__" else path.stem, set()).update(defined(tree.body))
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
-                own = {found.attr for found in ast.walk(node) if isinstance(found, ast.Attribute)
-                       and isinstance(found.ctx, ast.Store) and ast.unparse(found.value) == "self"}  # fmt: skip
+                own = {
+                    found.attr
+                    for found in ast.walk(node)
+                    if isinstance(found, ast.Attribute)
+                    and isinstance(found.ctx, ast.Store)
+                    and ast.unparse(found.value) == "self"
+                }
                 classes.setdefault(node.name, set()).update(own | defined(node.body))
                 parents.setdefault(node.name, set()).update(ast.unparse(base).split(".")[-1] for base in node.bases)
     return modules, classes, parents
@@ -133,8 +138,9 @@ def test_every_page_and_every_flag_file_is_named_in_the_readme():
 @functools.cache
 def known_flags(*command: str) -> frozenset[str]:
     """The flags that the help of a command names."""
-    result = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, env=environment(), capture_output=True,
-                            text=True, timeout=60)  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, *command, "--help"], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
+    )
     flags = re.findall(r"--(\[no\])?(\w+)", result.stdout)
     assert flags, (command, result.stderr)
     return frozenset(name for no, flag in flags for name in ([flag, f"no{flag}"] if no else [flag]))

@@ -18,8 +18,12 @@ def test_every_table_is_what_the_records_give(tmp_path):
         copy.write_text(page.read_text())
     result = subprocess.run(
         [sys.executable, "tools/reproduce.py", "readme", f"--readme={','.join(map(str, copies))}"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert result.returncode == 0, result.stderr
     for page, copy in zip(PAGES, copies, strict=True):
         assert copy.read_text() == page.read_text(), page.name

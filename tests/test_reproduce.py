@@ -10,8 +10,9 @@ import workdirs
 from commands import ROOT, error_line, tool
 from PIL import Image
 
-from pixelvae_tf import files, settings
-from pixelvae_tf.runs import Run
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import configuration
+from pixelvae_tf.runs.workdir import Run
 
 BASELINES = [{"baseline": "uniform", "nll_nats": 17034.8, "bits_per_dim": 8.0}]
 MNIST = {"image_shape": (28, 28, 1), "pixel_levels": 2}
@@ -33,15 +34,20 @@ def table(folder, what: str, records: dict) -> list[str]:
 
 def run_of(flag_file: str, split: str, *changes: str, images=PHOTOGRAPHS, steps: int = 1500, **found) -> dict:
     """The record of a run of a flag file, with what was measured on a split."""
-    config = settings.configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
+    config = configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
     measured = {"nll_bound_nats": 10000.0, "kl_nats": [120.04, 3.0], "num_examples": 10000, **found}
     return {
         "config": {**config, "training": {**config["training"], "batch_size": 32}},
-        "summary": {"steps": steps, "training_seconds": 480.0, "hardware": "2 CPU cores", "seed": 0,
-                    "parameters": 123456},
+        "summary": {
+            "steps": steps,
+            "training_seconds": 480.0,
+            "hardware": "2 CPU cores",
+            "seed": 0,
+            "parameters": 123456,
+        },
         "evaluations": {split: measured},
         "history": [],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("better", ["compare32", "compare32_conv_vae"])
@@ -82,8 +88,9 @@ def test_a_run_of_another_model_or_dataset_than_its_flag_files_is_named_and_not_
     other["config"]["model"]["depth"] = 3
     lines = table(tmp_path, "table1", {**records, "mnist_gated_pixelvae": other})
     assert any("`mnist_gated_pixelvae` is not" in line and "depth" in line for line in lines)
-    vae, pixelvae, pixelcnn = (next(line for line in lines if line.startswith(f"| {name} |"))
-                               for name in ("VAE", "PixelVAE", "PixelCNN"))  # fmt: skip
+    vae, pixelvae, pixelcnn = (
+        next(line for line in lines if line.startswith(f"| {name} |")) for name in ("VAE", "PixelVAE", "PixelCNN")
+    )
     assert "`mnist_vae` is not flags/mnist_vae.cfg: latent_channels was (16,) and is now (8,)" in vae
     assert "dataset was 'binarized_mnist' and is now 'mnist'" in pixelvae
     assert "10,000.00" in pixelcnn
@@ -111,8 +118,9 @@ def test_table_1_has_the_papers_numbers_beside_ours_and_says_which_order_holds(t
     assert "| ≤ 79.77 | 79.17 | ≤ 80.00 | 79.00 ± 0.25 | 500 | `mnist_best`" in best
     assert "| ≤ 70.00 |" in short
     # Runs of another length do not take part.
-    assert lines[-1] == ("After 1,500 steps of 32 the paper's order of models holds in 5 of 6 pairs; not in PixelCNN "
-                         "before PixelVAE.")  # fmt: skip
+    assert lines[-1] == (
+        "After 1,500 steps of 32 the paper's order of models holds in 5 of 6 pairs; not in PixelCNN before PixelVAE."
+    )
 
 
 def test_table_2_names_the_images_of_every_likelihood(tmp_path):
@@ -151,9 +159,11 @@ def figure4_run(layers: int, bound: float, *changes: str) -> dict:
 
 def test_figures_4_and_5_show_what_there_is_and_name_what_is_not(tmp_path):
     records = {
-        "figure4_0": figure4_run(0, 120.0), "figure4_13": figure4_run(13, 90.0), "figure4_2": figure4_run(1, 95.0),
+        "figure4_0": figure4_run(0, 120.0),
+        "figure4_13": figure4_run(13, 90.0),
+        "figure4_2": figure4_run(1, 95.0),
         "figure4_pixelcnn_4": figure4_run(4, 97.0, "--latent_channels="),
-    }  # fmt: skip
+    }
     lines = table(tmp_path, "figure4", records)
     assert lines[2].startswith("| VAE | 0 | ≤ 120.00 | 119.75 | 0.25 |")
     assert lines[3].startswith("| PixelVAE | 13 | ≤ 90.00 |")
@@ -223,11 +233,14 @@ def test_figure_6_varies_one_level_in_each_part(pictures, tmp_path):
     assert not np.array_equal(top, pixels)
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["tabel1"], ["'tabel1'", "table1", "figure6", "readme"]),
-    (["figure2"], ["--output"]),
-    (["table1", "--output=a.png"], ["--output", "table1 is a table"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tabel1"], ["'tabel1'", "table1", "figure6", "readme"]),
+        (["figure2"], ["--output"]),
+        (["table1", "--output=a.png"], ["--output", "table1 is a table"]),
+    ],
+)
 def test_what_cannot_be_made_ends_with_one_line(words, expected, tmp_path):
     line = error_line(reproduce(tmp_path, *words))
     assert all(part in line for part in expected)

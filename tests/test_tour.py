@@ -83,12 +83,14 @@ def test_numbers_agree_up_to_rounding_and_words_exactly():
 
 
 def test_a_cell_that_raises_is_named_and_the_notebook_stays_as_it_was(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_markdown_cell("# words"),
-        nbformat.v4.new_code_cell("print(1)"),
-        nbformat.v4.new_code_cell("count = 0\n1 / count"),
-        nbformat.v4.new_code_cell("print(2)"),
-    ])  # fmt: skip
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# words"),
+            nbformat.v4.new_code_cell("print(1)"),
+            nbformat.v4.new_code_cell("count = 0\n1 / count"),
+            nbformat.v4.new_code_cell("print(2)"),
+        ]
+    )
     path = tmp_path / "own.ipynb"
     nbformat.write(notebook, path)
     before = path.read_bytes()

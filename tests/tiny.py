@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import ModelConfig, PixelVAE, objectives
+from pixelvae_tf import ModelConfig, PixelVAE
+from pixelvae_tf.probability import objectives
 
 # 64 images.
 BINARY = ModelConfig(
@@ -23,9 +24,7 @@ BINARY = ModelConfig(
     output_layers=1,
 )
 # 531,441 images.
-COLOR = dataclasses.replace(
-    BINARY, image_shape=(2, 2, 3), pixel_levels=3, embedding_channels=2, pixelcnn_channels=6
-)
+COLOR = dataclasses.replace(BINARY, image_shape=(2, 2, 3), pixel_levels=3, embedding_channels=2, pixelcnn_channels=6)
 # 729 images.
 SMALL_COLOR = dataclasses.replace(COLOR, image_shape=(1, 2, 3))
 # Networks by how z reaches the decoder and by unit, with a gain at which z and x matter much in each of them.

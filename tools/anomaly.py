@@ -11,7 +11,10 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from pixelvae_tf import commands, files, scores, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.evaluation import scores
 
 NORMAL = flags.DEFINE_string("normal", "", "Scores of images of the kind that the model was trained on.")
 FOREIGN = flags.DEFINE_list("foreign", [], "Files of scores of other images, with commas between them.")
@@ -46,7 +49,7 @@ def described(path: pathlib.Path, columns: dict[str, np.ndarray]) -> dict:
 def main() -> None:
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
     if not NORMAL.value or not FOREIGN.value:
-        raise settings.UsageError("--normal, --foreign: name a file of scores, and one or more to tell from it")
+        raise UsageError("--normal, --foreign: name a file of scores, and one or more to tell from it")
     normal_file, *foreign_files = map(pathlib.Path, [NORMAL.value, *FOREIGN.value])
     normal = scores.read(normal_file)
     foreign = [(path, scores.read(path)) for path in foreign_files]
@@ -60,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

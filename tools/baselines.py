@@ -7,7 +7,8 @@ import json
 
 from absl import flags
 
-from pixelvae_tf import commands, files
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
@@ -18,13 +19,13 @@ OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
 
 def main() -> None:
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
+    program.start_tensorflow()
     import numpy as np
 
     from pixelvae_tf import data
-    from pixelvae_tf.baselines import IndependentMarginals, uniform_nats
     from pixelvae_tf.config import DataConfig
-    from pixelvae_tf.objectives import bits_per_dim
+    from pixelvae_tf.evaluation.baselines import IndependentMarginals, uniform_nats
+    from pixelvae_tf.probability.objectives import bits_per_dim
 
     config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value, image_size=IMAGE_SIZE.value)
     info = data.describe(config)
@@ -35,9 +36,12 @@ def main() -> None:
     marginals = IndependentMarginals(info).fit(batches("train"))
     nats = np.concatenate([marginals.negative_log_likelihood(batch) for batch in batches(SPLIT.value)])
     measured_on = {
-        "dataset": config.dataset, "variant": info.variant, "image_shape": list(info.image_shape),
-        "split": SPLIT.value, "num_examples": len(nats),
-    }  # fmt: skip
+        "dataset": config.dataset,
+        "variant": info.variant,
+        "image_shape": list(info.image_shape),
+        "split": SPLIT.value,
+        "num_examples": len(nats),
+    }
     records = []
     for name, mean in (("uniform", uniform_nats(info)), ("independent marginals", float(nats.mean()))):
         found = {"nll_nats": mean, "bits_per_dim": bits_per_dim(mean, int(np.prod(info.image_shape)))}
@@ -48,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

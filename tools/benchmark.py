@@ -18,8 +18,10 @@ import sys
 
 from absl import flags
 
-from pixelvae_tf import commands, data, files, settings
+from pixelvae_tf import data, files
 from pixelvae_tf.benchmarks import requests
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError, define_config_flags, define_flags, values_of
 from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 # The first word, before the flags: each benchmark has its own.
@@ -27,14 +29,14 @@ CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-"
 REQUEST = requests.BY_NAME.get(CHOSEN)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements and where they were made.")
 if REQUEST is not None:
-    settings.define_flags(REQUEST)
+    define_flags(REQUEST)
     if issubclass(REQUEST, requests.OfModel):
-        settings.define_config_flags()
+        define_config_flags()
 
 
 def run_of(request: requests.OfModel) -> RunConfig:
     """The run of the flags, on images of --image_shape, or of --image_size in color, or of --dataset."""
-    data_config = DataConfig(**settings.values_of(DataConfig))
+    data_config = DataConfig(**values_of(DataConfig))
     side = data_config.image_size
     if request.image_shape:
         shape, levels = request.image_shape, request.pixel_levels
@@ -43,21 +45,19 @@ def run_of(request: requests.OfModel) -> RunConfig:
     else:
         info = data.describe(data_config)
         shape, levels = info.image_shape, info.pixel_levels
-    model = ModelConfig(image_shape=shape, pixel_levels=levels, **settings.values_of(ModelConfig))
-    return RunConfig(model, data_config, TrainConfig(**settings.values_of(TrainConfig)))
+    model = ModelConfig(image_shape=shape, pixel_levels=levels, **values_of(ModelConfig))
+    return RunConfig(model, data_config, TrainConfig(**values_of(TrainConfig)))
 
 
 def main() -> None:
     if REQUEST is None:
-        raise settings.UsageError(
-            f"{CHOSEN or 'nothing'!r} to measure: begin with one of {', '.join(requests.BY_NAME)}"
-        )
+        raise UsageError(f"{CHOSEN or 'nothing'!r} to measure: begin with one of {', '.join(requests.BY_NAME)}")
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
-    request = REQUEST(**settings.values_of(REQUEST))
+    request = REQUEST(**values_of(REQUEST))
     if isinstance(request, requests.OfModel):
         request = dataclasses.replace(request, run=run_of(request))
-    commands.start_tensorflow(commands.sampling_threads if CHOSEN in ("sample", "profile") else None)
-    from pixelvae_tf.runs import environment
+    program.start_tensorflow(program.sampling_threads if CHOSEN in ("sample", "profile") else None)
+    from pixelvae_tf.runs.environment import environment
 
     benchmark = importlib.import_module(f"pixelvae_tf.benchmarks.{CHOSEN}")
     rows = []
@@ -73,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

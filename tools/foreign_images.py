@@ -8,16 +8,21 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from pixelvae_tf import commands, files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name, of the model that is to tell them apart.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split whose images are changed.")
 KIND = flags.DEFINE_enum(
-    "kind", "upside_down", ["upside_down", "mirrored", "noisy", "photographs"], "upside_down: turned by half a turn; "
+    "kind",
+    "upside_down",
+    ["upside_down", "mirrored", "noisy", "photographs"],
+    "upside_down: turned by half a turn; "
     "mirrored: left and right exchanged; noisy: a tenth of the pixels drawn anew from all levels alike; photographs: "
-    "as many parts of the two photographs in scikit-learn, made as small and rounded to the same levels."
-)  # fmt: skip
+    "as many parts of the two photographs in scikit-learn, made as small and rounded to the same levels.",
+)
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Only the first so many images; 0 for all.", 0)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise and of the parts.", 0)
 OUTPUT = flags.DEFINE_string("output", "", "Folder to make; it must not exist.")
@@ -46,8 +51,10 @@ def _parts_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Ge
     parts = np.empty(shape, "float32")
     for index in range(count):
         photograph = photographs[rng.integers(len(photographs))]
-        top, left = (rng.integers(whole - side * _REDUCTION + 1)
-                     for whole, side in zip(photograph.shape[:2], (height, width), strict=True))  # fmt: skip
+        top, left = (
+            rng.integers(whole - side * _REDUCTION + 1)
+            for whole, side in zip(photograph.shape[:2], (height, width), strict=True)
+        )
         part = photograph[top : top + height * _REDUCTION, left : left + width * _REDUCTION]
         small = part.reshape(height, _REDUCTION, width, _REDUCTION, 3).mean(axis=(1, 3))
         parts[index] = small if colors == 3 else small.mean(axis=-1, keepdims=True)
@@ -56,18 +63,19 @@ def _parts_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Ge
 
 def main() -> None:
     if OUTPUT.value and pathlib.Path(OUTPUT.value).exists():
-        raise settings.UsageError(f"--output={OUTPUT.value}: exists; name a new folder")
+        raise UsageError(f"--output={OUTPUT.value}: exists; name a new folder")
     output = files.check_output(OUTPUT.value, "output")
-    commands.start_tensorflow()
+    program.start_tensorflow()
     from PIL import Image
 
-    from pixelvae_tf import data, grids
+    from pixelvae_tf import data
     from pixelvae_tf.config import DataConfig
+    from pixelvae_tf.evaluation import pictures
 
     config = DataConfig(dataset=DATASET.value, data_dir=DATA_DIR.value)
     levels = data.describe(config).pixel_levels
     images = data.load(config, SPLIT.value)[: MAX_EXAMPLES.value or None]
-    foreign = grids.as_bytes(changed(KIND.value, images, levels, SEED.value), levels)
+    foreign = pictures.as_bytes(changed(KIND.value, images, levels, SEED.value), levels)
     with files.replacing_folder(output) as folder:
         for index, image in enumerate(foreign):
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{index:05d}.png")
@@ -75,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

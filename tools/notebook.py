@@ -15,7 +15,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from pixelvae_tf import commands, files
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
 
 NOTEBOOK = flags.DEFINE_string("notebook", "docs/tour.ipynb", "Notebook to execute.")
 OUTPUT = flags.DEFINE_string("output", "", "Notebook to write; by default the one that was executed.")
@@ -49,9 +50,13 @@ def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
     )
     # TensorFlow's C++ parts write to the process's own stderr, which ipykernel would copy into the outputs.
     client = NotebookClient(
-        notebook, km=kernel, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": folder}},
+        notebook,
+        km=kernel,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": folder}},
         extra_arguments=["--IPKernelApp.capture_fd_output=False"],
-    )  # fmt: skip
+    )
     # On a GPU figures come out less exactly than they are printed.
     own = {"CUDA_VISIBLE_DEVICES": "-1", "IPYTHONDIR": f"{folder}/ipython", "JUPYTER_CONFIG_DIR": f"{folder}/jupyter"}
     client.execute(env={**os.environ, **own}, stderr=subprocess.DEVNULL)
@@ -84,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -10,24 +10,31 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands
+from pixelvae_tf.commandline import program
 from pixelvae_tf.data.preparation import imagenet
 
 INPUT = flags.DEFINE_string(
-    "input", "", "The small-ImageNet tar, an ILSVRC2012 tar, a folder or tar of images, or the downloaded batches "
-    "(a folder, a zip archive or one of them)."
-)  # fmt: skip
+    "input",
+    "",
+    "The small-ImageNet tar, an ILSVRC2012 tar, a folder or tar of images, or the downloaded batches "
+    "(a folder, a zip archive or one of them).",
+)
 OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
 IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 VARIANT = flags.DEFINE_string(
-    "variant", "", "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
-    "vandenoord, chrabaszcz, ilsvrc2012-area or other."
-)  # fmt: skip
+    "variant",
+    "",
+    "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
+    "vandenoord, chrabaszcz, ilsvrc2012-area or other.",
+)
 RESIZE = flags.DEFINE_enum(
-    "resize", "auto", ["auto", "none", "area"], "Images of another size than 64x64: 'none' refuses them, 'area' "
-    "takes the central square and averages areas, 'auto' does so for ILSVRC2012 photographs alone."
-)  # fmt: skip
+    "resize",
+    "auto",
+    ["auto", "none", "area"],
+    "Images of another size than 64x64: 'none' refuses them, 'area' "
+    "takes the central square and averages areas, 'auto' does so for ILSVRC2012 photographs alone.",
+)
 ON_ERROR = flags.DEFINE_enum(
     "on_error", "fail", ["fail", "skip"], "Whether damaged images and archives end it or are left out and counted."
 )
@@ -44,10 +51,10 @@ def main() -> None:
         on_error=ON_ERROR.value,
     )
     imagenet.check(request)
-    commands.start_tensorflow()
+    program.start_tensorflow()
     with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         print(json.dumps(imagenet.prepare(request, bar.update)))
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

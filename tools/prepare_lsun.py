@@ -10,7 +10,7 @@ import sys
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands
+from pixelvae_tf.commandline import program
 from pixelvae_tf.data.preparation import lsun
 
 LMDB = flags.DEFINE_string("lmdb", "", "Folder of the LMDB database (the one that holds data.mdb).")
@@ -18,9 +18,11 @@ OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
 IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 DEDUPLICATE = flags.DEFINE_bool(
-    "deduplicate", False, "Remove near-duplicates as the paper does, by an autoencoder's 128-bit semantic hash. "
-    "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder."
-)  # fmt: skip
+    "deduplicate",
+    False,
+    "Remove near-duplicates as the paper does, by an autoencoder's 128-bit semantic hash. "
+    "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder.",
+)
 TOLERANCE = flags.DEFINE_integer(
     "tolerance", 2, "Bits of 128 in which two hashes may differ and still collide; 0 for equal hashes alone."
 )
@@ -46,10 +48,10 @@ def main() -> None:
         on_error=ON_ERROR.value,
     )
     lsun.check(request)
-    commands.start_tensorflow()
+    program.start_tensorflow()
     with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         print(json.dumps(lsun.prepare(request, bar.update)))
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -13,10 +13,14 @@ import time
 import tqdm
 from absl import flags
 
-from pixelvae_tf import commands, files, runs, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError, define_model_flags, integers, trained_model
 from pixelvae_tf.config import DataConfig
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.trained import find, load_best
 
-settings.define_model_flags()
+define_model_flags()
 DATASET = flags.DEFINE_string(
     "dataset", None, "Labelled images: digits, mnist or binarized_mnist; left out, those that the model was trained on."
 )
@@ -30,22 +34,23 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**31 - 1)
 
 def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
-    counts, started = settings.integers("labels", LABELS.value), time.perf_counter()
+    counts, started = integers("labels", LABELS.value), time.perf_counter()
     of_pixels = DATASET.value and not any(flags.FLAGS[name].value for name in ("workdir", "pretrained"))
-    trained = None if of_pixels else runs.find(settings.trained_model())
+    trained = None if of_pixels else find(trained_model())
     history = trained and trained.record()
     if trained and not trained.config().model.latent_channels:
-        raise settings.UsageError("--workdir, --pretrained: a PixelCNN has no latents; name a PixelVAE or a VAE")
-    commands.start_tensorflow()
-    from pixelvae_tf import data, latent_probe
+        raise UsageError("--workdir, --pretrained: a PixelCNN has no latents; name a PixelVAE or a VAE")
+    program.start_tensorflow()
+    from pixelvae_tf import data
+    from pixelvae_tf.evaluation import latent_probe
 
     config = trained.config().data if trained else DataConfig()
     given = {"dataset": DATASET.value, "data_dir": DATA_DIR.value}
     config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
     info = data.describe(config)
-    model, best = runs.load_best(trained) if trained else (None, None)
+    model, best = load_best(trained) if trained else (None, None)
     if model and (info.image_shape, info.pixel_levels) != (model.config.image_shape, model.config.pixel_levels):
-        raise settings.UsageError(
+        raise UsageError(
             f"--dataset={config.dataset}: its images are {info.image_shape} of {info.pixel_levels} levels, the model's "
             f"{model.config.image_shape} of {model.config.pixel_levels}; leave it out for those of its training"
         )
@@ -58,12 +63,20 @@ def main() -> None:
         else:
             features, measured = latent_probe.of_pixels(images, COMPONENTS.value), {}
         found = latent_probe.probes(features, counts, DRAWS.value, SEED.value, bar.update)
-    files.write_json(output, {
-        "dataset": config.dataset, "num_examples": info.num_examples, "seed": SEED.value, **measured, **found,
-        "seconds": round(time.perf_counter() - started, 1), **runs.environment(),
-    })  # fmt: skip
+    files.write_json(
+        output,
+        {
+            "dataset": config.dataset,
+            "num_examples": info.num_examples,
+            "seed": SEED.value,
+            **measured,
+            **found,
+            "seconds": round(time.perf_counter() - started, 1),
+            **environment(),
+        },
+    )
     print(f"{latent_probe.told(found)} ({output})")
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -8,22 +8,27 @@ import re
 
 from absl import flags
 
-from pixelvae_tf import commands, files, pretrained, runs, settings, weight_files
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.runs import pretrained, weight_files
+from pixelvae_tf.runs.workdir import Run
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run, which was evaluated on test.")
 NAME = flags.DEFINE_string("name", "", "What users call the model: small letters, digits and _.")
 FOLDER = flags.DEFINE_string("folder", str(pretrained.FOLDER), "Folder to write NAME.weights.h5 and NAME.json to.")
 
 
-def described(run: runs.Run, best: dict) -> dict:
+def described(run: Run, best: dict) -> dict:
     """What a user of the weights may want to know. Raises UsageError for a run that is not done or not evaluated."""
     record = run.record()
     if record["summary"]["best_step"] != best["step"]:
-        raise settings.UsageError(f"--workdir={run.workdir}: trains on since its summary; continue it to its end")
-    evaluations = {split: found for split, found in record["evaluations"].items()
-                   if found["checkpoint_step"] == best["step"]}  # fmt: skip
+        raise UsageError(f"--workdir={run.workdir}: trains on since its summary; continue it to its end")
+    evaluations = {
+        split: found for split, found in record["evaluations"].items() if found["checkpoint_step"] == best["step"]
+    }
     if "test" not in evaluations:
-        raise settings.UsageError(
+        raise UsageError(
             f"--workdir={run.workdir}: its best weights, of step {best['step']}, were not evaluated on test: "
             f"python -m pixelvae_tf.evaluate --workdir={run.workdir} --split=test --importance_samples=50"
         )
@@ -33,10 +38,10 @@ def described(run: runs.Run, best: dict) -> dict:
 
 def main() -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", NAME.value):
-        raise settings.UsageError(f"--name={NAME.value!r}: use small letters, digits and _, a letter first")
+        raise UsageError(f"--name={NAME.value!r}: use small letters, digits and _, a letter first")
     weights_file = files.check_output(str(pathlib.Path(FOLDER.value, f"{NAME.value}.weights.h5")), "folder")
     record_file = weights_file.with_name(f"{NAME.value}.json")
-    run = runs.Run(WORKDIR.value)
+    run = Run(WORKDIR.value)
     weights, best = run.best_weights()
     record = described(run, best)
     # Both are whole before either takes its place.
@@ -51,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

@@ -5,7 +5,9 @@ python tools/record.py --workdir=runs/digits --output=results/digits.json
 
 from absl import flags
 
-from pixelvae_tf import commands, files, runs
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.runs.workdir import Run
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run.")
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
@@ -13,9 +15,9 @@ OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
 
 def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
-    files.write_json(output, runs.Run(WORKDIR.value).record())
+    files.write_json(output, Run(WORKDIR.value).record())
     print(f"record of {WORKDIR.value} in {output}")
 
 
 if __name__ == "__main__":
-    commands.run(main, __doc__)
+    program.run(main, __doc__)

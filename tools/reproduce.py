@@ -16,7 +16,9 @@ from absl import flags
 from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures, progress, representation
 from reproduction.records import Records
 
-from pixelvae_tf import commands, files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError
 
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
@@ -25,16 +27,28 @@ PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
 README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` renews.")
 
 TABLES = {
-    "table1": likelihoods.table1, "table2": likelihoods.table2, "figure4": curves.table, "figure5": curves.table,
-    "digits": baselines.digits, "mnist": likelihoods.mnist, "section42": baselines.section42,
-    "photographs": baselines.photographs, "anomaly": measurements.anomaly, "sizes": measurements.sizes,
-    "sampling": measurements.sampling, "pretrained": likelihoods.pretrained, "probe": representation.mnist,
-    "probe_digits": representation.digits, **benchmarks.TABLES,
-}  # fmt: skip
+    "table1": likelihoods.table1,
+    "table2": likelihoods.table2,
+    "figure4": curves.table,
+    "figure5": curves.table,
+    "digits": baselines.digits,
+    "mnist": likelihoods.mnist,
+    "section42": baselines.section42,
+    "photographs": baselines.photographs,
+    "anomaly": measurements.anomaly,
+    "sizes": measurements.sizes,
+    "sampling": measurements.sampling,
+    "pretrained": likelihoods.pretrained,
+    "probe": representation.mnist,
+    "probe_digits": representation.digits,
+    **benchmarks.TABLES,
+}
 CHARTS = {
-    "figure4": curves.figure4, "figure5": curves.figure5, "progress": progress.progress,
+    "figure4": curves.figure4,
+    "figure5": curves.figure5,
+    "progress": progress.progress,
     "latents": representation.latents,
-}  # fmt: skip
+}
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
 
 
@@ -49,7 +63,7 @@ def renewed(text: str, records: Records) -> str:
 def main(name: str) -> None:
     known = {**TABLES, **CHARTS, **PICTURES}
     if name != "readme" and name not in known:
-        raise settings.UsageError(f"{name or 'nothing'!r} to make: begin with one of {', '.join(known)}, readme")
+        raise UsageError(f"{name or 'nothing'!r} to make: begin with one of {', '.join(known)}, readme")
     records = Records(pathlib.Path(RESULTS.value), pathlib.Path(RUNS.value))
     if name == "readme":
         for path in README.value:
@@ -59,10 +73,10 @@ def main(name: str) -> None:
                 temporary.write_text(text)
     elif OUTPUT.value or name not in TABLES:
         if name not in {**CHARTS, **PICTURES}:
-            raise settings.UsageError(f"--output: {name} is a table, which is printed")
+            raise UsageError(f"--output: {name} is a table, which is printed")
         output = files.check_output(OUTPUT.value, "output")
         if name in PICTURES:
-            commands.start_tensorflow(commands.sampling_threads)
+            program.start_tensorflow(program.sampling_threads)
         print({**CHARTS, **PICTURES}[name](records, output))
     else:
         print(TABLES[name](records))
@@ -70,4 +84,4 @@ def main(name: str) -> None:
 
 if __name__ == "__main__":
     chosen = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
-    commands.run(lambda: main(chosen), __doc__)
+    program.run(lambda: main(chosen), __doc__)

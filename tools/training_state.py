@@ -9,7 +9,10 @@ import sys
 
 from absl import flags
 
-from pixelvae_tf import commands, files, packing, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.runs import packing
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; unpack makes it.")
 FILE = flags.DEFINE_string("file", "", "The packed state.")
@@ -17,12 +20,12 @@ FILE = flags.DEFINE_string("file", "", "The packed state.")
 
 def main(action: str) -> None:
     if action not in ("pack", "unpack"):
-        raise settings.UsageError(f"{action or 'nothing'!r} to do: begin with pack or unpack")
+        raise UsageError(f"{action or 'nothing'!r} to do: begin with pack or unpack")
     if not WORKDIR.value:
-        raise settings.UsageError("--workdir is empty: name the folder of the run")
+        raise UsageError("--workdir is empty: name the folder of the run")
     file = files.check_output(FILE.value, "file") if action == "pack" else pathlib.Path(FILE.value)
     if action == "pack":
-        commands.start_tensorflow()
+        program.start_tensorflow()
         step = packing.pack(WORKDIR.value, file)
         print(f"step {step} of {WORKDIR.value} in {file}, {file.stat().st_size / 1e6:.1f} MB")
     else:
@@ -32,4 +35,4 @@ def main(action: str) -> None:
 
 if __name__ == "__main__":
     chosen = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
-    commands.run(lambda: main(chosen), __doc__)
+    program.run(lambda: main(chosen), __doc__)

@@ -8,10 +8,10 @@ from unittest import mock
 
 import numpy as np
 
-from pixelvae_tf import interface
 from pixelvae_tf.benchmarks import tables, timing
 from pixelvae_tf.benchmarks.requests import Evaluate
-from pixelvae_tf.model import PixelVAE
+from pixelvae_tf.model import interface
+from pixelvae_tf.model.pixelvae import PixelVAE
 
 
 def measure(request: Evaluate) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pixelvae_tf.benchmarks.rates import table, timed
 from pixelvae_tf.benchmarks.requests import Prepare
-from pixelvae_tf.data.preparation import archives, imagenet, pixels
+from pixelvae_tf.data import pixels
+from pixelvae_tf.data.preparation import archives, imagenet
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.preparation.writer import checked_input
 

@@ -35,7 +35,7 @@ _REST = "all else"
 
 
 def measure(request: Profile) -> Iterator[dict[str, Any]]:
-    """Profiles a step of every variant in turns, with one thread an operation (`commands.sampling_threads`).
+    """Profiles a step of every variant in turns, with one thread an operation (`program.sampling_threads`).
 
     Yields:
         For each variant a record: milliseconds a step of each part, medians over the turns, and their sum.

@@ -86,17 +86,21 @@ class Step(Timed):
     batch_sizes: tuple[int, ...] = setting((), "Images a step; empty for --batch_size.")
     precision: tuple[str, ...] = setting((), "Precisions; empty for --mixed_precision.", choices=PRECISIONS)
     xla: tuple[str, ...] = setting(
-        ("elementwise",), "What XLA compiles: 'elementwise' the gates, as training does; 'none'; 'all' the whole step.",
+        ("elementwise",),
+        "What XLA compiles: 'elementwise' the gates, as training does; 'none'; 'all' the whole step.",
         choices=("none", "elementwise", "all"),
-    )  # fmt: skip
+    )
     implementation: tuple[str, ...] = setting(
-        ("ours",), "'ours'; 'straightforward' computes masked stacks as one writes them first: whole kernels times "
-        "masks, a linear layer for each gate, automatic gradients.", choices=IMPLEMENTATIONS,
-    )  # fmt: skip
+        ("ours",),
+        "'ours'; 'straightforward' computes masked stacks as one writes them first: whole kernels times "
+        "masks, a linear layer for each gate, automatic gradients.",
+        choices=IMPLEMENTATIONS,
+    )
     activations: tuple[str, ...] = setting(
-        (), "Maps inside the masked blocks, for the gradient: 'stored' or 'recomputed'; empty for --recompute_blocks.",
+        (),
+        "Maps inside the masked blocks, for the gradient: 'stored' or 'recomputed'; empty for --recompute_blocks.",
         choices=("stored", "recomputed"),
-    )  # fmt: skip
+    )
     steps_a_repeat: int = setting(1, "Steps timed as one; more of them keep a GPU busy between two readings.")
 
     def __post_init__(self):

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from pixelvae_tf import model_size
-from pixelvae_tf.benchmarks import tables, timing
+from pixelvae_tf.benchmarks import model_size, tables, timing
 from pixelvae_tf.benchmarks.requests import Scaling
 from pixelvae_tf.benchmarks.step import TrainingStep, memory_record, variant_of
 from pixelvae_tf.config import RunConfig

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf import training
+from pixelvae_tf.benchmarks.model_size import calculated
 from pixelvae_tf.benchmarks.requests import PRECISIONS, Size
 from pixelvae_tf.data.preparation.memory import PeakMemory
-from pixelvae_tf.model_size import calculated
-from pixelvae_tf.objectives import bits_per_dim
+from pixelvae_tf.probability.objectives import bits_per_dim
+from pixelvae_tf.training.run import build_model
 
 
 def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def measure(request: Size) -> Iterator[dict[str, Any]]:
 
     def build(precision: str):
         steps = dataclasses.replace(request.run.training, mixed_precision=precision)
-        return training.build_model(dataclasses.replace(request.run, training=steps))
+        return build_model(dataclasses.replace(request.run, training=steps))
 
     yield measured(lambda: build("float32"), request.measured_batch_size)
     for precision in PRECISIONS:

@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from pixelvae_tf import graph_cost, model_size, training
-from pixelvae_tf.benchmarks import straightforward, tables, timing
+from pixelvae_tf.benchmarks import graph_cost, model_size, straightforward, tables, timing
 from pixelvae_tf.benchmarks.requests import Step
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.layers import units
 from pixelvae_tf.networks import factory
+from pixelvae_tf.training.run import build_model
 
 _WARM_UP = 2
 
@@ -120,13 +120,13 @@ def build(run: RunConfig, implementation: str):
     Raises:
         ConfigError: for a straightforward one where the model has no masked stacks.
     """
-    ours = training.build_model(run)
+    ours = build_model(run)
     if implementation == "ours":
         return ours
     if run.model.masked_blocks != "stacks" or not run.model.pixelcnn_layers:
         raise ConfigError("implementation='straightforward': is of masked stacks, which this model does not have")
     with mock.patch.object(factory, "PixelCNN", straightforward.StraightforwardPixelCNN):
-        model = training.build_model(run)
+        model = build_model(run)
     straightforward.take_weights(model, ours)
     return model
 
@@ -161,7 +161,7 @@ def measure(request: Step) -> Iterator[dict[str, Any]]:
         memory in MiB, and the losses of its steps.
     """
     steps = [TrainingStep(request.run, variant) for variant in variants(request)]
-    flop_an_image = model_size.step_flops(training.build_model(request.run), 1)[1]
+    flop_an_image = model_size.step_flops(build_model(request.run), 1)[1]
     products = {precision: timing.matrix_product(precision) for precision in {each.variant.precision for each in steps}}
     works = [lambda step=step: step.take(request.steps_a_repeat) for step in steps]
     times = timing.in_turns([*works, *(product for product, _ in products.values())], request.repeats)

@@ -95,9 +95,18 @@ class StraightforwardPixelCNN(keras.layers.Layer):
     """See `PixelCNN`, whose arguments and call it has."""
 
     def __init__(
-        self, output_channels, filters, num_layers, first_kernel_size=7, kernel_size=5, output_layers=2, colors=1,
-        activation="gated", weight_normalization=True, **kwargs,
-    ):  # fmt: skip
+        self,
+        output_channels,
+        filters,
+        num_layers,
+        first_kernel_size=7,
+        kernel_size=5,
+        output_layers=2,
+        colors=1,
+        activation="gated",
+        weight_normalization=True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         shared, parts = {"colors": colors, **plain}, parts_of(activation)

@@ -7,8 +7,11 @@ from typing import Any
 Row = dict[str, str]
 _XLA = {"none": "nothing", "elementwise": "gates", "all": "the step"}
 _NUMBERS = {
-    "layers": "masked layers", "channels": "feature maps", "batches": "images a step", "sides": "side of the images"
-}  # fmt: skip
+    "layers": "masked layers",
+    "channels": "feature maps",
+    "batches": "images a step",
+    "sides": "side of the images",
+}
 
 
 def step(rows: list[dict[str, Any]]) -> list[Row]:

@@ -34,8 +34,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values (tuples as lists)."""
         return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
 
     @classmethod

@@ -15,19 +15,22 @@ class DataConfig(Config):
         "digits", "Dataset by name: digits, binarized_mnist, mnist, lsun_bedroom, imagenet64 or image_folder."
     )
     data_dir: str = setting(
-        "", "Folder of prepared TensorFlow Datasets, empty for TFDS_DATA_DIR or ~/tensorflow_datasets; for "
+        "",
+        "Folder of prepared TensorFlow Datasets, empty for TFDS_DATA_DIR or ~/tensorflow_datasets; for "
         "image_folder the folder of your images.",
         resumable=True,
     )
     image_size: int = setting(
-        0, "Height and width of the images: 32 or 64 for lsun_bedroom and imagenet64, any for image_folder, which "
-        "crops and resizes to it; 0 for the size that the dataset has."
+        0,
+        "Height and width of the images: 32 or 64 for lsun_bedroom and imagenet64, any for image_folder, which "
+        "crops and resizes to it; 0 for the size that the dataset has.",
     )
     data_variant: str = setting(
         "", "How a prepared dataset's images must have been made (its metadata.json says how they were); empty for any."
     )
     cache: bool = setting(
-        False, "Whether to keep the training images in memory; changes speed and memory, not the batches.",
+        False,
+        "Whether to keep the training images in memory; changes speed and memory, not the batches.",
         resumable=True,
     )
 

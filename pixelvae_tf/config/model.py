@@ -30,8 +30,9 @@ class ModelConfig(Config):
         (16,), "Dimensions of each level of latents (at each position), z1 first; empty for an unconditional PixelCNN."
     )
     latent_strides: tuple[int, ...] = setting(
-        (), "Pixels from one position of a level's maps to the next, z1 first: 4 makes 8x8 maps of 32x32 images, 0 a "
-        "vector for the whole image; empty for vectors."
+        (),
+        "Pixels from one position of a level's maps to the next, z1 first: 4 makes 8x8 maps of 32x32 images, 0 a "
+        "vector for the whole image; empty for vectors.",
     )
     latent_scale: str = setting(
         "exp",
@@ -40,8 +41,9 @@ class ModelConfig(Config):
         choices=("exp", "softsign"),
     )
     encoder_channels: tuple[int, ...] = setting(
-        (32, 64, 64), "Feature maps of the encoder, full resolution first. Convolutional: of its stages, each of "
-        "which halves the sides; residual: at each resolution, half the one before."
+        (32, 64, 64),
+        "Feature maps of the encoder, full resolution first. Convolutional: of its stages, each of "
+        "which halves the sides; residual: at each resolution, half the one before.",
     )
     conditioning: str = setting(
         "bias",
@@ -50,8 +52,9 @@ class ModelConfig(Config):
         choices=("bias", "maps"),
     )
     upsampling_channels: tuple[int, ...] = setting(
-        (32, 32, 64), "Feature maps of the upsampling decoder, full resolution first (conditioning='maps'); residual: "
-        "at each resolution, as many as encoder_channels."
+        (32, 32, 64),
+        "Feature maps of the upsampling decoder, full resolution first (conditioning='maps'); residual: "
+        "at each resolution, as many as encoder_channels.",
     )
     residual_blocks: int = setting(1, "Residual blocks at each resolution besides those that change it.")
     batch_normalization: bool = setting(True, "Batch normalization in the residual blocks.")
@@ -66,8 +69,9 @@ class ModelConfig(Config):
     )
     pixelcnn_channels: int = setting(16, "Feature maps of each masked stack.")
     latent_pixelcnn_layers: int = setting(
-        3, "Masked layers over the maps of each lower level of latents; 0 makes its positions independent given the "
-        "level above."
+        3,
+        "Masked layers over the maps of each lower level of latents; 0 makes its positions independent given the "
+        "level above.",
     )
     latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latents.")
     first_kernel_size: int = setting(7, "Side of the first masked layer's kernel, odd.")
@@ -89,62 +93,106 @@ class ModelConfig(Config):
 
     def __post_init__(self):
         super().__post_init__()
-        require(len(self.image_shape) == 3 and min(self.image_shape, default=0) >= 1, "image_shape",
-                 self.image_shape, "give (height, width, colors), each at least 1")
+        require(
+            len(self.image_shape) == 3 and min(self.image_shape, default=0) >= 1,
+            "image_shape",
+            self.image_shape,
+            "give (height, width, colors), each at least 1",
+        )
         require(2 <= self.pixel_levels <= 256, "pixel_levels", self.pixel_levels, "use 2 to 256")
         for name in ("latent_channels", "encoder_channels", "upsampling_channels"):
             value = getattr(self, name)
             require(all(item >= 1 for item in value), name, value, "every entry must be at least 1")
-        for name in ("pixelcnn_layers", "latent_pixelcnn_layers", "output_layers", "embedding_channels",
-                     "residual_blocks"):
+        for name in (
+            "pixelcnn_layers",
+            "latent_pixelcnn_layers",
+            "output_layers",
+            "embedding_channels",
+            "residual_blocks",
+        ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "use 0 or more")
         for name in ("first_kernel_size", "kernel_size"):
             value = getattr(self, name)
             require(value >= 3 and value % 2 == 1, name, value, "use an odd number of at least 3")
-        require(self.pixelcnn_channels >= self.image_shape[2], "pixelcnn_channels", self.pixelcnn_channels,
-                 "use at least one feature map for each color")
-        require(self.latent_pixelcnn_channels >= 1, "latent_pixelcnn_channels", self.latent_pixelcnn_channels,
-                 "use 1 or more")
+        require(
+            self.pixelcnn_channels >= self.image_shape[2],
+            "pixelcnn_channels",
+            self.pixelcnn_channels,
+            "use at least one feature map for each color",
+        )
+        require(
+            self.latent_pixelcnn_channels >= 1,
+            "latent_pixelcnn_channels",
+            self.latent_pixelcnn_channels,
+            "use 1 or more",
+        )
         if self.num_levels:
             require(len(self.encoder_channels) >= 1, "encoder_channels", (), "an encoder needs a stage")
         if self.pixelcnn_layers == 0:
             require(self.num_levels > 0, "pixelcnn_layers", 0, "without latents a masked layer is needed")
-            require(self.conditioning == "maps", "pixelcnn_layers", 0,
-                     "without masked layers z must be upsampled: use conditioning='maps'")
+            require(
+                self.conditioning == "maps",
+                "pixelcnn_layers",
+                0,
+                "without masked layers z must be upsampled: use conditioning='maps'",
+            )
         if self.output_distribution == "gaussian":
-            require(self.pixelcnn_layers == 0, "output_distribution", "gaussian",
-                     "masked layers need discrete pixels: use pixelcnn_layers=0 or output_distribution='discrete'")
+            require(
+                self.pixelcnn_layers == 0,
+                "output_distribution",
+                "gaussian",
+                "masked layers need discrete pixels: use pixelcnn_layers=0 or output_distribution='discrete'",
+            )
         if self.num_levels and self.conditioning == "maps":
             require(len(self.upsampling_channels) >= 1, "upsampling_channels", (), "upsampling needs a stage")
         self._check_levels()
 
     def _check_levels(self) -> None:
         strides = self.latent_strides
-        require(not strides or len(strides) == self.num_levels, "latent_strides", strides,
-                 f"give one for each of the {self.num_levels} latent_channels, or none")
+        require(
+            not strides or len(strides) == self.num_levels,
+            "latent_strides",
+            strides,
+            f"give one for each of the {self.num_levels} latent_channels, or none",
+        )
         if self.network == "convolutional":
-            require(self.num_levels <= 1, "latent_channels", self.latent_channels,
-                     "several levels need network='residual'")
+            require(
+                self.num_levels <= 1, "latent_channels", self.latent_channels, "several levels need network='residual'"
+            )
             require(not any(strides), "latent_strides", strides, "maps of latents need network='residual'")
-            require(self.masked_blocks == "stacks", "masked_blocks", self.masked_blocks,
-                     "needs network='residual'")
+            require(self.masked_blocks == "stacks", "masked_blocks", self.masked_blocks, "needs network='residual'")
             return
         if not self.num_levels:
             return
         require(self.conditioning == "maps", "conditioning", self.conditioning, "network='residual' needs 'maps'")
-        require(len(self.upsampling_channels) == len(self.encoder_channels), "upsampling_channels",
-                 self.upsampling_channels, f"give {len(self.encoder_channels)}, as many as encoder_channels")
+        require(
+            len(self.upsampling_channels) == len(self.encoder_channels),
+            "upsampling_channels",
+            self.upsampling_channels,
+            f"give {len(self.encoder_channels)}, as many as encoder_channels",
+        )
         coarsest = 2 ** (len(self.encoder_channels) - 1)
-        require(all(side % coarsest == 0 for side in self.image_shape[:2]), "image_shape", self.image_shape,
-                 f"{len(self.encoder_channels)} encoder_channels halve the sides to 1/{coarsest}: use sides that "
-                 f"{coarsest} divides, or fewer encoder_channels")
+        require(
+            all(side % coarsest == 0 for side in self.image_shape[:2]),
+            "image_shape",
+            self.image_shape,
+            f"{len(self.encoder_channels)} encoder_channels halve the sides to 1/{coarsest}: use sides that "
+            f"{coarsest} divides, or fewer encoder_channels",
+        )
         allowed = [2**halvings for halvings in range(len(self.encoder_channels))]
         of_maps = strides[:-1] if strides[-1:] in ((), (0,)) else strides
-        require(all(stride in allowed for stride in of_maps) and list(of_maps) == sorted(set(of_maps)),
-                 "latent_strides", strides,
-                 f"use rising powers of two up to {coarsest}, and 0 (a vector) for the topmost level alone")
-        require(self.num_levels == 1 or strides, "latent_strides", strides,
-                 "several levels need a stride each, for example 4,0")
+        require(
+            all(stride in allowed for stride in of_maps) and list(of_maps) == sorted(set(of_maps)),
+            "latent_strides",
+            strides,
+            f"use rising powers of two up to {coarsest}, and 0 (a vector) for the topmost level alone",
+        )
+        require(
+            self.num_levels == 1 or strides,
+            "latent_strides",
+            strides,
+            "several levels need a stride each, for example 4,0",
+        )
 
     @property
     def latent_shapes(self) -> tuple[tuple[int, ...], ...]:

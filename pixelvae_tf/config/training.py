@@ -13,17 +13,21 @@ OPTIMIZERS = ("adam", "soap")
 class TrainConfig(Config):
     """How a model is optimised and how often the run is measured and saved. The defaults are the paper's."""
 
-    steps: int = setting(200_000, "Training steps in all; a resumed run counts the steps already taken.",
-                         resumable=True)
+    steps: int = setting(
+        200_000, "Training steps in all; a resumed run counts the steps already taken.", resumable=True
+    )
     batch_size: int = setting(100, "Images a step, over all devices.")
     seed: int = setting(0, "Seed of the initial weights, the data order and the noise.")
     optimizer: str = setting(
-        "adam", "'adam' is the paper's; 'soap' is Adam in the eigenbasis of the gradients' second moments, which takes "
-        "fewer steps, each of them a little longer.", choices=OPTIMIZERS,
+        "adam",
+        "'adam' is the paper's; 'soap' is Adam in the eigenbasis of the gradients' second moments, which takes "
+        "fewer steps, each of them a little longer.",
+        choices=OPTIMIZERS,
     )
     learning_rate: float = setting(1e-3, "The optimizer's learning rate, at its highest.")
     learning_rate_schedule: str = setting(
-        "constant", "'constant'; 'step' multiplies by learning_rate_decay every learning_rate_decay_steps; "
+        "constant",
+        "'constant'; 'step' multiplies by learning_rate_decay every learning_rate_decay_steps; "
         "'cosine' falls to learning_rate_decay times the rate at the last step.",
         choices=("constant", "step", "cosine"),
     )
@@ -31,8 +35,9 @@ class TrainConfig(Config):
     learning_rate_decay: float = setting(0.1, "Factor of the 'step' schedule, final fraction of 'cosine'.")
     learning_rate_decay_steps: int = setting(180_000, "Steps between the drops of the 'step' schedule.")
     kl_warmup_steps: tuple[int, ...] = setting(
-        (10_000,), "Steps over which the weight of the KL terms rises linearly from 0 to 1; further numbers, one a "
-        "level from z2 upward, are steps over which that level's weight rises besides, times the one below."
+        (10_000,),
+        "Steps over which the weight of the KL terms rises linearly from 0 to 1; further numbers, one a "
+        "level from z2 upward, are steps over which that level's weight rises besides, times the one below.",
     )
     prior_scale_floor_steps: int = setting(
         0, "Steps over which the smallest standard deviation of p(z1 | z2) in training falls from 1 to 0."
@@ -48,44 +53,80 @@ class TrainConfig(Config):
     validation_examples: int = setting(0, "Validate on this many examples; 0 on all.")
     checkpoint_every: int = setting(500, "Steps between checkpoints.", resumable=True)
     log_every: int = setting(50, "Steps between entries in TensorBoard.", resumable=True)
-    images_every: int = setting(5_000, "Steps between sample and reconstruction grids in TensorBoard; 0 for none.",
-                                resumable=True)
+    images_every: int = setting(
+        5_000, "Steps between sample and reconstruction grids in TensorBoard; 0 for none.", resumable=True
+    )
     deterministic: bool = setting(False, "Make every operation repeatable bit for bit, at some cost in speed.")
-    mixed_precision: str = setting("float32", "Precision of the network: 'float32' or 'bfloat16' (losses and "
-                                   "weights stay float32).", choices=("float32", "bfloat16"))
+    mixed_precision: str = setting(
+        "float32",
+        "Precision of the network: 'float32' or 'bfloat16' (losses and weights stay float32).",
+        choices=("float32", "bfloat16"),
+    )
     recompute_blocks: bool = setting(
-        False, "Compute the maps inside the masked blocks anew for the gradient rather than keep them (gradient "
-        "checkpointing): less memory, more time, the same gradients.", resumable=True,
+        False,
+        "Compute the maps inside the masked blocks anew for the gradient rather than keep them (gradient "
+        "checkpointing): less memory, more time, the same gradients.",
+        resumable=True,
     )
     profile_steps: tuple[int, ...] = setting((), "First and last step of a TensorBoard profile.", resumable=True)
     strategy: str = setting(
-        "auto", "Devices: 'one_device'; 'mirrored' copies the model to all GPUs of this machine; 'multi_worker' to "
+        "auto",
+        "Devices: 'one_device'; 'mirrored' copies the model to all GPUs of this machine; 'multi_worker' to "
         "those of all machines that TF_CONFIG names; 'auto' takes the last that applies.",
-        choices=("auto", "one_device", "mirrored", "multi_worker"), resumable=True,
+        choices=("auto", "one_device", "mirrored", "multi_worker"),
+        resumable=True,
     )
     cpu_devices: int = setting(
-        0, "Divide the CPU into so many devices for strategy='mirrored', to test it without GPUs; 0 uses GPUs.",
+        0,
+        "Divide the CPU into so many devices for strategy='mirrored', to test it without GPUs; 0 uses GPUs.",
         resumable=True,
     )
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("steps", "batch_size", "validation_every", "checkpoint_every", "log_every",
-                     "learning_rate_decay_steps"):
+        for name in (
+            "steps",
+            "batch_size",
+            "validation_every",
+            "checkpoint_every",
+            "log_every",
+            "learning_rate_decay_steps",
+        ):
             require(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
-        for name in ("prior_scale_floor_steps", "learning_rate_warmup_steps", "validation_examples", "images_every",
-                     "seed", "gradient_clip_value", "gradient_clip_norm", "cpu_devices"):
+        for name in (
+            "prior_scale_floor_steps",
+            "learning_rate_warmup_steps",
+            "validation_examples",
+            "images_every",
+            "seed",
+            "gradient_clip_value",
+            "gradient_clip_norm",
+            "cpu_devices",
+        ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "use 0 or more")
-        require(all(steps >= 0 for steps in self.kl_warmup_steps), "kl_warmup_steps", self.kl_warmup_steps,
-                 "use 0 or more")
+        require(
+            all(steps >= 0 for steps in self.kl_warmup_steps), "kl_warmup_steps", self.kl_warmup_steps, "use 0 or more"
+        )
         require(self.seed < 2**31, "seed", self.seed, "use less than 2147483648")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
         require(0 <= self.learning_rate_decay <= 1, "learning_rate_decay", self.learning_rate_decay, "use 0 to 1")
-        require(self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,
-                 "learning_rate_warmup_steps", self.learning_rate_warmup_steps, "use fewer than steps")
-        require(not self.cpu_devices or self.strategy == "mirrored", "cpu_devices", self.cpu_devices,
-                 "only strategy='mirrored' divides the CPU; leave it at 0")
+        require(
+            self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,
+            "learning_rate_warmup_steps",
+            self.learning_rate_warmup_steps,
+            "use fewer than steps",
+        )
+        require(
+            not self.cpu_devices or self.strategy == "mirrored",
+            "cpu_devices",
+            self.cpu_devices,
+            "only strategy='mirrored' divides the CPU; leave it at 0",
+        )
         if self.profile_steps:
-            require(len(self.profile_steps) == 2 and 1 <= self.profile_steps[0] <= self.profile_steps[1],
-                     "profile_steps", self.profile_steps, "give the first and the last step, for example 100,110")
+            require(
+                len(self.profile_steps) == 2 and 1 <= self.profile_steps[0] <= self.profile_steps[1],
+                "profile_steps",
+                self.profile_steps,
+                "give the first and the last step, for example 100,110",
+            )

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import pathlib
+import posixpath
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
-from pixelvae_tf.data.preparation import pixels
-from pixelvae_tf.data.preparation.archives import list_images
+from pixelvae_tf.data import pixels
 from pixelvae_tf.data.schema import DataError
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is taken for an image, by its name."""
+    base = posixpath.basename(name)
+    return base.lower().endswith(pixels.SUFFIXES) and not base.startswith(".")
+
+
+def list_images(folder: pathlib.Path) -> list[str]:
+    """Paths of the image files under a folder, relative to it, sorted, with / between parts."""
+    found = []
+    for place, _, names in os.walk(folder, followlinks=True):
+        relative = pathlib.Path(place).relative_to(folder)
+        found += [(relative / name).as_posix() for name in names if is_image(name)]
+    return sorted(found)
 
 
 def find(path: str, flag: str) -> tuple[pathlib.Path, list[str]]:
@@ -100,5 +116,5 @@ def _check_size(path: pathlib.Path, image: Image.Image, height: int, width: int,
 
 
 def _to_levels(values: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """0..255 to the nearest of 0..levels-1: what `grids.as_bytes` made of levels comes back exactly."""
+    """0..255 to the nearest of 0..levels-1: what `pictures.as_bytes` made of levels comes back exactly."""
     return np.round(values * ((pixel_levels - 1) / 255.0)).astype("uint8")

@@ -15,7 +15,6 @@ import numpy as np
 
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import image_files
-from pixelvae_tf.data.preparation.archives import list_images
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
 _SHARES = (0.90, 0.95)  # where validation and test begin, of the hashes from 0 to 1
@@ -74,7 +73,7 @@ def _folder(config: DataConfig) -> pathlib.Path:
 @functools.lru_cache(maxsize=4)
 def _splits(folder: pathlib.Path) -> dict[str, list[str]]:
     """Paths of the images of each split, relative to the folder, sorted."""
-    names = list_images(folder)
+    names = image_files.list_images(folder)
     if not names:
         raise DataError(f"--data_dir={folder}: holds no images (files whose names end in .jpg, .png and the like)")
     by_folder = {split: [name for name in names if name.startswith(f"{split}/")] for split in SPLITS}

@@ -43,9 +43,7 @@ def training_batches(
     source = registry.training_source(config)
     images = sum(source.shard_lengths)
     if batch_size > images:
-        raise DataError(
-            f"batch_size={batch_size}: {config.dataset} has {images} training images; use a smaller batch"
-        )
+        raise DataError(f"batch_size={batch_size}: {config.dataset} has {images} training images; use a smaller batch")
     if registry.in_memory(config):
         batches = ordering.permuted_numbers(images, batch_size, seed, start_step)
     else:
@@ -57,9 +55,7 @@ def training_batches(
     return _with_options(batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE), num_shards)
 
 
-def evaluation_batches(
-    config: DataConfig, split: str, *, batch_size: int, max_examples: int = 0
-) -> tf.data.Dataset:
+def evaluation_batches(config: DataConfig, split: str, *, batch_size: int, max_examples: int = 0) -> tf.data.Dataset:
     """The images of a split in fixed order, each once; the last batch holds what is left.
 
     Args:

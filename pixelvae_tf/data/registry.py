@@ -17,8 +17,10 @@ from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 # Small ones are kept in memory and offer `load`; the others are read as they are needed and offer `source`.
 _IN_MEMORY: dict[str, types.ModuleType] = {"digits": digits, "binarized_mnist": mnist, "mnist": mnist}
 _STREAMED: dict[str, types.ModuleType] = {
-    "lsun_bedroom": prepared, "imagenet64": prepared, "image_folder": image_folder
-}  # fmt: skip
+    "lsun_bedroom": prepared,
+    "imagenet64": prepared,
+    "image_folder": image_folder,
+}
 
 
 def names() -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import keras
 
 from pixelvae_tf.config import ModelConfig
-from pixelvae_tf.distributions import parameters_per_color
 from pixelvae_tf.networks.convolutional import ConvEncoder, Upsampler
 from pixelvae_tf.networks.decoder import Decoder
 from pixelvae_tf.networks.masked_residual import MaskedResidualNetwork
 from pixelvae_tf.networks.pixelcnn import PixelCNN
 from pixelvae_tf.networks.residual import ResidualEncoder, ResidualUpsampler
+from pixelvae_tf.probability.distributions import parameters_per_color
 
 
 class NetworkFactory:

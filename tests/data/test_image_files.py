@@ -5,7 +5,7 @@ import pytest
 from fakes import encoded, pictures
 
 from pixelvae_tf.data import DataError, image_files
-from pixelvae_tf.grids import as_bytes
+from pixelvae_tf.evaluation.pictures import as_bytes
 
 
 def write(path, image, format="PNG"):
@@ -61,8 +61,10 @@ def test_an_image_of_the_right_size_is_not_changed_by_resizing(tmp_path):
 def test_an_unreadable_image_is_named(content, tmp_path):
     path = tmp_path / "bad.png"
     path.write_bytes(content)
-    for read in (lambda: image_files.read(path, (64, 64, 3), 256, resize=True),
-                 lambda: image_files.read_mask(path, 64, 64)):  # fmt: skip
+    for read in (
+        lambda: image_files.read(path, (64, 64, 3), 256, resize=True),
+        lambda: image_files.read_mask(path, 64, 64),
+    ):
         with pytest.raises(DataError, match="bad.png: no readable image"):
             read()
     with pytest.raises(DataError, match="absent.png: cannot be read"):

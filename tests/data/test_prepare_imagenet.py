@@ -12,8 +12,8 @@ import pytest
 from fakes import encoded, pictures, small_imagenet, write_tar
 from PIL import Image
 
-from pixelvae_tf.data import DataError
-from pixelvae_tf.data.preparation import archives, batches, imagenet, pixels, writer
+from pixelvae_tf.data import DataError, pixels
+from pixelvae_tf.data.preparation import archives, chrabaszcz, imagenet, writer
 
 IMAGES = pictures(5)
 
@@ -125,7 +125,7 @@ def test_a_folder_is_read_in_depth_and_the_variant_may_be_named(tmp_path):
     assert set(stored(tmp_path / "out")) == {"cats/1.png"}
 
 
-def chrabaszcz(images):
+def batch_of(images):
     data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
     return {"data": data, "labels": list(range(len(images))), "mean": data.mean(axis=0)}
 
@@ -134,9 +134,9 @@ def chrabaszcz(images):
 def test_pickled_batches_of_every_protocol_hold_colors_first(tmp_path, protocol):
     folder = tmp_path / "batches"
     folder.mkdir()
-    (folder / "train_data_batch_1").write_bytes(pickle.dumps(chrabaszcz(IMAGES), protocol))
+    (folder / "train_data_batch_1").write_bytes(pickle.dumps(batch_of(IMAGES), protocol))
     problems = imagenet.Problems("fail")
-    got = dict(batches.read_batches(folder, problems))
+    got = dict(chrabaszcz.read_batches(folder, problems))
     assert sorted(got) == [f"train_data_batch_1/{index:07d}" for index in range(5)]
     np.testing.assert_array_equal(np.stack(list(got.values())), IMAGES)
 
@@ -144,10 +144,10 @@ def test_pickled_batches_of_every_protocol_hold_colors_first(tmp_path, protocol)
 def test_batches_are_read_from_zip_archives_and_npz_in_their_order(tmp_path):
     with zipfile.ZipFile(tmp_path / "part1.zip", "w") as archive:
         for number in (10, 2):
-            archive.writestr(f"train_data_batch_{number}", pickle.dumps(chrabaszcz(IMAGES[:1])))
-    names = [name for name, _ in batches.read_batches(tmp_path / "part1.zip", imagenet.Problems("fail"))]
+            archive.writestr(f"train_data_batch_{number}", pickle.dumps(batch_of(IMAGES[:1])))
+    names = [name for name, _ in chrabaszcz.read_batches(tmp_path / "part1.zip", imagenet.Problems("fail"))]
     assert names == ["train_data_batch_2/0000000", "train_data_batch_10/0000000"]
-    np.savez(tmp_path / "val_data.npz", data=chrabaszcz(IMAGES)["data"])
+    np.savez(tmp_path / "val_data.npz", data=batch_of(IMAGES)["data"])
     summary = prepare(tmp_path / "val_data.npz", tmp_path / "out", split="validation", image_size=32)
     assert (summary["variant"], summary["images"]) == ("chrabaszcz", 5)
     np.testing.assert_array_equal(

@@ -32,9 +32,7 @@ def prepared(tmp_path_factory):
         version="1.0.0",
         data_dir=folder,
         features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(28, 28, 1))}),
-        split_datasets={
-            split: tf.data.Dataset.from_tensor_slices({"image": fake_images(split)}) for split in COUNTS
-        },
+        split_datasets={split: tf.data.Dataset.from_tensor_slices({"image": fake_images(split)}) for split in COUNTS},
         disable_shuffling=True,
     )
     return folder

@@ -129,7 +129,8 @@ REPLAYS = {
     "MaskedResidualBlock": lambda layer, entry: replay_residual_block(layer, *entry.inputs),
     "PixelCNN": lambda layer, entry: replay_network(
         layer.incremental(**{"maps" if entry.inputs[1].ndim == 4 else "z": entry.inputs[1]}),
-        entry.inputs[0], entry.colors,
+        entry.inputs[0],
+        entry.colors,
     ),
     "MaskedResidualNetwork": lambda layer, entry: replay_network(
         layer.incremental(entry.inputs[1]), entry.inputs[0], entry.colors
@@ -137,7 +138,7 @@ REPLAYS = {
     "Decoder": lambda layer, entry: replay_network(
         layer.incremental(**layer.condition(entry.inputs[1])), entry.inputs[0], entry.colors
     ),
-}  # fmt: skip
+}
 
 
 def test_every_masked_layer_has_steps():

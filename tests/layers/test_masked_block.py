@@ -35,9 +35,7 @@ def by_loops(rule, colors: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("mask_type", "activation", "colors"), KINDS)
-def test_the_vertical_stack_sees_whole_rows_above_and_nothing_of_the_horizontal_stack(
-    mask_type, activation, colors
-):
+def test_the_vertical_stack_sees_whole_rows_above_and_nothing_of_the_horizontal_stack(mask_type, activation, colors):
     call = block(mask_type, activation, colors)
     found = by_color(dependence(lambda maps: call(maps, ops.zeros_like(maps))[0], maps()), colors) > 0
     last = -1 if mask_type == "A" else 0
@@ -46,9 +44,7 @@ def test_the_vertical_stack_sees_whole_rows_above_and_nothing_of_the_horizontal_
 
 
 @pytest.mark.parametrize(("mask_type", "activation", "colors"), KINDS)
-def test_the_horizontal_stack_sees_the_left_of_its_row_and_what_the_vertical_stack_sees(
-    mask_type, activation, colors
-):
+def test_the_horizontal_stack_sees_the_left_of_its_row_and_what_the_vertical_stack_sees(mask_type, activation, colors):
     call = block(mask_type, activation, colors)
 
     def left(dy, dx, color_in, color_out):

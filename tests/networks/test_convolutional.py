@@ -38,8 +38,15 @@ def test_the_encoder_of_mnist_has_the_papers_maps():
     encoder.build((None, 28, 28, 1))
     convs = [conv for stage in encoder.stages for conv in stage] + encoder.last
     assert [(conv.kernel.shape[-2], conv.filters, conv.strides[0]) for conv in convs] == [
-        (1, 32, 1), (32, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 2), (64, 64, 1), (64, 64, 1),
-    ]  # fmt: skip
+        (1, 32, 1),
+        (32, 32, 2),
+        (32, 32, 1),
+        (32, 64, 2),
+        (64, 64, 1),
+        (64, 64, 2),
+        (64, 64, 1),
+        (64, 64, 1),
+    ]
     assert tuple(encoder.parameters.kernel.shape) == (4 * 4 * 64, 2 * 16)
 
 

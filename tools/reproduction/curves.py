@@ -5,7 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from pixelvae_tf import files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError
 from reproduction import markdown
 from reproduction.records import NO_RUN, Found, Records, budget
 
@@ -54,14 +55,16 @@ def table(records: Records) -> str:
         for layers, record in of_kind.records.items():
             best = of_kind.best(layers)
             latent = "kl_z1" in best
-            rows.append({
-                "model": kind if layers else "VAE",
-                "PixelCNN layers": str(layers),
-                "validation bound, nats": f"{'≤ ' if latent else ''}{best['bound']:.2f}",
-                "reconstruction": f"{best['reconstruction']:.2f}" if latent else "",
-                "KL": f"{best['kl_z1']:.2f}" if latent else "",
-                "budget": budget(record),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "model": kind if layers else "VAE",
+                    "PixelCNN layers": str(layers),
+                    "validation bound, nats": f"{'≤ ' if latent else ''}{best['bound']:.2f}",
+                    "reconstruction": f"{best['reconstruction']:.2f}" if latent else "",
+                    "KL": f"{best['kl_z1']:.2f}" if latent else "",
+                    "budget": budget(record),
+                }
+            )
     columns = ["model", "PixelCNN layers", "validation bound, nats", "reconstruction", "KL", "budget"]
     return "\n\n".join([*([markdown.table(columns, rows)] if rows else []), *_missing(found)])
 
@@ -114,7 +117,7 @@ def _axes(count: int, found: dict[str, Curve]):
         UsageError: without any run.
     """
     if not any(of_kind.records for of_kind in found.values()):
-        raise settings.UsageError(f"nothing to draw. {' '.join(_missing(found))}")
+        raise UsageError(f"nothing to draw. {' '.join(_missing(found))}")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -124,8 +127,9 @@ def _axes(count: int, found: dict[str, Curve]):
     figure, axes = pyplot.subplots(1, count, figsize=size, squeeze=False, layout="constrained")
     lengths = {
         f"{record['summary']['steps']:,} steps of {record['config']['training']['batch_size']}"
-        for of_kind in found.values() for record in of_kind.records.values()
-    }  # fmt: skip
+        for of_kind in found.values()
+        for record in of_kind.records.values()
+    }
     length = lengths.pop() if len(lengths) == 1 else "unequal budgets"
     figure.suptitle(f"Binarized MNIST, validation images, {length}", fontsize=10)
     for panel in axes[0]:

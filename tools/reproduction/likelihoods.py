@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from pixelvae_tf.pretrained import Pretrained, names
+from pixelvae_tf.runs.pretrained import Pretrained, names
 from reproduction import markdown
 from reproduction.records import NO_RUN, Records, budget, evaluation
 
@@ -65,13 +65,15 @@ def table1(records: Records) -> str:
                 continue
             found = evaluation(name, record, "test")
             measured.append((system, record, found["nll_bound_nats"]))
-            rows.append({
-                **cells,
-                ours: markdown.bound(found["nll_bound_nats"], found, 2),
-                our_estimate: _importance(found) if found["kl_nats"] else "",
-                images: f"{found['num_examples']:,}",
-                "our budget": f"`{name}`: {budget(record)}",
-            })  # fmt: skip
+            rows.append(
+                {
+                    **cells,
+                    ours: markdown.bound(found["nll_bound_nats"], found, 2),
+                    our_estimate: _importance(found) if found["kl_nats"] else "",
+                    images: f"{found['num_examples']:,}",
+                    "our budget": f"`{name}`: {budget(record)}",
+                }
+            )
     made = markdown.table(["model", paper, estimate, ours, our_estimate, images, "our budget"], rows)
     return "\n\n".join([made, *_order(measured)])
 
@@ -127,12 +129,14 @@ def table2(records: Records) -> str:
             found = evaluation(name, record, "validation")
             train = record["evaluations"].get("train")
             in_training = f" ({train['bits_per_dim']:.2f})" if train else ""
-            rows.append({
-                **cells,
-                ours: markdown.bound(found["bits_per_dim"], found, 2) + in_training,
-                images: f"{found['num_examples']:,} of `{found['variant'] or found['dataset']}`",
-                "our budget": budget(record),
-            })  # fmt: skip
+            rows.append(
+                {
+                    **cells,
+                    ours: markdown.bound(found["bits_per_dim"], found, 2) + in_training,
+                    images: f"{found['num_examples']:,} of `{found['variant'] or found['dataset']}`",
+                    "our budget": budget(record),
+                }
+            )
     made = markdown.table(["model", paper, ours, images, "our budget"], rows)
     return f"{made}\n\nThe paper's 49,999 images are `vandenoord`'s: bits per dimension of others are not comparable."
 
@@ -147,24 +151,43 @@ def mnist(records: Records) -> str:
     nats, paper, ours = "nats an image", "paper (200,000 steps)", "ours"
     rows = [
         {nats: "validation bound, all images", ours: f"≤ {validation:.2f}"},
-        {nats: f"test bound, first {found['num_examples']:,} images", paper: "≤ 79.77 (all)",
-         ours: f"≤ {found['nll_bound_nats']:.2f}"},
-        {nats: f"importance estimate, {found['importance_samples']} samples", paper: "79.17 (all)",
-         ours: _importance(found)},
-    ]  # fmt: skip
+        {
+            nats: f"test bound, first {found['num_examples']:,} images",
+            paper: "≤ 79.77 (all)",
+            ours: f"≤ {found['nll_bound_nats']:.2f}",
+        },
+        {
+            nats: f"importance estimate, {found['importance_samples']} samples",
+            paper: "79.17 (all)",
+            ours: _importance(found),
+        },
+    ]
     return markdown.table([nats, paper, ours, "our budget"], [{**row, "our budget": budget(record)} for row in rows])
 
 
 def pretrained(records: Records) -> str:
     """The models in the package, by their own records."""
-    columns = ["`--pretrained`", "dataset", "test bound, nats", "importance estimate", "of test images", "weights",
-               "training"]  # fmt: skip
+    columns = [
+        "`--pretrained`",
+        "dataset",
+        "test bound, nats",
+        "importance estimate",
+        "of test images",
+        "weights",
+        "training",
+    ]
     rows = []
     for name in names():
         record = Pretrained(name).record()
         found = record["evaluations"]["test"]
-        cells = [f"`{name}`", f"`{record['config']['data']['dataset']}`",
-                 markdown.bound(found["nll_bound_nats"], found, 2), _importance(found), f"{found['num_examples']:,}",
-                 f"{record['summary']['parameters']:,}", budget(record)]  # fmt: skip
+        cells = [
+            f"`{name}`",
+            f"`{record['config']['data']['dataset']}`",
+            markdown.bound(found["nll_bound_nats"], found, 2),
+            _importance(found),
+            f"{found['num_examples']:,}",
+            f"{record['summary']['parameters']:,}",
+            budget(record),
+        ]
         rows.append(dict(zip(columns, cells, strict=True)))
     return markdown.table(columns, rows)

@@ -62,18 +62,20 @@ def sampling(records: Records) -> str:
             # Records from before the shape was in the rows have it in their command.
             shape = measured.get("image_shape") or re.search(r"--image_shape=([\d,]+)", found["command"])[1].split(",")
             naive, passes = measured["naive_seconds"], int(measured["naive_scaled_from"].split()[2])
-            rows.append({
-                "flag file": f"`{flag_file}`",
-                "image": "x".join(map(str, shape)),
-                "images": str(measured["batch_size"]),
-                "full pass, s": f"{measured['full_pass_seconds']:.3g}",
-                "cached, s": f"{measured['cached_seconds']:.3g}",
-                "first call, s": f"{measured['cached_first_call_seconds']:.1f}",
-                "cached / full pass": f"{measured['cached_to_full_pass']:.2f}",
-                "naive, s": f"{naive:,.0f}",
-                "naive / cached": f"{measured['naive_to_cached']:,.0f}",
-                "its passes alone / cached": f"{passes / measured['cached_to_full_pass']:,.0f}",
-                "state, MiB": f"{measured['state_mib']:.2f}",
-                "full pass, MiB": f"{measured['full_pass_mib']:.0f}",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "flag file": f"`{flag_file}`",
+                    "image": "x".join(map(str, shape)),
+                    "images": str(measured["batch_size"]),
+                    "full pass, s": f"{measured['full_pass_seconds']:.3g}",
+                    "cached, s": f"{measured['cached_seconds']:.3g}",
+                    "first call, s": f"{measured['cached_first_call_seconds']:.1f}",
+                    "cached / full pass": f"{measured['cached_to_full_pass']:.2f}",
+                    "naive, s": f"{naive:,.0f}",
+                    "naive / cached": f"{measured['naive_to_cached']:,.0f}",
+                    "its passes alone / cached": f"{passes / measured['cached_to_full_pass']:,.0f}",
+                    "state, MiB": f"{measured['state_mib']:.2f}",
+                    "full pass, MiB": f"{measured['full_pass_mib']:.0f}",
+                }
+            )
     return markdown.table(list(rows[0]), rows) if rows else "No record yet."

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelvae_tf import runs
-from pixelvae_tf.pretrained import Pretrained
-from pixelvae_tf.runs import Run
+from pixelvae_tf.runs.pretrained import Pretrained
+from pixelvae_tf.runs.trained import load_best
+from pixelvae_tf.runs.workdir import Run
 from reproduction.records import Records, unlike
 
 _COLUMNS = 10
@@ -49,7 +49,7 @@ def trained(records: Records, names: tuple[str, ...]) -> tuple[Trained | None, l
 
 def figure2(records: Records, output: pathlib.Path, rows: int = 3) -> str:
     """Samples of a PixelCNN, a VAE and a PixelVAE of MNIST, from top to bottom."""
-    from pixelvae_tf import grids
+    from pixelvae_tf.evaluation import pictures
 
     parts, told = [], []
     for system, names in FIGURE_2.items():
@@ -58,28 +58,29 @@ def figure2(records: Records, output: pathlib.Path, rows: int = 3) -> str:
             told.append(f"{system}: {', '.join(problems)}")
             parts.append((f"{system}: no run", None))
             continue
-        model, _ = runs.load_best(found.source)
+        model, _ = load_best(found.source)
         images = model.sample(rows * _COLUMNS, seed=0)
-        parts.append((f"{system} ({found.label})", grids.grid(images, model.config.pixel_levels, _COLUMNS)))
-    grids.save(output, stacked(parts))
+        parts.append((f"{system} ({found.label})", pictures.grid(images, model.config.pixel_levels, _COLUMNS)))
+    pictures.save(output, stacked(parts))
     return "; ".join([f"samples in {output}", *told])
 
 
 def figure6(records: Records, output: pathlib.Path, rows: int = 2) -> str:
     """Samples that vary in one level of the model's noise alone along each row."""
-    from pixelvae_tf import grids, sampling
+    from pixelvae_tf.evaluation import pictures
+    from pixelvae_tf.sampling.noise import sources_of_noise
 
     found, problems = trained(records, FIGURE_6)
-    model, _ = runs.load_best(found.source)
-    sources, parts = sampling.sources_of_noise(model.config), []
+    model, _ = load_best(found.source)
+    sources, parts = sources_of_noise(model.config), []
     for source in ("top", "middle", "pixels"):
         if source not in sources:
             parts.append((f"{source}: the model has no such level", None))
             continue
         images = model.sample_varying(source, rows, _COLUMNS, seed=0)
         words = f"only the noise of {'the pixels' if source == 'pixels' else f'the {source} level'} varies along a row"
-        parts.append((words, grids.grid(images, model.config.pixel_levels, _COLUMNS)))
-    grids.save(output, stacked(parts))
+        parts.append((words, pictures.grid(images, model.config.pixel_levels, _COLUMNS)))
+    pictures.save(output, stacked(parts))
     return "; ".join([f"{found.label}, in {output}", *problems])
 
 
@@ -89,10 +90,10 @@ def stacked(parts: list[tuple[str, np.ndarray | None]]) -> np.ndarray:
     Args:
         parts: words, and a grid; None where there is nothing to show. All grids are of one width.
     """
-    from pixelvae_tf import grids
+    from pixelvae_tf.evaluation import pictures
 
     shapes = [canvas.shape for _, canvas in parts if canvas is not None]
     _, width, colors = shapes[0] if shapes else (0, 600, 1)
     nothing = np.zeros((0, width, colors), "uint8")
-    canvases = [grids.headed(nothing if canvas is None else canvas, [(words, 1)]) for words, canvas in parts]
+    canvases = [pictures.headed(nothing if canvas is None else canvas, [(words, 1)]) for words, canvas in parts]
     return np.concatenate(canvases)

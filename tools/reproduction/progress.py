@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pathlib
 
-from pixelvae_tf import files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError
 from reproduction.likelihoods import TABLE_1
 from reproduction.records import NO_RUN, Found, Records
 
@@ -25,7 +26,7 @@ def progress(records: Records, output: pathlib.Path) -> str:
     there = {name: run.record for name, run in found.items() if run.record is not None}
     missing = _missing(found)
     if not there:
-        raise settings.UsageError(f"nothing to draw. {' '.join(missing)}")
+        raise UsageError(f"nothing to draw. {' '.join(missing)}")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -6,15 +6,17 @@ import pathlib
 import re
 from typing import Any, NamedTuple
 
-from pixelvae_tf import files, runs, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError, configuration
 from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.runs.workdir import Run
 
 NO_RUN = "no run"
 FLAG_FILES = pathlib.Path(__file__).parents[2] / "flags"
 
 
 class Found(NamedTuple):
-    """The record of a run, as `runs.Run.record` gives it; without one, what is in the way of it."""
+    """The record of a run, as `Run.record` gives it; without one, what is in the way of it."""
 
     record: dict | None
     problem: str = ""
@@ -37,9 +39,9 @@ class Records:
         path = self.results / f"{name}.json"
         return files.read_json(path) if path.exists() else None
 
-    def workdir(self, name: str) -> runs.Run | None:
+    def workdir(self, name: str) -> Run | None:
         """The work directory of a name, where there is one."""
-        run = None if self.work_directories is None else runs.Run(self.work_directories / name)
+        run = None if self.work_directories is None else Run(self.work_directories / name)
         return run if run and run.config_file.exists() else None
 
     def run(self, name: str, flag_file: str | None = None, *changes: str) -> Found:
@@ -76,14 +78,14 @@ def checked(name: str, record: dict, flag_file: str, *changes: str) -> Found:
 def unlike(config: RunConfig, flag_file: str, *changes: str) -> str | None:
     """The first way in which a run's model or dataset is not a flag file's, or None."""
     path, model = FLAG_FILES / f"{flag_file}.cfg", config.model
-    asked = settings.configuration(path, list(changes), model.image_shape, model.pixel_levels)
+    asked = configuration(path, list(changes), model.image_shape, model.pixel_levels)
     return RunConfig(asked.model, asked.data).difference(RunConfig(model, config.data))
 
 
 def evaluation(name: str, record: dict, split: str) -> dict:
     """What was measured on a split. Raises UsageError where it was not."""
     if split not in record["evaluations"]:
-        raise settings.UsageError(f"{name}.json: no evaluation of --split={split}: make it, and the record again")
+        raise UsageError(f"{name}.json: no evaluation of --split={split}: make it, and the record again")
     return record["evaluations"][split]
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelvae_tf import files, settings
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError
 from reproduction import markdown
 from reproduction.records import NO_RUN, Found, Records, budget, checked
 
@@ -103,7 +104,7 @@ def latents(records: Records, output: pathlib.Path) -> str:
         else:
             panels.append((f"{label.replace('`', '')}\nKL {sum(record['kl_nats']):.1f} nats", record))
     if not panels:
-        raise settings.UsageError(f"nothing to draw, see tools/probe.py. {'; '.join(missing)}")
+        raise UsageError(f"nothing to draw, see tools/probe.py. {'; '.join(missing)}")
     _draw(panels, output)
     return "; ".join([f"{len(panels)} pictures in {output}", *missing])
 
@@ -124,8 +125,13 @@ def _draw(panels: list[tuple[str, dict]], output: pathlib.Path) -> None:
         picture, colours = record["picture"], pyplot.get_cmap("tab10")
         for label in np.unique(picture["label"]):
             chosen = np.array(picture["label"]) == label
-            place.scatter(np.array(picture["x"])[chosen], np.array(picture["y"])[chosen], 5, color=colours(int(label)),
-                          label=str(label))  # fmt: skip
+            place.scatter(
+                np.array(picture["x"])[chosen],
+                np.array(picture["y"])[chosen],
+                5,
+                color=colours(int(label)),
+                label=str(label),
+            )
         place.set_title(title, fontsize=10)
         if np.ptp(picture["x"]) == 0:
             place.set(xlim=(-1, 1), ylim=(-1, 1))

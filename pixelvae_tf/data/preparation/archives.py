@@ -10,7 +10,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 
-from pixelvae_tf.data.preparation.pixels import SUFFIXES
+from pixelvae_tf.data.image_files import is_image, list_images
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.schema import DataError
 
@@ -22,12 +22,6 @@ _DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 _TWO_BLOCKS = 1024  # bytes of zeros that end every tar archive
 
 
-def is_image(name: str) -> bool:
-    """Whether a file is taken for an image, by its name."""
-    base = posixpath.basename(name)
-    return base.lower().endswith(SUFFIXES) and not base.startswith(".")
-
-
 def read_folder(folder: pathlib.Path, problems: Problems) -> Iterator[Record]:
     """The images under a folder, sorted by path."""
     for name in list_images(folder):
@@ -35,15 +29,6 @@ def read_folder(folder: pathlib.Path, problems: Problems) -> Iterator[Record]:
             yield name, (folder / name).read_bytes()
         except OSError as error:
             problems.report(str(folder / name), f"cannot be read ({error.strerror})")
-
-
-def list_images(folder: pathlib.Path) -> list[str]:
-    """Paths of the image files under a folder, relative to it, sorted, with / between parts."""
-    found = []
-    for place, _, names in os.walk(folder, followlinks=True):
-        relative = pathlib.Path(place).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if is_image(name)]
-    return sorted(found)
 
 
 def read_tar(path: pathlib.Path, problems: Problems) -> Iterator[Record]:

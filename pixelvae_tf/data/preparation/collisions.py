@@ -41,8 +41,11 @@ def find_collisions(codes: np.ndarray, tolerance: int) -> list[Collision]:
     # Whether a code is kept depends on earlier ones alone: a removed image removes no other.
     keeper = {}
     for code in np.argsort(first):
-        near = [(distance, first[other], other) for distance, other in neighbors.get(int(code), ())
-                if keeper[other][0] == other]  # fmt: skip
+        near = [
+            (distance, first[other], other)
+            for distance, other in neighbors.get(int(code), ())
+            if keeper[other][0] == other
+        ]
         distance, _, kept = min(near, default=(0, 0, int(code)))
         keeper[int(code)] = (kept, distance)
     found = []

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from pixelvae_tf.data.preparation import pixels, workers
+from pixelvae_tf.data import pixels
+from pixelvae_tf.data.preparation import workers
 from pixelvae_tf.data.preparation.problems import Problems
 
 

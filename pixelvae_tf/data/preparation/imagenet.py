@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf.data.preparation import archives, batches, pixels
+from pixelvae_tf.data import pixels
+from pixelvae_tf.data.preparation import archives, chrabaszcz
 from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
 from pixelvae_tf.data.preparation.problems import Problems
@@ -96,8 +97,8 @@ def _open(
     path: pathlib.Path, request: ImageNetRequest, problems: Problems
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
     """The variant that the input looks like, and its images."""
-    if batches.has_batches(path):
-        found = batches.read_batches(path, problems)
+    if chrabaszcz.has_batches(path):
+        found = chrabaszcz.read_batches(path, problems)
         return "chrabaszcz", ((name, _halved(image, request.image_size)) for name, image in found)
     read = archives.read_folder if path.is_dir() else archives.read_tar
     records = read(path, problems)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pixelvae_tf.data.preparation import collisions, pixels
+from pixelvae_tf.data import pixels
+from pixelvae_tf.data.preparation import collisions
 from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
 from pixelvae_tf.data.preparation.problems import Problems

@@ -18,9 +18,7 @@ _CHUNK = 32
 _CHUNKS_AHEAD = 3  # for each worker: enough that none waits, few enough that memory stays small
 
 
-def map_in_order(
-    function: Callable[[list], list], records: Iterable[Any], *, processes: int = 0
-) -> Iterator[Any]:
+def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, processes: int = 0) -> Iterator[Any]:
     """Applies `function` to lists of records in worker processes and yields its results one by one, in order.
 
     Args:

@@ -210,10 +210,17 @@ def _small_shards():
 def _write_metadata(target: Target, folder: pathlib.Path, record: dict[str, Any]) -> None:
     """Writes `metadata.json`: of the dataset that is there, with this split; of this split where none is."""
     there = target.folder / prepared.METADATA_FILE
-    metadata = files.read_json(there) if there.exists() else {
-        "variant": target.variant, "image_size": target.image_size, "description": target.description,
-        "splits": {}, "sha256": {},
-    }  # fmt: skip
+    metadata = (
+        files.read_json(there)
+        if there.exists()
+        else {
+            "variant": target.variant,
+            "image_size": target.image_size,
+            "description": target.description,
+            "splits": {},
+            "sha256": {},
+        }
+    )
     metadata["splits"][target.split] = record
     metadata["sha256"].update({path.name: files.sha256(path) for path in sorted(folder.glob("*.tfrecord-*"))})
     files.write_json(folder / prepared.METADATA_FILE, metadata)

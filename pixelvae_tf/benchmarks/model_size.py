@@ -1,0 +1,120 @@
+"""What training a model needs: weights, arithmetic, memory and time, calculated from its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf.benchmarks import graph_cost
+from pixelvae_tf.layers.masked_conv import MaskedConv2D
+from pixelvae_tf.sampling.noise import latent_noise
+
+# As a record names the entries of `Flop`, by image.
+_GFLOP = ("forward_gflop", "forward_gflop_unmasked", "step_gflop", "step_gflop_unmasked")
+
+
+class Flop(NamedTuple):
+    """Floating-point operations on a batch, of convolutions and matrix products; see `graph_cost.flop`.
+
+    Attributes:
+        forward: of the bound.
+        forward_unmasked: the same without what masks set to zero, which is computed all the same.
+        training_step: of the bound, its gradient and the optimizer.
+        training_step_unmasked: the same without what masks set to zero.
+    """
+
+    forward: int
+    forward_unmasked: int
+    training_step: int
+    training_step_unmasked: int
+
+
+def flops(model, batch_size: int, step: tf.Graph | None = None) -> Flop:
+    """Counts the arithmetic of a model that is compiled for training, on a batch.
+
+    Args:
+        model: a `PixelVAE`.
+        batch_size: images.
+        step: the graph of its training step at this batch size, where there is one already.
+    """
+    forward = graph_cost.flop(_bound_graph(model, batch_size))
+    hidden = 2 * batch_size * _hidden_taps(model)
+    return Flop(forward, forward - hidden, *step_flops(model, batch_size, step))
+
+
+def step_flops(model, batch_size: int, step: tf.Graph | None = None) -> tuple[int, int]:
+    """The last two of `flops`: of a training step, and without what masks set to zero."""
+    step = graph_cost.flop(step or step_graph(model, batch_size))
+    return step, step - 2 * batch_size * _hidden_taps(model, with_gradients=True)
+
+
+def _hidden_taps(model, with_gradients: bool = False) -> int:
+    """Multiplications by a masked weight in a pass over one image: masked layers keep the size of what they read.
+
+    Each of the gradients, of the weights and of the inputs, multiplies as often; nobody asks for that of an image.
+    """
+    decoders = [model.pixel_decoder, *model.latent_decoders]
+    shapes = [model.config.image_shape, *model.config.latent_shapes[:-1]]
+    total = 0
+    for decoder, (height, width, _) in zip(decoders, shapes, strict=True):
+        of_image = decoder is model.pixel_decoder and not model.config.embedding_channels
+        for layer in decoder._flatten_layers():
+            if isinstance(layer, MaskedConv2D):
+                passes = 2 if of_image and layer.mask_type == "A" else 3
+                total += (passes if with_gradients else 1) * height * width * int(np.sum(layer.mask == 0))
+    return total
+
+
+def _bound_graph(model, batch_size: int) -> tf.Graph:
+    def bound(images):
+        return model(images, noise=latent_noise(model.config, batch_size, 0), training=True)
+
+    return _traced(bound, model, batch_size)
+
+
+def step_graph(model, batch_size: int) -> tf.Graph:
+    """The graph of a training step on so many images."""
+    return _traced(model.train_step, model, batch_size)
+
+
+def _traced(function: Callable, model, batch_size: int) -> tf.Graph:
+    images = tf.TensorSpec((batch_size, *model.config.image_shape), tf.uint8)
+    return tf.function(function, autograph=False).get_concrete_function(images).graph
+
+
+def calculated(model, batch_size: int, device: graph_cost.Device = graph_cost.A100) -> dict[str, Any]:
+    """What training needs by calculation, with the model's own precision.
+
+    Args:
+        model: compiled for training.
+        batch_size: images a step.
+        device: whose limits give the time.
+
+    Returns:
+        `parameters`; `forward_gflop`, `forward_gflop_unmasked`, `step_gflop` and `step_gflop_unmasked` of an image;
+        `state_bytes`, of weights and what the optimizer and the average keep of them; `tensors_bytes`, the most that a
+        step's tensors hold at once; `device`, and `device_step_seconds`, in less than which it cannot take a step.
+    """
+    step = step_graph(model, batch_size)
+    gflop = [round(value / batch_size / 1e9, 6) for value in flops(model, batch_size, step)]
+    return {
+        "measure": "calculated",
+        "precision": model.compute_dtype,
+        "batch_size": batch_size,
+        "parameters": model.count_params(),
+        **dict(zip(_GFLOP, gflop, strict=True)),
+        "state_bytes": state_bytes(model),
+        "tensors_bytes": graph_cost.peak_bytes(step),
+        "device": device.name,
+        "device_step_seconds": round(graph_cost.seconds(step, device), 6),
+    }
+
+
+def state_bytes(model) -> int:
+    """Bytes of the weights, and of what the optimizer and the average keep of them."""
+    averages = [] if model.average is None else model.average.averages
+    kept = [*model.variables, *model.optimizer.variables, *averages]
+    return sum(int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size for variable in kept)

@@ -1,0 +1,193 @@
+"""Flags: made from the configuration's fields, read from flag files and the command line.
+
+A flag file holds one --name=value a line. A `--flagfile` in it is relative to it, and what stands on the command
+line wins over every file, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.runs import pretrained
+
+flags.disclaim_key_flags()
+FLAGS = flags.FLAGS
+
+
+class UsageError(UserError):
+    """A command line that cannot be used; the message is one line."""
+
+
+def define_config_flags(values: flags.FlagValues = FLAGS) -> None:
+    """Defines a flag for every field of the three configurations that is for the user to set."""
+    for part in (ModelConfig, DataConfig, TrainConfig):
+        define_flags(part, values)
+
+
+def define_flags(part, values: flags.FlagValues = FLAGS) -> None:
+    """Defines a flag for every field of one configuration class that is for the user to set."""
+    for field in dataclasses.fields(part):
+        if field.metadata.get("flag", True):
+            _define(field, values)
+
+
+def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
+    name, default, help = field.name, field.default, field.metadata["help"]
+    if isinstance(default, tuple):
+        flags.DEFINE_list(name, [str(item) for item in default], help, flag_values=values)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, help, flag_values=values)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, default, help, flag_values=values)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, help, flag_values=values)
+    elif "choices" in field.metadata:
+        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help, flag_values=values)
+    else:
+        flags.DEFINE_string(name, default, help, flag_values=values)
+
+
+def values_of(part, values: flags.FlagValues = FLAGS) -> dict:
+    """The values of the flags that belong to one configuration class, as its constructor takes them."""
+    found = {}
+    for field in dataclasses.fields(part):
+        if field.metadata.get("flag", True):
+            value = values[field.name].value
+            of_numbers = isinstance(field.default, tuple) and "choices" not in field.metadata
+            found[field.name] = integers(field.name, value) if of_numbers else value
+    return found
+
+
+def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int, ...], pixel_levels: int) -> RunConfig:
+    """What a training would record that is given a flag file, some flags more, and images of this kind.
+
+    Raises:
+        UsageError: for a flag file that cannot be read, or flags that do not exist.
+        ConfigError: for values that cannot be used.
+    """
+    values = flags.FlagValues()
+    define_config_flags(values)
+    try:
+        values(["train", *_read_flagfile(path, ()), *changes])
+    except flags.Error as error:
+        raise UsageError(f"{path}: {error}") from None
+    model, data, training = (values_of(part, values) for part in (ModelConfig, DataConfig, TrainConfig))
+    model = ModelConfig(image_shape=tuple(image_shape), pixel_levels=pixel_levels, **model)
+    return RunConfig(model, DataConfig(**data), TrainConfig(**training))
+
+
+def integers(name: str, items: list[str]) -> tuple[int, ...]:
+    """The numbers of a list flag. Raises ConfigError."""
+    try:
+        return tuple(int(item) for item in items)
+    except ValueError:
+        raise ConfigError(f"{name}={','.join(items)!r}: give whole numbers with commas between them") from None
+
+
+def define_model_flags() -> None:
+    """Defines the flags of which trained model to use, which `trained_model` reads."""
+    flags.DEFINE_string("workdir", "", "Folder of the run, whose best weights are used.")
+    flags.DEFINE_enum("pretrained", None, pretrained.names(), "In place of --workdir: a model inside the package.")
+
+
+def trained_model() -> pathlib.Path | str:
+    """The model that the flags name, as `trained.find` takes it. Raises UsageError."""
+    workdir, name = FLAGS["workdir"].value, FLAGS["pretrained"].value
+    if bool(workdir) == bool(name):
+        raise UsageError("--workdir, --pretrained: give one of the two, to say which model")
+    return name or pathlib.Path(workdir)
+
+
+def define_drawing_flags() -> None:
+    """Defines the flags of how images are drawn from a model, which `drawing` reads."""
+    flags.DEFINE_integer("seed", 0, "Seed of what is drawn.", lower_bound=0, upper_bound=2**31 - 1)
+    flags.DEFINE_enum(
+        "method",
+        "cached",
+        ["cached", "naive"],
+        "cached: nothing is computed twice; naive: a full pass of the network "
+        "for every pixel and color, the same images, slowly.",
+    )
+    flags.DEFINE_list(
+        "temperature",
+        ["1"],
+        "Under 1 keeps to likely values: one number for all, or one for the pixels and one for "
+        "each level of latents, z1 first.",
+    )
+
+
+def drawing() -> dict:
+    """Seed, method and temperatures from the flags, as the model's methods take them. Raises UsageError."""
+    given = FLAGS["temperature"].value
+    try:
+        temperatures = tuple(float(item) for item in given)
+    except ValueError:
+        temperatures = ()
+    if not temperatures or not all(0 < value < math.inf for value in temperatures):
+        raise UsageError(f"--temperature={','.join(given)}: give positive numbers, such as 0.8")
+    return {"seed": FLAGS["seed"].value, "method": FLAGS["method"].value, "temperature": temperatures}
+
+
+def parse(description: str) -> None:
+    """Reads the command line into FLAGS. Raises UsageError; prints the help and exits where it is asked for.
+
+    Args:
+        description: what the help says first.
+    """
+    module = sys.modules["__main__"].__spec__
+    program = f"python -m {module.name}" if module else f"python {sys.argv[0]}"
+    arguments = sys.argv[1:]
+    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
+        print(f"{description}\n\nUsage: {program} [--flagfile=FILE] [--flag=value ...]\n")
+        print(FLAGS.module_help("__main__"))
+        print("--flagfile: read flags from this file; the command line wins over it.")
+        sys.exit(0)
+    try:
+        rest = FLAGS([program, *_expanded(arguments)])
+    except flags.Error as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"{message} (try {program} --help)") from None
+    if len(rest) > 1:
+        raise UsageError(f"{rest[1]!r} is no flag: flags are written --name=value (try {program} --help)")
+
+
+def _expanded(arguments: list[str]) -> list[str]:
+    """The arguments with the contents of all flag files in front of the rest."""
+    from_files, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        name, equals, path = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == "flagfile":
+            path = path if equals else next(words, "")
+            from_files += _read_flagfile(pathlib.Path(path), ())
+        else:
+            rest.append(word)
+    return from_files + rest
+
+
+def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> list[str]:
+    if path in including:
+        raise UsageError(f"--flagfile={path}: includes itself")
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UsageError(f"--flagfile={path}: cannot be read ({reason}); flag files are in the folder flags/") from None
+    arguments = []
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("--flagfile="):
+            nested = pathlib.Path(os.path.normpath(path.parent / line.partition("=")[2]))
+            arguments += _read_flagfile(nested, (*including, path))
+        elif line.startswith("--"):
+            arguments.append(line)
+        elif line and not line.startswith(("#", "//")):
+            raise UsageError(f"{path}, line {number}: {line!r} is no flag; write --name=value or a comment")
+    return arguments

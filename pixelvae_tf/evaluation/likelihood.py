@@ -1,0 +1,113 @@
+"""Honest likelihoods of images: the bound with full KL weight, and the importance-sampled estimate."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from typing import Any
+
+import numpy as np
+
+from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.evaluation import scores
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.probability import objectives
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What was measured of each image, in order: arrays of (images,) float64, in nats.
+
+    Attributes:
+        config: of the model.
+        bound: negative ELBO, which is at least -log p(x).
+        reconstruction: its part -log p(x | z1).
+        kl: its other parts, one array for each level of latents, z1 first.
+        importance: importance-sampled estimate of -log p(x), or None.
+        importance_samples: latent samples an image behind it.
+        seconds: that it took.
+    """
+
+    config: ModelConfig
+    bound: np.ndarray
+    reconstruction: np.ndarray
+    kl: tuple[np.ndarray, ...]
+    importance: np.ndarray | None
+    importance_samples: int
+    seconds: float
+
+    def per_example(self) -> dict[str, np.ndarray]:
+        """The columns of `scores`, (images,) each."""
+        columns = {scores.BOUND: self.bound}
+        if self.importance is not None:
+            columns[scores.IMPORTANCE] = self.importance
+        return {**columns, scores.BITS: objectives.bits_per_dim(self.bound, self.config.num_dimensions)}
+
+    def summary(self) -> dict[str, Any]:
+        """Means over images in nats, and their standard errors: the measured fields of an evaluation's record."""
+        dimensions = self.config.num_dimensions
+        mean = float(self.bound.mean())
+        summary = {"num_examples": len(self.bound), "nll_bound_nats": mean, "nll_bound_stderr": _stderr(self.bound)}
+        if self.importance is not None:
+            estimate = float(self.importance.mean())
+            summary |= {
+                "nll_importance_nats": estimate,
+                "nll_importance_stderr": _stderr(self.importance),
+                "importance_samples": self.importance_samples,
+                "importance_bits_per_dim": objectives.bits_per_dim(estimate, dimensions),
+            }
+        return summary | {
+            "bits_per_dim": objectives.bits_per_dim(mean, dimensions),
+            "reconstruction_nats": float(self.reconstruction.mean()),
+            "kl_nats": [float(level.mean()) for level in self.kl],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int = 0, on_batch=None) -> Evaluation:
+    """Scores every image of `batches` once.
+
+    The latent noise of an image follows from the seed, the number of its batch and its place in it: the same batches
+    give the same scores, another batch size other noise, and with it scores that agree within what the noise explains.
+    A model without latents has no noise: its scores are exact.
+
+    Args:
+        model: with the weights to evaluate.
+        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes.
+        importance_samples: latent samples an image for the importance-sampled estimate; 0 leaves it out.
+        seed: of the latent noise.
+        on_batch: called with the number of images after each batch.
+    """
+    started = time.perf_counter()
+    bounds, estimates = [], []
+    for index, images in enumerate(batches):
+        images, batch_seed = np.asarray(images), _batch_seed(seed, index)
+        bounds.append(model.elbo(images, batch_seed))
+        if importance_samples:
+            estimates.append(model.log_likelihood(images, importance_samples, batch_seed))
+        if on_batch:
+            on_batch(len(images))
+    return Evaluation(
+        model.config,
+        bound=-_joined(terms.elbo for terms in bounds),
+        reconstruction=_joined(terms.reconstruction for terms in bounds),
+        kl=tuple(_joined(level) for level in zip(*(terms.kl for terms in bounds), strict=True)),
+        importance=-_joined(estimates) if importance_samples else None,
+        importance_samples=importance_samples,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _joined(parts) -> np.ndarray:
+    return np.concatenate(list(parts)).astype("float64")
+
+
+def _stderr(values: np.ndarray) -> float:
+    """Standard error of a mean over images; 0 for a single image, which tells nothing of the spread."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def _batch_seed(seed: int, index: int) -> int:
+    """A seed of its own for every batch, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,252 @@
+"""Exports a model as a SavedModel, which TensorFlow loads and runs alone; `docs/serving.md` is the page for users.
+
+The endpoints are the graphs behind the methods of `ImageInterface`, so that a seed gives the same numbers here and
+there. What those methods check of their arguments is checked in the graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from pixelvae_tf import files
+from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.files import FileError
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.sampling.noise import draw_noise, latent_noise
+
+RECORD = "export.json"
+KERAS_FILE = "model.keras"
+_FORMAT = "pixelvae_tf SavedModel"
+# What an export may hold; a folder with anything else in it is not replaced.
+_OWN = {"assets", "fingerprint.pb", "saved_model.pb", "variables", RECORD, KERAS_FILE}
+
+
+class Endpoints:
+    """The functions of a SavedModel: tensors in, a dictionary of named tensors out.
+
+    Args:
+        model: whose graphs they are.
+    """
+
+    def __init__(self, model: PixelVAE):
+        self.model = model
+        self.config = model.config
+        self.unchanged = tf.ones([1 + model.config.num_levels])
+
+    def serving_default(self, images):
+        """Scores images: the bound of each, by itself and not by what else is in the batch, and its parts."""
+        images = self._checked(images)
+        # A server may put the images of several requests together, so each of them has the noise of a first image.
+        noise = latent_noise(self.config, 1, 0)
+        terms = self.model.elbo_terms(images, tuple(tf.repeat(part, tf.shape(images)[0], axis=0) for part in noise))
+        return {
+            "elbo_nats": terms.elbo,
+            "bits_per_dim": objectives.bits_per_dim(-terms.elbo, self.config.num_dimensions),
+            "reconstruction_nats": terms.reconstruction,
+            **{f"kl_z{level + 1}_nats": kl for level, kl in enumerate(terms.kl)},
+        }
+
+    def log_likelihood(self, images, importance_samples, seed):
+        """Estimates log p(x) of each image by importance sampling; exact for a model without latents."""
+        importance_samples = _require(importance_samples, importance_samples >= 1, "importance_samples: use 1 or more")
+        return {"log_likelihood_nats": self.model._log_likelihood(self._checked(images), importance_samples, seed)}
+
+    def encode(self, images):
+        """Finds the latents of each image: the posteriors of every level, and samples of them with seed 0."""
+        parts = self.model._encode(self._checked(images), 0)._asdict()
+        return {f"z{level + 1}_{part}": z for part, values in parts.items() for level, z in enumerate(values)}
+
+    def sample(self, num_samples, seed):
+        """Draws images from the model."""
+        num_samples = _require(num_samples, num_samples >= 1, "num_samples: use 1 or more")
+        noise = draw_noise(self.config, num_samples, seed)
+        return {"images": self.model._draw["cached"](noise, self.unchanged)}
+
+    def reconstruct(self, images, seed):
+        """Draws an image from p(x | z1) for each given one, at a sample of its posterior of z1."""
+        return self._continued(self._checked(images), tf.zeros((1, *self.config.image_shape), tf.bool), seed)
+
+    def complete(self, images, keep_rows, seed):
+        """Keeps the first rows of each image and draws the others."""
+        height, width, _ = self.config.image_shape
+        inside = (keep_rows >= 0) & (keep_rows <= height)
+        keep_rows = _require(keep_rows, inside, f"keep_rows: the images have {height} rows; use 0 to {height}")
+        known = tf.broadcast_to(tf.range(height)[:, None] < keep_rows, (1, height, width))
+        return self._completed(images, known, seed)
+
+    def complete_mask(self, images, mask, seed):
+        """Keeps the pixels of each image where the mask is true and draws the others."""
+        fits = (tf.shape(mask)[0] == 1) | (tf.shape(mask)[0] == tf.shape(images)[0])
+        mask = _require(mask, fits, "mask: give one, or as many as images")
+        shape = self.config.image_shape[:2]
+        mask = _require(mask, tf.shape(mask)[1:] == shape, f"mask: this model takes (1 or batch, {_listed(shape)})")
+        return self._completed(images, mask, seed)
+
+    def _completed(self, images, known, seed):
+        known = tf.broadcast_to(known[..., None], (tf.shape(known)[0], *self.config.image_shape))
+        return self._continued(tf.where(known, self._checked(images), 0), known, seed)
+
+    def _continued(self, images, known, seed):
+        return {"images": self.model._continue["cached"](images, known, randomness.as_seed(seed), self.unchanged)}
+
+    def _checked(self, images):
+        shape, top = self.config.image_shape, self.config.pixel_levels - 1
+        images = _require(images, tf.shape(images)[0] >= 1, "images: give one or more")
+        # A signature says this too, but not everything that calls one looks.
+        images = _require(images, tf.shape(images)[1:] == shape, f"images: this model takes (batch, {_listed(shape)})")
+        return _require(images, images <= top, f"images: this model takes pixels 0..{top}")
+
+
+def _require(value, condition, message: str):
+    """The value, once the condition is known to hold; else an InvalidArgumentError with the message."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(condition), [message])]):
+        return tf.identity(value)
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
+    """The endpoints that a model of this configuration has, and the arguments of each."""
+    images = tf.TensorSpec((None, *config.image_shape), tf.uint8, "images")
+    mask = tf.TensorSpec((None, *config.image_shape[:2]), tf.bool, "mask")
+    numbers = ("num_samples", "importance_samples", "keep_rows", "seed")
+    num_samples, importance_samples, keep_rows, seed = (tf.TensorSpec((), tf.int32, name) for name in numbers)
+    return {
+        "serving_default": [images],
+        "log_likelihood": [images, importance_samples, seed],
+        **({"encode": [images]} if config.num_levels else {}),
+        "sample": [num_samples, seed],
+        "reconstruct": [images, seed],
+        "complete": [images, keep_rows, seed],
+        "complete_mask": [images, mask, seed],
+    }
+
+
+def meanings(config: ModelConfig) -> dict[str, str]:
+    """What every argument and output of the endpoints is, and its unit."""
+    of_level = {
+        f"z{level}_{name}": f"{what} of the posterior of z{level}"
+        for level in range(1, config.num_levels + 1)
+        for name, what in {"mean": "mean", "scale": "standard deviation", "sample": "a sample"}.items()
+    }
+    kl = {
+        f"kl_z{level}_nats": f"the rate of z{level}: KL of its posterior from its prior, nats an image"
+        for level in range(1, config.num_levels + 1)
+    }
+    return {
+        "images": f"integers 0..{config.pixel_levels - 1}, (batch, height, width, colors)",
+        "mask": "true where a pixel is kept, (1 or batch, height, width)",
+        "num_samples": "images to draw, 1 or more",
+        "importance_samples": "latent samples an image, 1 or more; the estimate rises with it in expectation",
+        "keep_rows": f"rows to keep, 0..{config.image_shape[0]}",
+        "seed": "of all the noise: the same seed repeats the result",
+        "elbo_nats": f"{'a lower bound on' if config.num_levels else 'exactly'} log p(x), nats an image",
+        "bits_per_dim": "-elbo_nats in bits a dimension (pixel and color): low for images like the training data",
+        "reconstruction_nats": "the distortion -log p(x | z1), nats an image",
+        "log_likelihood_nats": f"log p(x), {'estimated' if config.num_levels else 'exact'}, nats an image",
+        **of_level,
+        **kl,
+    }
+
+
+def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool = False, xla: bool = True) -> dict:
+    """Writes a SavedModel whole or not at all, in place of an earlier one.
+
+    Args:
+        model: with the weights to export.
+        output: the folder, as `check_output` gives it.
+        record: JSON values that say where the model comes from.
+        keras_file: also write the model as a `.keras` file.
+        xla: keep the loops of the samplers and the gates compiled, as they are in the package. Without it the graph
+            runs where TensorFlow has no XLA compiler, more slowly and with other rounding.
+
+    Returns:
+        What it wrote as export.json: the record, the configuration of the model, and the endpoints.
+    """
+    with files.replacing_folder(output) as folder:
+        with contextlib.nullcontext() if xla else _nested_functions_inlined():
+            endpoints = _write_saved_model(model, folder)
+        if keras_file:
+            model.save(folder / KERAS_FILE)
+        contents = {
+            "format": _FORMAT,
+            **record,
+            "model": model.config.to_dict(),
+            "xla": xla,
+            "endpoints": endpoints,
+            "left_out": {} if "encode" in endpoints else {"encode": "this model has no latents"},
+        }
+        # Last, so that a folder that has it is whole.
+        files.write_json(folder / RECORD, contents)
+    return contents
+
+
+def _write_saved_model(model: PixelVAE, folder: pathlib.Path) -> dict:
+    archive, functions, described = keras.export.ExportArchive(), Endpoints(model), {}
+    for name, arguments in signatures(model.config).items():
+        function = archive.add_endpoint(name, getattr(functions, name), arguments)
+        outputs = function.get_concrete_function().structured_outputs
+        does = getattr(functions, name).__doc__
+        described[name] = {
+            "does": does,
+            "inputs": {spec.name: _described(spec, spec.name, model.config) for spec in arguments},
+            "outputs": {key: _described(value, key, model.config) for key, value in outputs.items()},
+        }
+    archive.write_out(str(folder), verbose=False)
+    return described
+
+
+def _described(tensor, name: str, config: ModelConfig) -> dict:
+    shape = [-1 if size is None else size for size in tensor.shape]
+    return {"dtype": tensor.dtype.name, "shape": shape, "is": meanings(config)[name]}
+
+
+@contextlib.contextmanager
+def _nested_functions_inlined() -> Iterator[None]:
+    """Traces without nested functions, and so without those of them that ask for compilation."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def check_output(path: str) -> pathlib.Path:
+    """The folder to export to: a new one, an empty one, or an earlier export, which is replaced.
+
+    Raises:
+        FileError: for anything else, or where it cannot be written; the message names --output and the remedy.
+    """
+    if not path:
+        raise FileError("--output is empty: name a folder")
+    # As an absolute path without links, so that it has a name and what a link points to is replaced.
+    output = pathlib.Path(path).resolve()
+    if output.exists() and not output.is_dir():
+        raise FileError(f"--output={path}: is a file; name a folder")
+    held = {item.name for item in output.iterdir()} if output.is_dir() else set()
+    if held and not _is_export(output):
+        raise FileError(f"--output={path}: is not empty and holds no export; choose another folder")
+    if held - _OWN:
+        raise FileError(f"--output={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
+    parent = next(folder for folder in output.parents if folder.exists())
+    if not parent.is_dir():
+        raise FileError(f"--output={path}: {parent} is a file; choose another folder")
+    if not os.access(parent, os.W_OK):
+        raise FileError(f"--output={path}: the folder {parent} may not be written; choose another folder")
+    return output
+
+
+def _is_export(folder: pathlib.Path) -> bool:
+    try:
+        return files.read_json(folder / RECORD)["format"] == _FORMAT
+    except (FileError, KeyError, TypeError):
+        return False

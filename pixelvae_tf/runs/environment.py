@@ -1,0 +1,37 @@
+"""Where a record was made: versions, revision of the code, hardware."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import subprocess
+
+
+def environment() -> dict:
+    """What a record says about where it was made: versions, revision of the code, hardware."""
+    import keras
+    import tensorflow as tf
+
+    from pixelvae_tf import __version__
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return {
+        "pixelvae_tf": __version__,
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "hardware": ", ".join(names) if names else f"{os.cpu_count()} CPU cores",
+    }
+
+
+def _revision() -> str | None:
+    """The commit of the code, or None outside a checkout."""
+    folder = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

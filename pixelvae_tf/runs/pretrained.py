@@ -1,0 +1,68 @@
+"""Trained models inside the package, by name: NAME.weights.h5, and NAME.json, which says how they came about.
+
+All were trained by this project; `tools/publish.py` writes both files from a run.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from pixelvae_tf import files
+from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.files import FileError
+from pixelvae_tf.runs import weight_files
+
+FOLDER = pathlib.Path(__file__).parent.parent / "pretrained"
+
+
+def names() -> list[str]:
+    """The models there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+class Pretrained:
+    """A model of the package.
+
+    Attributes:
+        name: of the model.
+        record_file: its configuration, how it was trained, what it scores, and the checksum of its weights.
+        weights_file: its weights, float32, and the configuration of the model that they belong to.
+    """
+
+    def __init__(self, name: str):
+        if name not in names():
+            raise FileError(f"{name!r}: no pretrained model; known: {', '.join(names())}")
+        self.name = name
+        self.record_file = FOLDER / f"{name}.json"
+        self.weights_file = FOLDER / f"{name}.weights.h5"
+
+    def record(self) -> dict[str, Any]:
+        """The configuration, the summary of the run, its evaluations by split, the best validation, the checksum."""
+        return files.read_json(self.record_file)
+
+    def config(self) -> RunConfig:
+        """The configuration of the run. Raises FileError for a damaged record."""
+        try:
+            return RunConfig.from_dict(self.record()["config"])
+        except (ConfigError, KeyError, TypeError, AttributeError) as error:
+            raise FileError(f"{self.record_file}: damaged ({error}); install the package anew") from None
+
+    def best_weights(self) -> tuple[pathlib.Path, dict[str, Any]]:
+        """The weights file, checked, and what is known of the step that it is of.
+
+        Raises:
+            FileError: for a missing or damaged weights file, or a record of another model than the weights.
+        """
+        config, record = self.config(), self.record()
+        if not self.weights_file.exists() or files.sha256(self.weights_file) != record["sha256"]:
+            raise FileError(
+                f"{self.weights_file}: missing or damaged (SHA-256 is not the one in {self.record_file.name}); "
+                "install the package anew"
+            )
+        trained = RunConfig(weight_files.configuration(self.weights_file))
+        if difference := trained.difference(RunConfig(config.model)):
+            raise FileError(
+                f"{self.record_file}: is not the record of these weights: {difference}; install the package anew"
+            )
+        return self.weights_file, record["best"]

@@ -1,0 +1,260 @@
+"""What happens around training steps: checks, measurements, checkpoints, TensorBoard, progress.
+
+Each class is one concern. Steps are counted by the optimizer, so that a resumed run goes on counting.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+from tensorboard.plugins.hparams import api as hparams
+
+from pixelvae_tf.config import RunConfig
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.evaluation import pictures
+from pixelvae_tf.model.distributed_fit import StopFlag
+from pixelvae_tf.probability import objectives
+
+
+class TrainingError(UserError):
+    """Training that cannot go on; the message is one line with the remedy."""
+
+
+class StepCallback(keras.callbacks.Callback):
+    """A callback that is told the number of steps taken so far, from 1."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after_step(int(self.model.optimizer.iterations.numpy()), logs)
+
+    def after_step(self, step: int, logs: dict) -> None:
+        """Called after every training step with its results."""
+
+    def close(self) -> None:
+        """Gives back what the callback holds, also after an error."""
+
+
+class StopOnNonFinite(StepCallback):
+    """Ends a run whose loss is no longer a number, before anything is saved from it."""
+
+    def after_step(self, step, logs):
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(logs[name]):
+                raise TrainingError(
+                    f"step {step}: the {name.replace('_', ' ')} is {logs[name]}; the last good checkpoint is "
+                    "kept: lower --learning_rate or tighten --gradient_clip_norm and start anew"
+                )
+
+
+class StopOnSignal(StepCallback):
+    """Lets Ctrl-C and SIGTERM end the run after the present step; a second one ends it at once.
+
+    Args:
+        flag: through which a signal to one of several workers ends all of them after the same step.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, flag: StopFlag | None = None):
+        super().__init__()
+        self.flag = flag
+        self.received: str | None = None
+        self._before = {}
+
+    def on_train_begin(self, logs=None):
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number, frame):
+        self.received = signal.Signals(number).name
+        self.restore_handlers()
+
+    def restore_handlers(self):
+        """Gives the signals back to whoever had them before training."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def close(self):
+        self.restore_handlers()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.received and self.flag is not None:
+            self.flag.set()
+
+    def after_step(self, step, logs):
+        # Workers that stopped after different steps would wait for each other for ever.
+        if self.received if self.flag is None else logs["stop"]:
+            self.received = self.received or "a signal to another worker"
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+
+class Timer(StepCallback):
+    """Time spent in training steps alone, and images a second over the latest ones."""
+
+    WINDOW = 50
+
+    def __init__(self, batch_size: int, seconds: tf.Variable):
+        super().__init__()
+        self.batch_size = batch_size
+        self.seconds = seconds
+        self.latest: list[float] = []
+        self._started = 0.0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._started = time.perf_counter()
+
+    def after_step(self, step, logs):
+        taken = time.perf_counter() - self._started
+        self.seconds.assign_add(taken)
+        self.latest = [*self.latest[1 - self.WINDOW :], taken]
+
+    @property
+    def images_per_second(self) -> float:
+        """Median rate of the latest steps."""
+        return self.batch_size / float(np.median(self.latest))
+
+
+class Checkpoints(StepCallback):
+    """Saves the state of training every `every` steps and at the end."""
+
+    def __init__(self, manager: tf.train.CheckpointManager, every: int):
+        super().__init__()
+        self.manager = manager
+        self.every = every
+        self._saved = None
+
+    def after_step(self, step, logs):
+        if step % self.every == 0:
+            self._save(step)
+
+    def on_train_end(self, logs=None):
+        self._save(int(self.model.optimizer.iterations.numpy()))
+
+    def _save(self, step: int) -> None:
+        if step != self._saved:
+            self.manager.save(checkpoint_number=step)
+            self._saved = step
+
+
+def write_parts(writer, step: int, parts: dict, num_dimensions: int) -> None:
+    """Writes the bound and its parts to TensorBoard in nats and bits per dimension."""
+    with writer.as_default(step=step):
+        for name, nats in parts.items():
+            tf.summary.scalar(f"nats/{name}", nats)
+            tf.summary.scalar(f"bits_per_dim/{name}", objectives.bits_per_dim(nats, num_dimensions))
+
+
+class TensorBoard(StepCallback):
+    """Scalars of the training steps, hyperparameters, the graph, and a profile where asked."""
+
+    def __init__(self, writer, config: RunConfig, timer: Timer, folder: str):
+        super().__init__()
+        self.writer = writer
+        self.config = config
+        self.timer = timer
+        self.folder = folder
+        self._profiling = False
+
+    def on_train_begin(self, logs=None):
+        values = {
+            key: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for part in self.config.to_dict().values()
+            for key, value in part.items()
+        }
+        with self.writer.as_default(step=0):
+            hparams.hparams(values)
+            tf.summary.graph(self.model.bound_graph())
+
+    def after_step(self, step, logs):
+        training = self.config.training
+        if step % training.log_every == 0:
+            parts = {name: logs[name] for name in self.model.part_names}
+            write_parts(self.writer, step, parts, self.model.config.num_dimensions)
+            with self.writer.as_default(step=step):
+                for name in ("loss", "learning_rate", "gradient_norm", *self.model.weight_names):
+                    tf.summary.scalar(f"training/{name}", logs[name])
+                tf.summary.scalar("training/images_per_second", self.timer.images_per_second)
+        if training.profile_steps:
+            first, last = training.profile_steps
+            if step == first - 1 or (step == 1 and first == 1):
+                tf.profiler.experimental.start(self.folder)
+                self._profiling = True
+            elif step == last and self._profiling:
+                tf.profiler.experimental.stop()
+                self._profiling = False
+
+    def on_train_end(self, logs=None):
+        if self._profiling:
+            tf.profiler.experimental.stop()
+        self.writer.flush()
+
+    def close(self):
+        self.writer.close()
+
+
+class ImageGrids(StepCallback):
+    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses."""
+
+    COUNT = 16
+
+    def __init__(self, writer, images: np.ndarray, every: int, last_step: int):
+        super().__init__()
+        self.writer = writer
+        self.images = images[: self.COUNT]
+        self.every = every
+        self.last_step = last_step
+
+    def after_step(self, step, logs):
+        if self.every and (step % self.every == 0 or step == self.last_step):
+            config = self.model.config
+            with self.model.evaluation_weights():
+                grids = {"samples": pictures.grid(self.model.sample(self.COUNT, seed=0), config.pixel_levels)}
+                if config.num_levels:
+                    rebuilt = self.model.reconstruct(self.images, seed=0)
+                    pairs = np.stack([self.images, rebuilt], axis=1).reshape((-1, *config.image_shape))
+                    grids["reconstructions"] = pictures.grid(pairs, config.pixel_levels, columns=8)
+            with self.writer.as_default(step=step):
+                for name, grid in grids.items():
+                    tf.summary.image(name, grid[None])
+
+    def close(self):
+        self.writer.close()
+
+
+class Progress(StepCallback):
+    """A bar with the bound and images a second on a terminal; nothing elsewhere but what is reported."""
+
+    def __init__(self, steps: int, timer: Timer):
+        super().__init__()
+        self.steps = steps
+        self.timer = timer
+        self.bar: tqdm.tqdm | None = None
+
+    def on_train_begin(self, logs=None):
+        done = int(self.model.optimizer.iterations.numpy())
+        self.bar = tqdm.tqdm(total=self.steps, initial=done, unit="step", disable=None, dynamic_ncols=True)
+
+    def after_step(self, step, logs):
+        self.bar.set_postfix_str(f"bound {logs['bound']:.2f}, {self.timer.images_per_second:.0f} images/s", False)
+        self.bar.update()
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        if self.bar is not None:
+            self.bar.close()
+
+    def report(self, line: str) -> None:
+        """Prints a line above the bar."""
+        tqdm.tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()

@@ -1,0 +1,212 @@
+"""A training run in a work directory: from its configuration, or from where it was interrupted."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from pixelvae_tf import data, files
+from pixelvae_tf.config import RunConfig
+from pixelvae_tf.files import FileError
+from pixelvae_tf.model.distributed_fit import StopFlag
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.runs.environment import environment
+from pixelvae_tf.runs.workdir import Run
+from pixelvae_tf.training import callbacks
+from pixelvae_tf.training.devices import Devices, create_devices
+from pixelvae_tf.training.optimizers import optimizer_of
+from pixelvae_tf.training.validation import Validation, ValidationRecords, validation_of
+
+_CHECKPOINTS_KEPT = 2
+
+
+def build_model(config: RunConfig) -> PixelVAE:
+    """A fresh model, compiled for training, with weights from the seed."""
+    training = config.training
+    keras.utils.set_random_seed(training.seed)
+    policy = "mixed_bfloat16" if training.mixed_precision == "bfloat16" else "float32"
+    with _recomputing(config):
+        model = PixelVAE(config.model, dtype=policy)
+    model.compile(
+        optimizer_of(training),
+        kl_warmup_steps=training.kl_warmup_steps,
+        prior_scale_floor_steps=training.prior_scale_floor_steps,
+        clip_value=training.gradient_clip_value,
+        clip_norm=training.gradient_clip_norm,
+        ema_decay=training.ema_decay,
+        seed=training.seed,
+    )
+    return model
+
+
+def _recomputing(config: RunConfig) -> keras.RematScope:
+    """Layers made in it keep their inputs alone for the gradient: the masked blocks, where the run says so."""
+    model = config.model
+    count = max(model.pixelcnn_layers, model.latent_pixelcnn_layers) + model.output_layers
+    names = [f"block_{index}" for index in range(count)]
+    return keras.RematScope("list_of_layers", layer_names=names if config.training.recompute_blocks else [])
+
+
+def train(config: RunConfig, workdir: str, devices: Devices | None = None) -> dict:
+    """Trains in `workdir` until `config.training.steps`, continuing from its last checkpoint.
+
+    Args:
+        config: of the run, the same on all workers.
+        workdir: folder of the run, on storage that all workers share.
+        devices: to train on; None for those that the configuration asks for.
+
+    Returns:
+        The summary of the run, as `summary.json` records it when the run is complete; only the steps on a worker
+        that is not the chief.
+
+    Raises:
+        FileError: for a work directory that cannot be used, or a damaged checkpoint.
+        DataError: for data that cannot be read, or fewer images than a batch.
+        TrainingError: when the loss is not finite.
+        ClusterError: when other workers cannot be reached, or have stopped.
+    """
+    devices = devices or create_devices(config.training)
+    with devices.telling_of_lost_workers(), data.reading(config.data):
+        return _train(config, Run(workdir), devices)
+
+
+def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
+    training = config.training
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with devices.in_step():
+        validation = data.evaluation_batches(
+            config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+        )
+        # Refuses a batch that is larger than the data before the work directory is touched.
+        batches_from = _training_batches(config, devices)
+        batches_from(0)
+        if devices.is_chief:
+            run.claim(config)
+    with devices.in_step():
+        if not devices.is_chief:
+            run.join(config)
+    with devices.strategy.scope():
+        model = build_model(config)
+        seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
+    with run.checkpoint_folder(devices.is_chief) as folder:
+        manager = _checkpoint_manager(model, seconds, folder)
+        with devices.in_step():
+            start = _restore(manager.checkpoint, model, run)
+        _check_same_step(devices.gather(start), run)
+        if start < training.steps:
+            measure = validation_of(model, validation, training.batch_size, devices)
+            examples = next(iter(validation)).numpy()
+            around = _callbacks(config, run, devices, model, manager, seconds, measure, examples)
+            received = _fit(model, batches_from(start), training.steps - start, around)
+            step = int(model.optimizer.iterations.numpy())
+            if step < training.steps:
+                return {"steps": step, "interrupted_by": received}
+    with devices.in_step():
+        return _finish(config, run, model, seconds, devices)
+
+
+def _training_batches(config: RunConfig, devices: Devices):
+    """What gives the training batches from a step on, each replica its rows of every global batch."""
+    training = config.training
+
+    def batches_from(step: int):
+        def of_worker(count: int, index: int) -> tf.data.Dataset:
+            return data.training_batches(
+                config.data,
+                batch_size=training.batch_size,
+                seed=training.seed,
+                start_step=step,
+                num_shards=count,
+                shard_index=index,
+            )
+
+        if devices.num_replicas == 1:
+            return of_worker(1, 0)
+        return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
+
+    return batches_from
+
+
+def _checkpoint_manager(model: PixelVAE, seconds: tf.Variable, folder) -> tf.train.CheckpointManager:
+    parts = {"model": model, "optimizer": model.optimizer, "seconds": seconds}
+    if model.average is not None:
+        parts["average"] = model.average
+    return tf.train.CheckpointManager(tf.train.Checkpoint(**parts), str(folder), _CHECKPOINTS_KEPT)
+
+
+def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run) -> int:
+    """Restores the latest checkpoint, if there is one, and returns the number of steps already taken."""
+    latest = tf.train.latest_checkpoint(str(run.checkpoints))
+    if latest is None:
+        return 0
+    try:
+        checkpoint.restore(latest).assert_existing_objects_matched()
+    except (tf.errors.OpError, AssertionError, IndexError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise FileError(
+            f"{latest}: this checkpoint is damaged ({reason}); delete its files and the line that names it in "
+            f"{run.checkpoints}/checkpoint to continue from the one before"
+        ) from None
+    return int(model.optimizer.iterations.numpy())
+
+
+def _check_same_step(steps: list[int], run: Run) -> None:
+    if len(set(steps)) > 1:
+        raise FileError(
+            f"--workdir={run.workdir}: the workers found checkpoints of different steps there "
+            f"({', '.join(map(str, steps))}); choose a folder on storage that all workers share"
+        )
+
+
+def _callbacks(config, run, devices, model, manager, seconds, measure, examples) -> list[keras.callbacks.Callback]:
+    """What happens around the steps; only the chief records it and shows progress."""
+    training = config.training
+    model.stop_flag = StopFlag() if devices.cluster.size > 1 else None
+    timer = callbacks.Timer(training.batch_size, seconds)
+    steps = [timer, callbacks.StopOnNonFinite(), callbacks.StopOnSignal(model.stop_flag)]
+    saving = callbacks.Checkpoints(manager, training.checkpoint_every)
+    if not devices.is_chief:
+        return [*steps, Validation(measure, training.validation_every, training.steps, None), saving]
+    progress = callbacks.Progress(training.steps, timer)
+    writers = {part: tf.summary.create_file_writer(str(run.workdir / part)) for part in ("train", "validation")}
+    records = ValidationRecords(run, writers["validation"], progress.report)
+    return [
+        *steps,
+        Validation(measure, training.validation_every, training.steps, records),
+        saving,
+        callbacks.TensorBoard(writers["train"], config, timer, str(run.workdir / "train")),
+        callbacks.ImageGrids(writers["validation"], examples, training.images_every, training.steps),
+        progress,
+    ]
+
+
+def _fit(model: PixelVAE, batches, steps: int, around: list[keras.callbacks.Callback]) -> str | None:
+    """Takes so many steps; returns the name of the signal that ended them early, or None."""
+    try:
+        # The stream is shuffled already.
+        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=around)
+    finally:
+        for callback in around:
+            callback.close()
+    return next(callback.received for callback in around if isinstance(callback, callbacks.StopOnSignal))
+
+
+def _finish(config: RunConfig, run: Run, model: PixelVAE, seconds: tf.Variable, devices: Devices) -> dict:
+    steps = int(model.optimizer.iterations.numpy())
+    if not devices.is_chief:
+        return {"steps": steps}
+    best = run.best()
+    summary = {
+        "steps": steps,
+        "best_step": best["step"],
+        "best_validation_bound_nats": best["nll_bound_nats"],
+        "weights": best["weights"],
+        "parameters": model.count_params(),
+        "training_seconds": round(float(seconds.numpy()), 1),
+        "seed": config.training.seed,
+        **devices.describe(),
+        **environment(),
+    }
+    files.write_json(run.summary_file, summary)
+    return summary

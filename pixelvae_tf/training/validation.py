@@ -1,0 +1,132 @@
+"""The validation bound in training: every image once, over one replica or many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf.model.fitting import parts_of
+from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.probability import randomness
+from pixelvae_tf.runs.workdir import Run
+from pixelvae_tf.sampling.noise import replica_noise
+from pixelvae_tf.training.callbacks import StepCallback, TrainingError, write_parts
+from pixelvae_tf.training.devices import Devices
+
+
+class Validation(StepCallback):
+    """Measures the validation bound, with the averaged weights where there are any, and keeps the best weights.
+
+    Args:
+        measure: gives the bound and its parts, nats.
+        every: steps between validations; one more follows the last step.
+        last_step: of the run.
+        records: where the results go; None on a worker that only takes part in measuring.
+    """
+
+    def __init__(self, measure: Callable[[], dict], every: int, last_step: int, records: ValidationRecords | None):
+        super().__init__()
+        self.measure = measure
+        self.every = every
+        self.last_step = last_step
+        self.records = records
+
+    def after_step(self, step, logs):
+        if step % self.every == 0 or step == self.last_step:
+            self._validate(step, logs)
+
+    def _validate(self, step: int, logs: dict) -> None:
+        with self.model.evaluation_weights() as kind:
+            parts = {name: float(value) for name, value in self.measure().items()}
+            if not math.isfinite(parts["bound"]):
+                raise TrainingError(f"step {step}: the validation bound is {parts['bound']}; it is not kept")
+            if self.records is not None:
+                self.records.add(self.model, step, parts, kind, float(logs["bound"]))
+
+
+class ValidationRecords:
+    """Where validations are kept: the best weights, the history, TensorBoard and a line for the user."""
+
+    def __init__(self, run: Run, writer: tf.summary.SummaryWriter, report: Callable[[str], None]):
+        self.run = run
+        self.writer = writer
+        self.report = report
+        best = run.best()
+        self.best_bound = best["nll_bound_nats"] if best else math.inf
+
+    def add(self, model: keras.Model, step: int, parts: dict[str, float], kind: str, training_bound) -> None:
+        """Records one validation, while the weights that it measured, of the given kind, are in the model."""
+        improved = parts["bound"] < self.best_bound
+        if improved:
+            self.best_bound = parts["bound"]
+            self.run.save_best(model, {"step": step, "nll_bound_nats": parts["bound"], "weights": kind})
+        write_parts(self.writer, step, parts, model.config.num_dimensions)
+        self.run.add_history({"step": step, "training_bound": training_bound, **parts})
+        mark = ", the best so far" if improved else ""
+        self.report(f"step {step}: validation bound {parts['bound']:.2f} nats{mark}")
+
+
+def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -> Callable[[], dict]:
+    """What measures the validation bound and its parts, nats: a function that all workers call together.
+
+    Args:
+        model: compiled, under the strategy of `devices`.
+        batches: (at most batch_size, height, width, colors) integers; the same on every worker.
+        batch_size: of the batches, a multiple of the replicas.
+        devices: to measure on.
+    """
+    if devices.num_replicas == 1:
+        return lambda: model.evaluate(batches, verbose=0, return_dict=True)
+    return DistributedValidation(model, batches, batch_size, devices)
+
+
+class DistributedValidation:
+    """The mean over all images that one device would find, with the same noise, shared out over replicas.
+
+    Keras's `evaluate` would average over replicas whatever their share of a short last batch. Here such a batch is
+    filled up with images of weight zero, and sums are added up before the division.
+    """
+
+    def __init__(self, model: PixelVAE, batches: tf.data.Dataset, batch_size: int, devices: Devices):
+        self.model = model
+        self.strategy = devices.strategy
+        shape = model.config.image_shape
+
+        def filled(images):
+            count = tf.shape(images)[0]
+            images = tf.pad(images, [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
+            return tf.ensure_shape(images, (batch_size, *shape)), tf.sequence_mask(count, batch_size, tf.float32)
+
+        def of_worker(count: int, index: int) -> tf.data.Dataset:
+            nothing = (tf.zeros((batch_size, *shape), batches.element_spec.dtype), tf.zeros(batch_size))
+            rows = slice(index * batch_size // count, (index + 1) * batch_size // count)
+            # Batches of nothing tell all replicas of the end in the same step.
+            endless = batches.map(filled).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
+            return endless.map(lambda images, weights: (images[rows], weights[rows]))
+
+        self.batches = devices.distribute(of_worker, batch_size // devices.num_replicas)
+        self._sums = tf.function(self._sums_of_next, autograph=False)
+
+    def __call__(self) -> dict[str, float]:
+        totals, iterator = np.zeros(len(self.model.part_names) + 1), iter(self.batches)
+        while True:
+            sums = self._sums(iterator, tf.constant(int(totals[-1]))).numpy().astype("float64")
+            if not sums[-1]:
+                return dict(zip(self.model.part_names, totals[:-1] / totals[-1], strict=True))
+            totals += sums
+
+    def _sums_of_next(self, iterator, counted):
+        """Sums of every part and of the weights, over the images of the next global batch."""
+
+        def on_replica(images, weights):
+            seed = randomness.stream(self.model.seed, "validation", counted)
+            terms = self.model.elbo_terms(images, replica_noise(self.model.config, images.shape[0], seed))
+            parts = [*parts_of(terms), tf.ones_like(weights)]
+            return tf.stack([tf.reduce_sum(tf.where(weights > 0, part, 0.0)) for part in parts])
+
+        sums = self.strategy.run(on_replica, args=next(iterator))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)

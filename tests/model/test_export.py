@@ -1,0 +1,290 @@
+"""Exports: another process without this package gets the numbers of this one."""
+
+import dataclasses
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import keras
+import models
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from commands import ROOT, environment, run_anew
+from models import NARROW
+from tensorflow.core.protobuf import saved_model_pb2
+
+import pixelvae_tf
+from pixelvae_tf import ModelConfig, RunConfig, files
+from pixelvae_tf.model import serving
+from pixelvae_tf.runs.workdir import Run
+
+CONFIG = dataclasses.replace(tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,))
+IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
+MASK = np.random.default_rng(1).integers(2, size=(40, 3, 4)).astype(bool)
+
+
+def request(endpoint: str, **arguments) -> tuple[str, dict]:
+    numbers = {name: np.int32(value) for name, value in arguments.items() if isinstance(value, int)}
+    return endpoint, {**arguments, **numbers}
+
+
+# Requests that have an answer, and what gives it in this process.
+ANSWERED = {
+    "the likelihood of a batch": (
+        request("log_likelihood", images=IMAGES, importance_samples=5, seed=3),
+        lambda model: {"log_likelihood_nats": model.log_likelihood(IMAGES, 5, seed=3)},
+    ),
+    "the likelihood of one image": (
+        request("log_likelihood", images=IMAGES[:1], importance_samples=1, seed=4),
+        lambda model: {"log_likelihood_nats": model.log_likelihood(IMAGES[:1], 1, seed=4)},
+    ),
+    "latents": (
+        request("encode", images=IMAGES),
+        lambda model: {f"z1_{part}": levels[0] for part, levels in model.encode(IMAGES)._asdict().items()},
+    ),
+    "the score of one image": (
+        request("serving_default", images=IMAGES[:1]),
+        lambda model: {
+            "elbo_nats": model.elbo(IMAGES[:1]).elbo,
+            "reconstruction_nats": model.elbo(IMAGES[:1]).reconstruction,
+            "kl_z1_nats": model.elbo(IMAGES[:1]).kl[0],
+        },
+    ),
+    "samples": (request("sample", num_samples=4, seed=1), lambda model: {"images": model.sample(4, seed=1)}),
+    "many samples": (request("sample", num_samples=50, seed=2), lambda model: {"images": model.sample(50, seed=2)}),
+    "reconstructions": (
+        request("reconstruct", images=IMAGES, seed=5),
+        lambda model: {"images": model.reconstruct(IMAGES, seed=5)},
+    ),
+    "completed rows": (
+        request("complete", images=IMAGES, keep_rows=1, seed=6),
+        lambda model: {"images": model.complete(IMAGES, keep_rows=1, seed=6)},
+    ),
+    "nothing to complete": (
+        request("complete", images=IMAGES, keep_rows=3, seed=6),
+        lambda model: {"images": IMAGES},
+    ),
+    "completion under a mask": (
+        request("complete_mask", images=IMAGES, mask=MASK[:1], seed=7),
+        lambda model: {"images": model.complete(IMAGES, mask=MASK[0], seed=7)},
+    ),
+    "completion under a mask for each": (
+        request("complete_mask", images=IMAGES, mask=MASK, seed=7),
+        lambda model: {"images": model.complete(IMAGES, mask=MASK, seed=7)},
+    ),
+}
+# Requests that are refused, and what the answer says.
+REFUSED = {
+    "a pixel above the levels": (request("encode", images=IMAGES + 1), "images: this model takes pixels 0..2"),
+    "a wrong pixel where it would be drawn": (
+        request("complete", images=IMAGES + 1, keep_rows=0, seed=0),
+        "images: this model takes pixels 0..2",
+    ),
+    "images of another size": (request("serving_default", images=IMAGES[:, :2]), "takes (batch, 3, 4, 1)"),
+    "images of another type": (request("encode", images=IMAGES.astype("float32")), "uint8 tensor"),
+    "no images": (request("serving_default", images=IMAGES[:0]), "images: give one or more"),
+    "no samples": (request("sample", num_samples=0, seed=0), "num_samples: use 1 or more"),
+    "no importance samples": (
+        request("log_likelihood", images=IMAGES, importance_samples=0, seed=0),
+        "importance_samples: use 1 or more",
+    ),
+    "too many rows": (request("complete", images=IMAGES, keep_rows=4, seed=0), "keep_rows: the images have 3 rows"),
+    "a negative number of rows": (request("complete", images=IMAGES, keep_rows=-1, seed=0), "use 0 to 3"),
+    "masks for some": (request("complete_mask", images=IMAGES, mask=MASK[:3], seed=0), "mask: give one, or as many"),
+    "a mask of another size": (
+        request("complete_mask", images=IMAGES, mask=MASK[:, :2], seed=0),
+        "mask: this model takes (1 or batch, 3, 4)",
+    ),
+    "no seed": (request("sample", num_samples=1), "seed"),
+}
+# More of what the other process is asked.
+OTHERS = {
+    "scores": request("serving_default", images=IMAGES),
+    "scores in another order": request("serving_default", images=IMAGES[::-1]),
+    "other samples": request("sample", num_samples=4, seed=11),
+}
+
+
+def make_run(folder: pathlib.Path, config: ModelConfig = CONFIG) -> pathlib.Path:
+    """A work directory with the best weights of step 7, which are averaged ones."""
+    made = Run(folder)
+    made.claim(RunConfig(model=config))
+    made.save_best(tiny.model(config), {"step": 7, "nll_bound_nats": 12.5, "weights": "averaged"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def exported(workdir, tmp_path_factory):
+    """What the command wrote: a version folder of a model that TensorFlow Serving could watch."""
+    output = tmp_path_factory.mktemp("models") / "digits" / "1"
+    result = run_anew("export", f"--workdir={workdir}", f"--output={output}", "--keras")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "step 7 (averaged weights)" in result.stdout
+    assert os.listdir(output.parent) == ["1"]
+    return output
+
+
+@pytest.fixture(scope="module")
+def model(workdir):
+    return pixelvae_tf.load(workdir)
+
+
+@pytest.fixture(scope="module")
+def answers(exported, tmp_path_factory):
+    """What a process without this package answers, by request; and the folder of what saved_model_cli wrote."""
+    folder = tmp_path_factory.mktemp("answers")
+    asked = {name: asked for name, (asked, _) in {**ANSWERED, **REFUSED}.items()} | OTHERS
+    (folder / "requests").write_bytes(pickle.dumps(asked))
+    arguments = [ROOT / "tests" / "serving_process.py", exported, folder / "requests", folder / "answers"]
+    subprocess.run(
+        [sys.executable, *arguments], check=True, cwd=folder, timeout=300, env=environment(TF_CPP_MIN_LOG_LEVEL="3")
+    )
+    return {**pickle.loads((folder / "answers").read_bytes()), "folder": folder}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_a_process_without_this_package_gets_the_same_numbers_bit_for_bit(name, answers, model):
+    expected = ANSWERED[name][1](model)
+    assert set(answers[name]) - {"bits_per_dim"} == set(expected)
+    for key, array in expected.items():
+        assert answers[name][key].dtype == array.dtype
+        np.testing.assert_array_equal(answers[name][key], array)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_wrong_request_is_refused_by_name(name, answers):
+    assert isinstance(answers[name], str)
+    assert REFUSED[name][1] in answers[name]
+
+
+def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, model):
+    for key, scores in answers["scores"].items():
+        np.testing.assert_allclose(answers["scores in another order"][key], scores[::-1], rtol=1e-5)
+    np.testing.assert_allclose(
+        answers["scores"]["bits_per_dim"], -answers["scores"]["elbo_nats"] / (12 * np.log(2)), rtol=1e-6
+    )
+    alone = [model.elbo(IMAGES[index : index + 1]).elbo[0] for index in range(5)]
+    np.testing.assert_allclose(answers["scores"]["elbo_nats"][:5], alone, rtol=1e-5)
+
+
+def test_another_seed_gives_other_samples(answers):
+    assert not np.array_equal(answers["other samples"]["images"], answers["samples"]["images"])
+
+
+def test_saved_model_cli_shows_every_endpoint_and_runs_one(answers, model):
+    for name, arguments in serving.signatures(CONFIG).items():
+        shown = answers["show"].partition(f"signature_def['{name}']")[2].partition("signature_def[")[0]
+        for spec in arguments:
+            assert f"inputs['{spec.name}']" in shown
+    assert "outputs['elbo_nats']" in answers["show"]
+    np.testing.assert_array_equal(np.load(answers["folder"] / "images.npy"), model.sample(4, seed=1))
+
+
+def test_the_record_says_what_was_exported_and_describes_every_endpoint(exported, answers):
+    record = files.read_json(exported / "export.json")
+    assert ModelConfig.from_dict(record["model"]) == CONFIG
+    assert (record["checkpoint_step"], record["weights"], record["dataset"]) == (7, "averaged", "digits")
+    assert record["pixelvae_tf"] == pixelvae_tf.__version__
+    assert set(record["endpoints"]) == set(serving.signatures(CONFIG))
+    for name, (asked, _) in ANSWERED.items():
+        described = record["endpoints"][asked[0]]
+        assert described["does"]
+        for part, arrays in (("inputs", asked[1]), ("outputs", answers[name])):
+            assert set(described[part]) == set(arrays)
+            for key, array in arrays.items():
+                entry = described[part][key]
+                assert entry["is"]
+                assert entry["dtype"] == array.dtype.name
+                shape = zip(entry["shape"], array.shape, strict=True)
+                assert all(described_size in (-1, size) for described_size, size in shape)
+
+
+def test_the_page_for_users_names_every_endpoint_and_everything_that_goes_in_and_out(exported):
+    page = (ROOT / "docs" / "serving.md").read_text()
+    for name, endpoint in files.read_json(exported / "export.json")["endpoints"].items():
+        for word in (name, *endpoint["inputs"], *endpoint["outputs"]):
+            assert f"`{word}" in page or f'"{word}"' in page, word
+
+
+def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
+    reloaded = keras.saving.load_model(exported / "model.keras")
+    np.testing.assert_array_equal(reloaded.elbo(IMAGES, seed=2).elbo, model.elbo(IMAGES, seed=2).elbo)
+
+
+def in_small(config: ModelConfig) -> ModelConfig:
+    """The network of a flag file with few feature maps, over small images, and no deeper than two layers."""
+    side = 2 ** (len(config.encoder_channels) - 1) if config.network == "residual" else 4
+    return dataclasses.replace(
+        config,
+        image_shape=(side, side, config.image_shape[-1]),
+        pixelcnn_layers=min(config.pixelcnn_layers, 2),
+        latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
+        residual_blocks=min(config.residual_blocks, 1),
+    )
+
+
+def kind(config: ModelConfig) -> tuple:
+    """What the graphs of an export are made of."""
+    masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
+    return config.network, config.conditioning, config.num_levels > 0, masked
+
+
+# One of each kind of network among the flag files, and one that is in none.
+NETWORKS = {name: in_small(config) for name, config in {kind(c): (name, c) for c, name in NARROW.items()}.values()}
+NETWORKS["two levels of maps, residual blocks"] = dataclasses.replace(
+    models.COLOR, masked_blocks="residual", **models.VARIANTS["two levels of maps"]
+)
+
+
+def export_and_load(model, folder: pathlib.Path, **options):
+    """The loaded SavedModel, and its record."""
+    record = serving.export(model, folder, {"step": 1}, **options)
+    return tf.saved_model.load(str(folder)), record
+
+
+def assert_same(loaded, model, rtol: float = 0.0) -> None:
+    """Samples are those of the model bit for bit, its other numbers up to `rtol`."""
+    images = model.sample(3, seed=1)
+    np.testing.assert_array_equal(loaded.sample(3, 1)["images"], images)
+    found = loaded.log_likelihood(images, 2, 3)["log_likelihood_nats"]
+    np.testing.assert_allclose(found, model.log_likelihood(images, 2, seed=3), rtol=rtol)
+    scores, terms = loaded.serving_default(images[:1]), model.elbo(images[:1])
+    np.testing.assert_allclose(scores["elbo_nats"], terms.elbo, rtol=rtol)
+    for level in range(model.config.num_levels):
+        np.testing.assert_allclose(scores[f"kl_z{level + 1}_nats"], terms.kl[level], rtol=rtol)
+        latents = loaded.encode(images)[f"z{level + 1}_mean"], model.encode(images).mean[level]
+        np.testing.assert_allclose(*latents, rtol=rtol)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
+    model = tiny.model(NETWORKS[name], gain=1.0)
+    loaded, record = export_and_load(model, tmp_path / "export")
+    assert_same(loaded, model)
+    has_latents = model.config.num_levels > 0
+    assert hasattr(loaded, "encode") == ("encode" in record["endpoints"]) == has_latents
+    assert record["left_out"] == ({} if has_latents else {"encode": "this model has no latents"})
+
+
+def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
+    model = tiny.model(CONFIG)
+    before = model.sample(5, seed=1)
+    loaded, record = export_and_load(model, tmp_path / "export", xla=False)
+    text = (tmp_path / "export" / "saved_model.pb").read_bytes()
+    graph = saved_model_pb2.SavedModel.FromString(text).meta_graphs[0].graph_def
+    assert len(graph.library.function) > 10
+    assert not any(function.attr["_XlaMustCompile"].b for function in graph.library.function)
+    assert not record["xla"]
+    assert_same(loaded, model, rtol=1e-5)
+    # The model itself goes on as before.
+    assert tf.config.functions_run_eagerly() is False
+    np.testing.assert_array_equal(model.sample(5, seed=1), before)

@@ -1,0 +1,35 @@
+"""Importance samples that are taken together are those that would be taken one after another."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from models import THREE_LEVELS, some_images
+
+from pixelvae_tf.model import interface
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.sampling.noise import latent_noise
+
+SAMPLES, SEED = 7, 3
+CONFIGS = {"one level": tiny.BINARY, "three levels": THREE_LEVELS}
+
+
+def one_after_another(model, images) -> np.ndarray:
+    """The estimate by its definition."""
+    posteriors = model.q_z_given_x(images)
+    total = tf.fill([len(images)], -float("inf"))
+    for index in range(SAMPLES):
+        noise = latent_noise(model.config, len(images), randomness.stream(SEED, "latents", index))
+        total = objectives.accumulate_log_weight(total, model.log_importance_weight(images, posteriors, noise))
+    return total.numpy() - np.log(SAMPLES)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_samples_taken_together_have_the_noise_of_samples_one_after_another(name, at_once, monkeypatch):
+    model = tiny.model(CONFIGS[name], gain=1.0)
+    height, width, _ = model.config.image_shape
+    images = some_images(model.config, 5)
+    monkeypatch.setattr(interface, "PIXELS_A_PASS", at_once * len(images) * height * width)
+    found = model.log_likelihood(images, SAMPLES, SEED)
+    np.testing.assert_allclose(found, one_after_another(model, images), rtol=1e-5)
