@@ -28,6 +28,7 @@ TINY = [
     "--validation_examples=20",
     "--images_every=0",
     "--kl_warmup_steps=5",
+    "--mixed_precision=float32",
 ]
 
 _FORKS = multiprocessing.get_context("forkserver")

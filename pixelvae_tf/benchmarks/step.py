@@ -20,6 +20,7 @@ from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.layers import units
 from pixelvae_tf.networks import factory
+from pixelvae_tf.training.precision import with_precision
 from pixelvae_tf.training.run import build_model
 
 _WARM_UP = 2
@@ -37,7 +38,7 @@ class Variant(NamedTuple):
 
 def variants(request: Step) -> list[Variant]:
     """Every combination of what is asked for; a straightforward network has no part that is compiled alone."""
-    steps = request.run.training
+    steps = with_precision(request.run).training
     stored = ("recomputed" if steps.recompute_blocks else "stored",)
     found = itertools.product(
         request.implementation,

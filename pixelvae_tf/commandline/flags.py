@@ -49,7 +49,7 @@ def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
         flags.DEFINE_integer(name, default, help, flag_values=values)
     elif isinstance(default, float):
         flags.DEFINE_float(name, default, help, flag_values=values)
-    elif "choices" in field.metadata:
+    elif "choices" in field.metadata and "refused" not in field.metadata:
         flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help, flag_values=values)
     else:
         flags.DEFINE_string(name, default, help, flag_values=values)

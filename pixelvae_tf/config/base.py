@@ -14,8 +14,8 @@ class ConfigError(UserError):
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field with its help text; `choices` limits it (every entry of a tuple), `resumable` lets a resumed
-    run change it."""
+    """A dataclass field with its help text; `choices` limits it (every entry of a tuple), `refused` says why some
+    values are none of them, `resumable` lets a resumed run change it."""
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
@@ -66,6 +66,9 @@ def _check_scalar(field: dataclasses.Field, value: Any) -> None:
     if wanted is float and not math.isfinite(value):
         raise ConfigError(f"{field.name}={value!r}: give a finite number")
     choices = field.metadata.get("choices")
+    refused = field.metadata.get("refused", {})
+    if value in refused:
+        raise ConfigError(f"{field.name}={value!r}: {refused[value]}")
     if choices and value not in choices:
         raise ConfigError(f"{field.name}={value!r}: choose one of {', '.join(map(repr, choices))}")
 

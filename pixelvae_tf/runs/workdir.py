@@ -91,7 +91,8 @@ class Run:
         chiefs = self.config().to_dict()
         for part, values in config.to_dict().items():
             for name, value in values.items():
-                if value != chiefs[part][name] and name != "data_dir":
+                own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
+                if value != chiefs[part][name] and not own_choice:
                     return (
                         f"{name} is {value!r} on this worker and {chiefs[part][name]!r} on the chief; start all "
                         "workers with the same flags"

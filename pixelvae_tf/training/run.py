@@ -15,6 +15,7 @@ from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import callbacks
 from pixelvae_tf.training.devices import Devices, create_devices
 from pixelvae_tf.training.optimizers import optimizer_of
+from pixelvae_tf.training.precision import with_precision
 from pixelvae_tf.training.validation import Validation, ValidationRecords, validation_of
 
 _CHECKPOINTS_KEPT = 2
@@ -22,7 +23,7 @@ _CHECKPOINTS_KEPT = 2
 
 def build_model(config: RunConfig) -> PixelVAE:
     """A fresh model, compiled for training, with weights from the seed."""
-    training = config.training
+    training = with_precision(config).training
     keras.utils.set_random_seed(training.seed)
     policy = "mixed_bfloat16" if training.mixed_precision == "bfloat16" else "float32"
     with _recomputing(config):
@@ -82,10 +83,12 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
         batches_from = _training_batches(config, devices)
         batches_from(0)
         if devices.is_chief:
+            config = with_precision(config, run)
             run.claim(config)
     with devices.in_step():
         if not devices.is_chief:
             run.join(config)
+            config = with_precision(config, run)
     with devices.strategy.scope():
         model = build_model(config)
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")

@@ -53,6 +53,11 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_the_field(part, name, v
     assert "\n" not in str(error.value)
 
 
+def test_half_precision_is_refused_with_the_reason():
+    with pytest.raises(ConfigError, match="mixed_precision='float16': its gradients need a scaled loss"):
+        TrainConfig(mixed_precision="float16")
+
+
 def test_a_run_survives_the_round_trip_through_json_values():
     run = RunConfig(
         ModelConfig(latent_channels=(), image_shape=(8, 8, 3), pixel_levels=256),
