@@ -235,13 +235,6 @@ def test_the_largest_uniform_still_gives_a_level():
     assert Bernoulli(tf.constant([50.0])).sample(tf.constant([largest])).numpy() == 1
 
 
-def test_means_are_expected_values():
-    logits = np.float32(GENERATOR.normal(size=(20, 5)))
-    expected = scipy.special.softmax(logits, axis=-1) @ np.arange(5)
-    np.testing.assert_allclose(Categorical(tf.constant(logits)).mean(), expected, rtol=1e-5)
-    np.testing.assert_allclose(Bernoulli(logits).mean(), scipy.special.expit(logits), rtol=1e-5)
-
-
 @pytest.mark.parametrize("levels", [3, 256])
 def test_the_levels_of_one_color_lie_side_by_side(levels):
     logits = GENERATOR.normal(size=(2, 4, 5, 3 * levels)).astype("float32")
