@@ -20,7 +20,9 @@ from test_cached_sampling import NARROW
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files, runs, serving
 
-CONFIG = dataclasses.replace(tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,))
+CONFIG = dataclasses.replace(
+    tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
+)
 IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
 MASK = np.random.default_rng(1).integers(2, size=(40, 3, 4)).astype(bool)
 
