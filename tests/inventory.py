@@ -15,7 +15,7 @@ import numpy as np
 import pixelvae_tf.layers
 import pixelvae_tf.networks
 from pixelvae_tf.layers import conditioning, masked_block, masked_conv, pixel_input, weight_norm
-from pixelvae_tf.networks import convolutional, decoder, masked_residual, pixelcnn, residual
+from pixelvae_tf.networks import convolutional, decoder, flow, masked_residual, pixelcnn, residual
 
 HEIGHT, WIDTH, BATCH = 3, 4, 4
 LEVELS = 5
@@ -152,6 +152,8 @@ INVENTORY: dict[str, list[Entry]] = {
             call=lambda layer, features, z: layer(features, **layer.condition(z)),
         )
     ],
+    "AffineCoupling": [Entry(lambda **s: flow.AffineCoupling(1, 1, 4, **s), (_vectors(3),), "anything")],
+    "RealNVP": [Entry(lambda **s: flow.RealNVP(4, 1, 4, **s), (_vectors(3),), "anything")],
     "ConvEncoder": [Entry(lambda **s: convolutional.ConvEncoder(2, (4, 4), **s), (_maps(3),), "anything")],
     "Upsampler": [Entry(lambda **s: convolutional.Upsampler((HEIGHT, WIDTH), (4, 4), **s), (_vectors(2),), "anything")],
     "ResidualBlock": [

@@ -40,6 +40,15 @@ class ModelConfig(Config):
         "bounded means of p(z1 | z2).",
         choices=("exp", "softsign"),
     )
+    prior: str = setting(
+        "standard_normal",
+        "Distribution of the topmost level of latents: 'standard_normal' (the paper's) or 'flow' (learned: a RealNVP; "
+        "for a vector of at least two dimensions).",
+        choices=("standard_normal", "flow"),
+    )
+    prior_couplings: int = setting(8, "Affine couplings of prior='flow'.")
+    prior_layers: int = setting(2, "Hidden layers in each of its couplings.")
+    prior_channels: int = setting(128, "Units of each of these layers.")
     encoder_channels: tuple[int, ...] = setting(
         (32, 64, 64),
         "Feature maps of the encoder, full resolution first. Convolutional: of its stages, each of "
@@ -128,6 +137,8 @@ class ModelConfig(Config):
         )
         if self.num_levels:
             require(len(self.encoder_channels) >= 1, "encoder_channels", (), "an encoder needs a stage")
+        for name in ("prior_couplings", "prior_layers", "prior_channels"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         if self.pixelcnn_layers == 0:
             require(self.num_levels > 0, "pixelcnn_layers", 0, "without latents a masked layer is needed")
             require(
@@ -146,6 +157,28 @@ class ModelConfig(Config):
         if self.num_levels and self.conditioning == "maps":
             require(len(self.upsampling_channels) >= 1, "upsampling_channels", (), "upsampling needs a stage")
         self._check_levels()
+        if self.prior == "flow":
+            require(
+                self.num_levels > 0,
+                "prior",
+                "flow",
+                "there are no latents: give latent_channels, or use prior='standard_normal'",
+            )
+            shape = self.latent_shapes[-1]
+            require(
+                len(shape) == 1,
+                "prior",
+                "flow",
+                f"the topmost level is a map of latents, {shape}: let "
+                "latent_strides end with 0 (a vector), or use prior='standard_normal'",
+            )
+            require(
+                shape[0] >= 2,
+                "prior",
+                "flow",
+                "a flow needs two dimensions in the topmost level: raise the last "
+                "of latent_channels, or use prior='standard_normal'",
+            )
 
     def _check_levels(self) -> None:
         strides = self.latent_strides

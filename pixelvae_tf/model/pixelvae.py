@@ -20,6 +20,7 @@ from pixelvae_tf.networks.residual import LATENT_LIMIT
 from pixelvae_tf.probability import objectives
 from pixelvae_tf.probability.distributions import (
     DiagonalGaussian,
+    TransformedNormal,
     bounded_prior,
     gaussian_from_parameters,
     pixel_distribution,
@@ -51,6 +52,7 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         self.encoder = networks.encoder()
         self.pixel_decoder = networks.pixel_decoder()
         self.latent_decoders = [networks.latent_decoder(level) for level in range(config.num_levels - 1)]
+        self.prior_flow = networks.prior_flow()
         self.prepare_fitting()
         self.build()
 
@@ -67,6 +69,8 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         self.pixel_decoder.build(features, latents[0] if latents else None)
         for decoder, lower, upper in zip(self.latent_decoders, latents[:-1], latents[1:], strict=True):
             decoder.build(lower, upper)
+        if self.prior_flow is not None:
+            self.prior_flow.build(latents[-1])
         self.built = True
 
     # The conditional distributions of the model.
@@ -104,19 +108,23 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         gaussian = gaussian_from_parameters(parameters, self.config.latent_scale)
         return bounded_prior(gaussian, scale_floor) if self.config.latent_scale == "softsign" else gaussian
 
+    def p_topmost(self, z) -> DiagonalGaussian | TransformedNormal:
+        """p(zL) for latents or noise of the shape of `z`: standard normal, or what the flow makes of that."""
+        return standard_normal_like(z) if self.prior_flow is None else TransformedNormal(self.prior_flow)
+
     def latent_features(self, z):
         """What a decoder over maps of latents reads of those before."""
         return keras.ops.clip(z, -LATENT_LIMIT, LATENT_LIMIT)
 
     # The bound.
 
-    def priors(self, samples, scale_floor=0.0) -> list[DiagonalGaussian]:
-        """p(z1 | z2), ..., p(zL) at the given samples; the topmost is standard normal."""
+    def priors(self, samples, scale_floor=0.0) -> list[DiagonalGaussian | TransformedNormal]:
+        """p(z1 | z2), ..., p(zL) at the given samples."""
         below = [
             self.p_z_given_upper(level, z, z_upper, scale_floor)
             for level, (z, z_upper) in enumerate(zip(samples[:-1], samples[1:], strict=True))
         ]
-        return below + [standard_normal_like(z) for z in samples[-1:]]
+        return below + [self.p_topmost(z) for z in samples[-1:]]
 
     def reconstruction(self, images, samples):
         """-log p(x | z1) of each example, nats."""
@@ -126,13 +134,14 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
     def elbo_terms(self, images, noise, scale_floor=0.0) -> ElboTerms:
         """Equation 2 for a batch of integer images, with the given latent noise.
 
-        Over maps of latents the KL is exact position by position, given the sampled positions before.
+        Over maps of latents the KL is exact position by position, given the sampled positions before. To a flow it is
+        an estimate from the sample, which can be negative for an image (`TransformedNormal.kl_from`).
         """
         posteriors = self.q_z_given_x(images)
         samples = sample_posteriors(posteriors, noise)
         kl = [
-            objectives.sum_over_dimensions(posterior.kl(prior))
-            for posterior, prior in zip(posteriors, self.priors(samples, scale_floor), strict=True)
+            objectives.sum_over_dimensions(prior.kl_from(posterior, z))
+            for posterior, prior, z in zip(posteriors, self.priors(samples, scale_floor), samples, strict=True)
         ]
         return objectives.elbo_terms(self.reconstruction(images, samples), kl)
 
@@ -141,7 +150,8 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         samples = sample_posteriors(posteriors, noise)
         log_weight = -self.reconstruction(images, samples)
         for posterior, prior, z in zip(posteriors, self.priors(samples), samples, strict=True):
-            log_weight += objectives.sum_over_dimensions(prior.log_prob(z) - posterior.log_prob(z))
+            log_weight += objectives.sum_over_dimensions(prior.log_prob(z))
+            log_weight -= objectives.sum_over_dimensions(posterior.log_prob(z))
         return log_weight
 
     def call(self, images, noise=None, scale_floor=0.0):

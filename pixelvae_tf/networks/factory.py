@@ -7,6 +7,7 @@ import keras
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.networks.convolutional import ConvEncoder, Upsampler
 from pixelvae_tf.networks.decoder import Decoder
+from pixelvae_tf.networks.flow import RealNVP
 from pixelvae_tf.networks.masked_residual import MaskedResidualNetwork
 from pixelvae_tf.networks.pixelcnn import PixelCNN
 from pixelvae_tf.networks.residual import ResidualEncoder, ResidualUpsampler
@@ -65,6 +66,14 @@ class NetworkFactory:
             masked = self._masked(outputs, config.latent_pixelcnn_channels, config.latent_pixelcnn_layers, 1, colors=1)
         name = f"p_z{level + 1}_given_z{level + 2}"
         return Decoder(outputs, self._upsampler(level + 1), masked, name=name, **self.plain)
+
+    def prior_flow(self) -> RealNVP | None:
+        """The flow behind p(zL), in float32 whatever the other layers compute in; None for a standard normal."""
+        config = self.config
+        if config.prior == "standard_normal":
+            return None
+        settings = (config.prior_couplings, config.prior_layers, config.prior_channels)
+        return RealNVP(*settings, name="prior_flow", dtype="float32")
 
     def _upsampler(self, level: int) -> keras.layers.Layer:
         """Maps of `level` at the resolution of what lies below it."""

@@ -1,6 +1,7 @@
 """The distributions of the model: latents are diagonal Gaussians, pixels Bernoulli or categorical.
 
-Every method works element by element and in float32; `objectives` sums over the dimensions of an example.
+Every method works element by element and in float32, but for a `TransformedNormal`, whose elements depend on each
+other: it gives one number an example. `objectives` sums over the dimensions of an example, and takes either.
 Sampling is a deterministic function of given noise (standard normals for latents, uniforms for pixels), so
 that two samplers fed the same noise can be compared pixel by pixel.
 """
@@ -36,10 +37,44 @@ class DiagonalGaussian(NamedTuple):
         shift = (self.mean - other.mean) / other.scale
         return 0.5 * (ops.square(ratio) + ops.square(shift) - 1.0) - ops.log(ratio)
 
+    def kl_from(self, posterior: DiagonalGaussian, sample):
+        """KL(posterior || self) of each element, in nats; in closed form, so that no sample is needed."""
+        return posterior.kl(self)
+
 
 def standard_normal_like(value) -> DiagonalGaussian:
     """The standard normal prior of the topmost level, in the shape of `value`."""
     return DiagonalGaussian(ops.zeros_like(value), ops.ones_like(value))
+
+
+class TransformedNormal(NamedTuple):
+    """What a flow makes of standard normal noise: vectors whose elements depend on each other.
+
+    Attributes:
+        flow: takes values (batch, dimensions) to their noise and the log determinant of its Jacobian, (batch,); its
+            `inverse` takes noise to values. See `networks.flow.RealNVP`.
+    """
+
+    flow: object
+
+    def sample(self, noise):
+        """The values of standard normal noise, (batch, dimensions)."""
+        return self.flow.inverse(noise)
+
+    def log_prob(self, value):
+        """Log density of each vector by the change of variables, (batch,), in nats."""
+        noise, log_determinant = self.flow(value)
+        return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
+
+    def kl_from(self, posterior: DiagonalGaussian, sample):
+        """An estimate of KL(posterior || self) from one sample of the posterior, (batch,), in nats.
+
+        It is log q - log p at the sample: right in expectation, and under zero for some. The entropy of q is known
+        and would do for log q, with the same gradient; but log q at the sample goes up and down with log p(x, z)
+        where the posterior is good, so that the bound varies less. With it the bound is an importance weight's
+        logarithm.
+        """
+        return ops.sum(posterior.log_prob(sample), axis=-1) - self.log_prob(sample)
 
 
 def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian:

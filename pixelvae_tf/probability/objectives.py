@@ -32,7 +32,7 @@ def elbo_terms(reconstruction, kl) -> ElboTerms:
 
 
 def sum_over_dimensions(values):
-    """Sums (batch, ...) over everything but the batch."""
+    """Sums (batch, ...) over everything but the batch; (batch,), of whole examples, stays as it is."""
     return ops.sum(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 

@@ -147,7 +147,10 @@ def sample_latents_cached(model, noise: tuple):
     """`naive.sample_latents_naive`, each level of maps in about the time of one pass of its decoder."""
     z = None
     for level in reversed(range(model.config.num_levels)):
-        z = noise[level] if z is None else _sample_level(model, level, z, noise[level])
+        if z is None:
+            z = model.p_topmost(noise[level]).sample(noise[level])
+        else:
+            z = _sample_level(model, level, z, noise[level])
     return z
 
 

@@ -21,7 +21,10 @@ def sample_latents_naive(model, noise: tuple):
     """
     z = None
     for level in reversed(range(model.config.num_levels)):
-        z = noise[level] if z is None else _sample_level_naive(model, level, z, noise[level])
+        if z is None:
+            z = model.p_topmost(noise[level]).sample(noise[level])
+        else:
+            z = _sample_level_naive(model, level, z, noise[level])
     return z
 
 

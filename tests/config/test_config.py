@@ -26,6 +26,8 @@ WRONG = [
     (ModelConfig, "activation", "elu"),
     (ModelConfig, "output_layers", -1),
     (ModelConfig, "embedding_channels", -1),
+    (ModelConfig, "prior", "normal"),
+    (ModelConfig, "prior_channels", 0),
     (ModelConfig, "weight_normalization", 1),
     (DataConfig, "dataset", 5),
     (TrainConfig, "steps", 0),

@@ -22,7 +22,9 @@ from pixelvae_tf import ModelConfig, RunConfig, files
 from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
 
-CONFIG = dataclasses.replace(tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,))
+CONFIG = dataclasses.replace(
+    tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
+)
 IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
 MASK = np.random.default_rng(1).integers(2, size=(40, 3, 4)).astype(bool)
 

@@ -3,24 +3,12 @@
 import numpy as np
 import pytest
 import tiny
+from agreement import assert_mean, draws
 
 IMAGES = tiny.all_images(tiny.BINARY)
 UNCONDITIONAL = {"latent_channels": ()}
 # Posteriors of these are about as wide as the prior, so that importance weights have a variance.
 IMPORTANCE = ["bias, gated", "maps, gated"]
-
-
-def draws(estimate, repeats: int, seed: int = 0) -> np.ndarray:
-    """An estimate for every image with independent noise, (repeats, images): each copy in a batch has its own."""
-    copies = np.concatenate([IMAGES] * repeats)
-    return np.asarray(estimate(copies, seed), "float64").reshape(repeats, len(IMAGES))
-
-
-def assert_mean(draws, expected, most: float = 5.0) -> None:
-    """The means of the draws are as expected, within that many standard errors."""
-    error = np.abs(draws.mean(axis=0) - expected)
-    stderr = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-    assert np.all(error <= most * stderr + 1e-6), (error / stderr).max()
 
 
 # The decoder is a distribution over images.
@@ -99,8 +87,8 @@ def test_an_importance_bound_with_one_sample_is_the_elbo_in_expectation(network)
     """Both are unbiased for it; at the same noise they differ by the sampled against the closed-form KL."""
     model = tiny.model(**tiny.NETWORKS[network])
     expected = tiny.exact_elbo(model, IMAGES)
-    assert_mean(draws(lambda images, seed: model.elbo(images, seed).elbo, 1000), expected)
-    assert_mean(draws(lambda images, seed: model.log_likelihood(images, 1, seed), 1000), expected)
+    assert_mean(draws(lambda images, seed: model.elbo(images, seed).elbo, IMAGES, 1000), expected)
+    assert_mean(draws(lambda images, seed: model.log_likelihood(images, 1, seed), IMAGES, 1000), expected)
     # It is a bound that is not tight here: the test above does not hold for the likelihood.
     assert np.all(expected < tiny.exact_log_likelihood(model, IMAGES))
 
@@ -110,7 +98,7 @@ def test_an_importance_bound_rises_with_its_samples_and_stays_below_the_likeliho
     exact = tiny.exact_log_likelihood(model, IMAGES)
     means, stderrs = [], []
     for samples in (1, 4, 16):
-        found = draws(lambda images, seed, k=samples: model.log_likelihood(images, k, seed), 300)
+        found = draws(lambda images, seed, k=samples: model.log_likelihood(images, k, seed), IMAGES, 300)
         means.append(found.mean())
         stderrs.append(found.mean(axis=1).std(ddof=1) / np.sqrt(len(found)))
     for lower, upper, stderr in zip(means, [*means[1:], exact.mean()], stderrs, strict=True):
@@ -122,7 +110,7 @@ def test_many_importance_samples_give_the_marginal_found_by_quadrature(network):
     model = tiny.model(**tiny.NETWORKS[network])
     exact = np.exp(tiny.exact_log_likelihood(model, IMAGES))
     assert exact.sum() == pytest.approx(1.0, abs=1e-5)
-    found = np.exp(draws(lambda images, seed: model.log_likelihood(images, 500, seed), 16))
+    found = np.exp(draws(lambda images, seed: model.log_likelihood(images, 500, seed), IMAGES, 16))
     # The estimate of p(x), not of its logarithm, is unbiased; and precise, so that the test can fail.
     assert_mean(found, exact)
     assert np.all(found.std(axis=0, ddof=1) / np.sqrt(len(found)) < 0.03 * exact)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from agreement import assert_same
 from commands import error_line, run
 from models import NARROW
 
-from pixelvae_tf import ModelConfig, PixelVAE
+from pixelvae_tf import ModelConfig
 from pixelvae_tf.sampling import cached
 from pixelvae_tf.sampling.cached import sample_latents_cached, sample_pixels_cached
-from pixelvae_tf.sampling.naive import sample_latents_naive, sample_pixels_naive
+from pixelvae_tf.sampling.naive import sample_pixels_naive
 from pixelvae_tf.sampling.noise import draw_noise
 
 
@@ -41,30 +42,6 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
         weight_normalization=bool(generator.integers(2)),
     )
     return config, int(generator.choice([1, 2, 5]))
-
-
-def assert_same(model: PixelVAE, batch_size: int, known_share: float = 0.0, temperature: float = 1.0) -> None:
-    """Both samplers draw the same latents, up to rounding, and the same images."""
-    config = model.config
-    noise = draw_noise(config, batch_size, seed=1)
-    generator = np.random.default_rng(2)
-    images = generator.integers(config.pixel_levels, size=noise.pixels.shape)
-    known = generator.uniform(size=noise.pixels.shape) < known_share
-
-    @tf.function(autograph=False)
-    def draw():
-        z, cached_z = sample_latents_naive(model, noise.latents), sample_latents_cached(model, noise.latents)
-        given = (images, known) if known_share else (None, None)
-        naive = sample_pixels_naive(model, z, noise.pixels, *given, temperature)
-        quick = sample_pixels_cached(model, z, noise.pixels, *given, temperature)
-        return (z, cached_z) if config.num_levels else (), naive, quick
-
-    latents, naive, quick = tf.nest.map_structure(np.asarray, draw())
-    if latents:
-        np.testing.assert_allclose(latents[1], latents[0], atol=1e-4)
-    np.testing.assert_array_equal(quick, naive)
-    assert len(np.unique(naive)) > 1
-    np.testing.assert_array_equal(quick[known], images[known])
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,28 +6,12 @@ import pytest
 import scipy.special
 import scipy.stats
 import tiny
+from agreement import assert_frequencies
 
 from pixelvae_tf.probability.distributions import Bernoulli
 from pixelvae_tf.sampling.naive import sample_pixels_naive
 
 SAMPLES = 20_000
-
-
-def assert_frequencies(samples, config, log_p) -> None:
-    """Samples have the frequencies of all images, by a chi-square test; rare images are taken together."""
-    places = config.pixel_levels ** np.arange(config.num_dimensions)[::-1]
-    counts = np.bincount(samples.reshape(len(samples), -1) @ places, minlength=len(log_p))
-    expected = np.exp(log_p.astype("float64")) * len(samples)
-    common = expected >= 5
-    observed = np.append(counts[common], counts[~common].sum())
-    expected = np.append(expected[common], expected[~common].sum() + 1e-9)
-    assert common.sum() > 30
-    assert expected.sum() == pytest.approx(len(samples), rel=1e-4)
-    expected *= len(samples) / expected.sum()
-    assert scipy.stats.chisquare(observed, expected).pvalue > 1e-3
-    # A test that could not tell the model from uniform pixels would show nothing.
-    uniform = np.full(len(log_p), len(samples) / len(log_p))
-    assert scipy.stats.chisquare(counts, uniform).pvalue < 1e-9
 
 
 @pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])

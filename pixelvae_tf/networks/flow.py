@@ -1,0 +1,152 @@
+"""The learned prior: a normalizing flow between the topmost vector of latents and standard normal noise.
+
+A flow is invertible and knows how it changes volumes, so that p(zL) has an exact density and is drawn from noise. It
+learns the shape of the posteriors' mixture over the data, which a standard normal prior pays for in KL.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+# A coupling scales a feature by exp(-2) to exp(2): wide enough that a few couplings separate clusters, and narrow
+# enough that no step of training can make a density overflow.
+LOG_SCALE_LIMIT = 2.0
+
+
+def kept_features(dimensions: int, coupling: int) -> np.ndarray:
+    """Which features a coupling leaves as they are, (dimensions,) bool.
+
+    Couplings go in pairs. A pair splits the features by one bit of their index, the lowest first and then in turn, and
+    its second coupling keeps what the first one changes. Two features differ in some bit, so that after a pair for
+    each bit each has depended directly on every other.
+    """
+    bits = (dimensions - 1).bit_length()
+    return np.arange(dimensions) >> (coupling // 2 % bits) & 1 == coupling % 2
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class AffineCoupling(keras.layers.Layer):
+    """Scales and shifts some features by functions of the others, which stay as they are.
+
+    The last layer starts at zero, so that a fresh coupling is the identity; it has no weight normalization, which
+    would give a zero kernel no direction to grow in.
+
+    Args:
+        coupling: its number in the flow, which says what it keeps, see `kept_features`.
+        num_layers: hidden layers of the network behind scales and shifts.
+        channels: units of each hidden layer.
+
+    Call: features (batch, dimensions), at least two. Returns features of the same shape, and the logarithm of the
+    determinant of their Jacobian, (batch,).
+    """
+
+    def __init__(self, coupling: int, num_layers: int = 2, channels: int = 128, **kwargs):
+        super().__init__(**kwargs)
+        self.coupling = coupling
+        self.num_layers = num_layers
+        self.channels = channels
+        self.hidden = [
+            keras.layers.Dense(
+                channels, "silu", kernel_initializer="he_normal", name=f"hidden_{index}", dtype=self.dtype_policy
+            )
+            for index in range(num_layers)
+        ]
+
+    def build(self, input_shape):
+        kept = kept_features(input_shape[-1], self.coupling)
+        self.kept, self.changed = np.flatnonzero(kept), np.flatnonzero(~kept)
+        self.order = np.argsort(np.concatenate([self.kept, self.changed]))
+        shape = (*input_shape[:-1], len(self.kept))
+        for layer in self.hidden:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        self.output_layer = keras.layers.Dense(
+            2 * len(self.changed), kernel_initializer="zeros", name="output", dtype=self.dtype_policy
+        )
+        self.output_layer.build(shape)
+
+    def _affine(self, kept):
+        """The log scales, within LOG_SCALE_LIMIT, and the shifts of the changed features, given the kept ones."""
+        for layer in self.hidden:
+            kept = layer(kept)
+        raw, shift = ops.split(self.output_layer(kept), 2, axis=-1)
+        return LOG_SCALE_LIMIT * ops.tanh(raw / LOG_SCALE_LIMIT), shift
+
+    def _split(self, features):
+        return ops.take(features, self.kept, axis=-1), ops.take(features, self.changed, axis=-1)
+
+    def _joined(self, kept, changed):
+        return ops.take(ops.concatenate([kept, changed], axis=-1), self.order, axis=-1)
+
+    def call(self, features):
+        kept, changed = self._split(features)
+        log_scale, shift = self._affine(kept)
+        return self._joined(kept, changed * ops.exp(log_scale) + shift), ops.sum(log_scale, axis=-1)
+
+    def inverse(self, features):
+        """The features from which the call makes the given ones, (batch, dimensions)."""
+        kept, changed = self._split(features)
+        log_scale, shift = self._affine(kept)
+        return self._joined(kept, (changed - shift) * ops.exp(-log_scale))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "coupling": self.coupling,
+            "num_layers": self.num_layers,
+            "channels": self.channels,
+        }
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class RealNVP(keras.layers.Layer):
+    """Affine couplings one after another, from latents to the noise that they would be drawn from.
+
+    Args:
+        num_couplings: couplings; a pair for each bit of a feature's index (8 for 16 features) relates all of them.
+        num_layers: hidden layers in each coupling.
+        channels: units of each hidden layer.
+
+    Call: z (batch, dimensions), at least two. Returns noise of the same shape, and the logarithm of the determinant of
+    its Jacobian, (batch,). A fresh flow is the identity.
+
+    Source: Dinh et al., "Density estimation using Real NVP", ICLR 2017 (arXiv 1605.08803), without its convolutions
+    and its batch normalization.
+    """
+
+    def __init__(self, num_couplings: int = 8, num_layers: int = 2, channels: int = 128, **kwargs):
+        super().__init__(**kwargs)
+        self.num_couplings = num_couplings
+        self.num_layers = num_layers
+        self.channels = channels
+        self.couplings = [
+            AffineCoupling(index, num_layers, channels, name=f"coupling_{index}", dtype=self.dtype_policy)
+            for index in range(num_couplings)
+        ]
+
+    def build(self, input_shape):
+        for coupling in self.couplings:
+            coupling.build(input_shape)
+
+    def call(self, z):
+        noise, log_determinant = z, ops.zeros_like(z[:, 0])
+        for coupling in self.couplings:
+            noise, of_coupling = coupling(noise)
+            log_determinant = log_determinant + of_coupling
+        return noise, log_determinant
+
+    def inverse(self, noise):
+        """The latents of standard normal noise, (batch, dimensions): a sample of the prior."""
+        for coupling in reversed(self.couplings):
+            noise = coupling.inverse(noise)
+        return noise
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_couplings": self.num_couplings,
+            "num_layers": self.num_layers,
+            "channels": self.channels,
+        }
