@@ -1,6 +1,6 @@
 """Makes the best weights of a finished run a pretrained model of the package, in place of an earlier one of that name.
 
-python tools/publish.py --workdir=runs/mnist --name=mnist
+python tools/publish.py --workdir=runs/mnist_best --name=binarized_mnist_best
 """
 
 import pathlib

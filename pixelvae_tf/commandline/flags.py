@@ -95,7 +95,12 @@ def integers(name: str, items: list[str]) -> tuple[int, ...]:
 def define_model_flags() -> None:
     """Defines the flags of which trained model to use, which `trained_model` reads."""
     flags.DEFINE_string("workdir", "", "Folder of the run, whose best weights are used.")
-    flags.DEFINE_enum("pretrained", None, pretrained.names(), "In place of --workdir: a model inside the package.")
+    flags.DEFINE_enum(
+        "pretrained",
+        None,
+        pretrained.accepted_names(),
+        "In place of --workdir: a model inside the package (mnist is the former name of binarized_mnist_best).",
+    )
 
 
 def trained_model() -> pathlib.Path | str:
