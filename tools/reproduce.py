@@ -27,6 +27,7 @@ PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
 README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` renews.")
 
 TABLES = {
+    "summary": likelihoods.summary,
     "table1": likelihoods.table1,
     "table2": likelihoods.table2,
     "figure4": curves.table,

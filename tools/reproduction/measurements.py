@@ -12,8 +12,8 @@ from reproduction.records import Records
 def anomaly(records: Records) -> str:
     """Test images and foreign ones: their scores, and how well these tell them apart."""
     cells: dict[str, dict[str, str]] = {}
-    for dataset in ("digits", "mnist"):
-        found = records.committed(f"anomaly_{dataset}")
+    for name, dataset in (("digits", "digits"), ("mnist", "binarized_mnist")):
+        found = records.committed(f"anomaly_{name}")
         nats, area = f"`{dataset}`: nats an image", f"`{dataset}`: area under the ROC curve"
         for images in [found["normal"], *found["foreign"]] if found else []:
             row = cells.setdefault(images["name"], {"images": images["name"].replace("_", " ")})
