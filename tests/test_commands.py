@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -221,3 +223,10 @@ def test_the_help_explains_every_flag():
         assert result.returncode == 0
         assert "--workdir" in result.stdout
         assert result.stderr == ""
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_tool_says_in_one_line_that_the_package_is_not_installed(path):
+    # -S leaves out installed packages, -E those of PYTHONPATH.
+    result = subprocess.run([sys.executable, "-S", "-E", path], capture_output=True, text=True, timeout=60)
+    assert "pip install" in error_line(result)

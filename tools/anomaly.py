@@ -8,6 +8,7 @@ normal one, 0.5 that the score tells nothing, less that foreign images are the l
 import json
 import pathlib
 
+import _installed  # noqa: F401
 import numpy as np
 from absl import flags
 

@@ -5,6 +5,7 @@ python tools/baselines.py --dataset=digits [--split=test] [--output=FILE] prints
 
 import json
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files

@@ -16,6 +16,7 @@ import importlib
 import json
 import sys
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import data, files

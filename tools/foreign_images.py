@@ -5,6 +5,7 @@ python tools/foreign_images.py --dataset=digits --kind=upside_down --output=DIR
 
 import pathlib
 
+import _installed  # noqa: F401
 import numpy as np
 from absl import flags
 

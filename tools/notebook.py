@@ -6,17 +6,23 @@ python tools/notebook.py renews docs/tour.ipynb in place.
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
-import nbformat
+import _installed  # noqa: F401
 from absl import flags
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
+
+try:
+    import nbformat
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed: run `pip install '.[notebook]'` in the repository")
 
 NOTEBOOK = flags.DEFINE_string("notebook", "docs/tour.ipynb", "Notebook to execute.")
 OUTPUT = flags.DEFINE_string("output", "", "Notebook to write; by default the one that was executed.")

@@ -7,6 +7,7 @@ bedroom_val_lmdb for validation, then train with --dataset=lsun_bedroom --data_d
 import json
 import sys
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 

@@ -10,6 +10,7 @@ import dataclasses
 import sys
 import time
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 

@@ -6,6 +6,7 @@ python tools/publish.py --workdir=runs/mnist_best --name=binarized_mnist_best
 import pathlib
 import re
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files

@@ -3,6 +3,7 @@
 python tools/record.py --workdir=runs/digits --output=results/digits.json
 """
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files

@@ -12,6 +12,7 @@ import pathlib
 import re
 import sys
 
+import _installed  # noqa: F401
 from absl import flags
 from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures, progress, representation
 from reproduction.records import Records
