@@ -14,12 +14,12 @@ from pixelvae_tf.errors import UserError
 
 
 class FileError(UserError):
-    """A file or folder that cannot be read or written; the message is one line that names it and the remedy."""
+    """An unusable file or folder; the message is one line that names it and the remedy."""
 
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path):
-    """Gives a temporary path of the same ending beside `path`; renames it to `path` if the block succeeds."""
+    """Yields a temporary path beside `path` with the same suffix; renames it to `path` if the block succeeds."""
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
@@ -30,10 +30,10 @@ def replacing(path: pathlib.Path):
 
 @contextlib.contextmanager
 def replacing_folder(path: pathlib.Path):
-    """Gives an empty folder beside `path`, and puts it in the place of `path` if the block succeeds.
+    """Yields an empty folder beside `path`; it takes the place of `path` if the block succeeds.
 
-    A file system gives a folder's place away in one step only if it is empty or free, so an earlier folder is moved
-    aside first: between the two steps there is none.
+    A file system replaces a folder in one step only if the old one is empty. So this moves an earlier folder aside
+    first, and between the two steps there is no folder at `path`.
     """
     temporary, earlier = (path.with_name(f".{os.getpid()}.{path.name}{ending}") for ending in ("", ".earlier"))
     shutil.rmtree(temporary, ignore_errors=True)
@@ -66,7 +66,9 @@ def read_json(path: pathlib.Path) -> Any:
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise FileError(f"{path}: not readable as JSON ({error}); restore it or start anew elsewhere") from None
+        raise FileError(
+            f"{path}: not readable as JSON ({error}); restore it, or start again in another folder"
+        ) from None
 
 
 def sha256(path: pathlib.Path) -> str:
@@ -75,12 +77,12 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def check_output(path: str, flag: str) -> pathlib.Path:
-    """A path that can be written. Raises FileError where its folder is missing or may not be written."""
+    """The path of an output file. Raises FileError if its folder is missing or not writable."""
     if not path:
         raise FileError(f"--{flag} is empty: name a file")
     output = pathlib.Path(path)
     if output.is_dir():
-        raise FileError(f"--{flag}={path}: is a folder; name a file in it")
+        raise FileError(f"--{flag}={path}: this is a folder; name a file in it")
     if not output.parent.is_dir():
         raise FileError(f"--{flag}={path}: the folder {output.parent} does not exist; create it first")
     if not os.access(output.parent, os.W_OK):
