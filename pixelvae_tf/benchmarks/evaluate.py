@@ -54,5 +54,5 @@ def _one_by_one(model: PixelVAE) -> PixelVAE:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     return tables.aligned(tables.evaluate(rows))
