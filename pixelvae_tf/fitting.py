@@ -10,6 +10,8 @@ from keras import ops
 
 from pixelvae_tf import objectives, randomness, sampling
 from pixelvae_tf.averaging import WeightAverage
+from pixelvae_tf.config import TrainConfig
+from pixelvae_tf.layers.dropout import replica_factors
 from pixelvae_tf.objectives import ElboTerms
 
 
@@ -32,15 +34,22 @@ class Fitting:
         clip_value: float = 0.0,
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
+        dropout: float = 0.0,
         seed: int = 0,
         **kwargs,
     ):
-        """Sets what `fit` optimises with; see `TrainConfig` for the arguments."""
+        """Sets what `fit` optimises with; see `TrainConfig` for the arguments.
+
+        Raises:
+            ConfigError: for a value of `dropout` that `TrainConfig` refuses.
+        """
+        TrainConfig(dropout=dropout)
         super().compile(optimizer=optimizer, **{"jit_compile": False, **kwargs})
         self.kl_warmup_steps = tuple(kl_warmup_steps)
         self.prior_scale_floor_steps = prior_scale_floor_steps
         self.clip_value = clip_value
         self.clip_norm = clip_norm
+        self.dropout = dropout
         self.seed = seed
         self.optimizer.build(self.trainable_variables)
         self.average = WeightAverage(self.trainable_variables, ema_decay) if ema_decay else None
@@ -57,11 +66,12 @@ class Fitting:
         noise = sampling.replica_noise(
             self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step)
         )
+        dropped = self.replica_dropout(tf.shape(images)[0], step) if self.dropout else None
         weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels)
         scale_floor = objectives.scale_floor(step, self.prior_scale_floor_steps)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)
         with tf.GradientTape() as tape:
-            terms = self(images, noise=noise, scale_floor=scale_floor, training=True)
+            terms = self(images, noise=noise, scale_floor=scale_floor, dropout=dropped, training=True)
             loss = ops.mean(objectives.training_loss(terms, weights))
         variables = self.trainable_variables
         gradients, norm = self._true_gradients(tape.gradient(loss, variables), replica)
@@ -75,6 +85,21 @@ class Fitting:
             "learning_rate": learning_rate,
             "gradient_norm": norm,
         }
+
+    def replica_dropout(self, batch_size, step) -> list[dict]:
+        """What the decoders drop at a step on this replica's rows, as their calls take it: pixels, z1, z2, ..."""
+        seed = randomness.stream(self.seed, "dropout", step)
+        found = []
+        for index, decoder in enumerate([self.pixel_decoder, *self.latent_decoders]):
+            factors = []
+            if decoder.masked is not None:
+                height, width, _ = self.config.latent_shapes[index - 1] if index else self.config.image_shape
+                blocks, filters = decoder.masked.residual_blocks
+                own_seed = randomness.stream(seed, "dropout", index)
+                shape, dtype = (blocks, height, width, filters), decoder.compute_dtype
+                factors = replica_factors(shape, self.dropout, batch_size, own_seed, dtype)
+            found.append({"dropout": factors} if factors else {})
+        return found
 
     def _true_gradients(self, gradients, replica):
         """Gradients of the mean over all replicas, clipped, as shares that the optimizer sums; and their norm.

@@ -62,6 +62,7 @@ def build_model(config: RunConfig) -> PixelVAE:
         clip_value=training.gradient_clip_value,
         clip_norm=training.gradient_clip_norm,
         ema_decay=training.ema_decay,
+        dropout=training.dropout,
         seed=training.seed,
     )
     return model

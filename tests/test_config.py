@@ -40,6 +40,8 @@ WRONG = [
     (TrainConfig, "kl_warmup_steps", -1),
     (TrainConfig, "gradient_clip_norm", -1.0),
     (TrainConfig, "ema_decay", 1.0),
+    (TrainConfig, "dropout", 1.0),
+    (TrainConfig, "dropout", -0.1),
     (TrainConfig, "validation_every", 0),
     (TrainConfig, "mixed_precision", "float16"),
     (TrainConfig, "profile_steps", (5,)),

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from commands import TINY, arguments, environment, error_line, run, tool
 
-FLAGS = [*TINY, "--deterministic", "--ema_decay=0.9", "--steps=90", "--validation_every=45", "--checkpoint_every=7",
-         "--seed=3"]  # fmt: skip
+FLAGS = [*TINY, "--deterministic", "--ema_decay=0.9", "--dropout=0.2", "--steps=90", "--validation_every=45",
+         "--checkpoint_every=7", "--seed=3"]  # fmt: skip
 
 
 def weights_of(workdir) -> dict[str, np.ndarray]:

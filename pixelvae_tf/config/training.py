@@ -44,6 +44,10 @@ class TrainConfig(Config):
     ema_decay: float = setting(
         0.0, "Decay of the moving average of the weights, which evaluation and sampling then use; 0 keeps none."
     )
+    dropout: float = setting(
+        0.0, "Share of the maps inside the masked residual blocks that training drops at random, element by element, "
+        "in 256ths; 0 drops none."
+    )
     validation_every: int = setting(500, "Steps between measurements of the validation bound.")
     validation_examples: int = setting(0, "Validate on this many examples; 0 on all.")
     checkpoint_every: int = setting(500, "Steps between checkpoints.", resumable=True)
@@ -81,6 +85,7 @@ class TrainConfig(Config):
         require(self.seed < 2**31, "seed", self.seed, "use less than 2147483648")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to, but not including, 1")
         require(0 <= self.learning_rate_decay <= 1, "learning_rate_decay", self.learning_rate_decay, "use 0 to 1")
         require(self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,
                  "learning_rate_warmup_steps", self.learning_rate_warmup_steps, "use fewer than steps")
