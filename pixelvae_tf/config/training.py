@@ -41,6 +41,16 @@ class TrainConfig(Config):
         "Steps over which the weight of the KL terms rises linearly from 0 to 1. A second number is for z2, and so on "
         "up: the weight of such a level is its own warm-up times the weight of the level below.",
     )
+    kl_weight: float = setting(
+        1.0,
+        "Weight of the KL terms in the training loss after all warm-ups: under 1 the latents carry more, over 1 less. "
+        "The reported bound has the full weight always.",
+    )
+    free_bits: float = setting(
+        0.0,
+        "Nats that each level of latents may carry for free: the training loss counts a level's KL, averaged over the "
+        "batch, as at least this. The reported bound counts all of it; 0 for none.",
+    )
     prior_scale_floor_steps: int = setting(
         0, "Steps over which the lower limit of the standard deviations of p(z1 | z2) in training falls from 1 to 0."
     )
@@ -50,6 +60,11 @@ class TrainConfig(Config):
     )
     ema_decay: float = setting(
         0.0, "Decay of a moving average of the weights, which evaluation and sampling use; 0 turns this off."
+    )
+    dropout: float = setting(
+        0.0,
+        "Share of the maps inside the masked residual blocks that training drops at random, element by element, "
+        "in 256ths; 0 drops none.",
     )
     validation_every: int = setting(500, "Steps between measurements of the validation bound.")
     validation_examples: int = setting(0, "Number of images to validate on; 0 for all.")
@@ -107,6 +122,8 @@ class TrainConfig(Config):
             "images_every",
             "seed",
             "gradient_clip_value",
+            "kl_weight",
+            "free_bits",
             "gradient_clip_norm",
             "cpu_devices",
         ):
@@ -117,6 +134,7 @@ class TrainConfig(Config):
         require(self.seed < 2**31, "seed", self.seed, "use less than 2147483648")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to, but not including, 1")
         require(0 <= self.learning_rate_decay <= 1, "learning_rate_decay", self.learning_rate_decay, "use 0 to 1")
         require(
             self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,
