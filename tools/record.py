@@ -1,4 +1,4 @@
-"""Gathers what a run recorded into one JSON file, for results/.
+"""Gathers the records of a run into one JSON file for results/.
 
 python tools/record.py --workdir=runs/digits --output=results/digits.json
 """

@@ -39,7 +39,9 @@ def sizes(records: Records) -> str:
         if found := records.committed(f"size_{name}"):
             measured, *calculated = found["rows"]
             in_float32 = calculated[0]
-            taken = " + ".join(f"{measured[f'{part}_seconds']:.1f}" for part in ("build", "step_1", "step_2", "bound"))
+            taken = " + ".join(
+                f"{measured[f'{phase}_seconds']:.1f}" for phase in ("build", "step_1", "step_2", "bound")
+            )
             row |= {
                 "weights": f"{in_float32['parameters']:,}",
                 gflop: f"{in_float32['forward_gflop']:.3g} / {in_float32['step_gflop']:.3g}",
