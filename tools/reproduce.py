@@ -10,7 +10,6 @@ has no run, or one of another model or dataset than its flag file's, is named.
 
 import pathlib
 import re
-import sys
 
 from absl import flags
 from reproduction import baselines, benchmarks, curves, likelihoods, measurements, pictures, progress, representation
@@ -18,7 +17,7 @@ from reproduction.records import Records
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.commandline.flags import UsageError, first_word
 
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
@@ -83,5 +82,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
+    chosen = first_word()
     program.run(lambda: main(chosen), __doc__)

@@ -137,6 +137,9 @@ _COMPILED = {
     "clip_value": "gradient_clip_value",
     "clip_norm": "gradient_clip_norm",
     "ema_decay": "ema_decay",
+    "dropout": "dropout",
+    "kl_weight": "kl_weight",
+    "free_bits": "free_bits",
     "seed": "seed",
 }
 _OF_THE_LOSS = ("loss", "loss_weights", "metrics", "weighted_metrics")

@@ -18,6 +18,7 @@ from keras import ops
 
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.layers.dropout import replica_factors
 from pixelvae_tf.layers.pixel_input import PixelInput
 from pixelvae_tf.model import checks, replicas
 from pixelvae_tf.model.averaging import WeightAverage
@@ -97,7 +98,8 @@ class PixelVAE(keras.Model):
         self.evaluation_metrics = [keras.metrics.Mean(name=name, dtype="float32") for name in self.part_names]
         self.kl_warmup_steps: tuple[int, ...] = (0,)
         self.prior_scale_floor_steps = 0
-        self.clip_value = self.clip_norm = 0.0
+        self.clip_value = self.clip_norm = self.dropout = self.free_bits = 0.0
+        self.kl_weight = 1.0
         self.seed = 0
         self.stop_flag: replicas.StopFlag | None = None
         self.average: WeightAverage | None = None
@@ -164,32 +166,36 @@ class PixelVAE(keras.Model):
 
     # The bound.
 
-    def priors(self, samples, scale_floor=0.0) -> list[DiagonalGaussian | TransformedNormal]:
+    def priors(self, samples, scale_floor=0.0, dropout=None) -> list[DiagonalGaussian | TransformedNormal]:
         """p(z1 | z2), ..., p(zL) at the given samples."""
-        below = [
-            self.p_z_given_upper(level, z, self.latent_decoders[level].condition(z_upper), scale_floor)
-            for level, (z, z_upper) in enumerate(zip(samples[:-1], samples[1:], strict=True))
-        ]
+        below = []
+        for level, (z, z_upper) in enumerate(zip(samples[:-1], samples[1:], strict=True)):
+            condition = self.latent_decoders[level].condition(z_upper) | (dropout[level] if dropout else {})
+            below.append(self.p_z_given_upper(level, z, condition, scale_floor))
         return below + [self.p_topmost(z) for z in samples[-1:]]
 
-    def reconstruction(self, images, samples):
+    def reconstruction(self, images, samples, dropout=None):
         """-log p(x | z1) of each example, nats."""
-        p_x = self.p_x_given_z1(images, self.pixel_decoder.condition(samples[0] if samples else None))
+        condition = self.pixel_decoder.condition(samples[0] if samples else None) | (dropout or {})
+        p_x = self.p_x_given_z1(images, condition)
         return -objectives.sum_over_dimensions(p_x.log_prob(images))
 
-    def elbo_terms(self, images, noise, scale_floor=0.0) -> ElboTerms:
-        """Equation 2 for a batch of integer images, with the given latent noise.
+    def elbo_terms(self, images, noise, scale_floor=0.0, dropout=None) -> ElboTerms:
+        """Equation 2 for a batch of integer images, with the given latent noise and, in training, `replica_dropout`.
 
         Over maps of latents the KL is exact position by position, given the sampled positions before. To a flow it is
         an estimate from the sample, which can be negative for an image (`TransformedNormal.kl_from`).
         """
         posteriors = self.q_z_given_x(images)
         samples = sample_posteriors(posteriors, noise)
+        of_pixels, *of_latents = dropout or [None]
         kl = [
             objectives.sum_over_dimensions(prior.kl_from(posterior, z))
-            for posterior, prior, z in zip(posteriors, self.priors(samples, scale_floor), samples, strict=True)
+            for posterior, prior, z in zip(
+                posteriors, self.priors(samples, scale_floor, of_latents), samples, strict=True
+            )
         ]
-        return objectives.elbo_terms(self.reconstruction(images, samples), kl)
+        return objectives.elbo_terms(self.reconstruction(images, samples, of_pixels), kl)
 
     def log_importance_weight(self, images, posteriors, noise):
         """log p(x, z) - log q(z | x) of each example at one sample of all latents, nats."""
@@ -201,7 +207,7 @@ class PixelVAE(keras.Model):
         return log_weight
 
     @own_settings()
-    def call(self, images, noise=None, scale_floor=0.0):
+    def call(self, images, noise=None, scale_floor=0.0, dropout=None):
         """The terms of the bound of each image; with the noise of seed 0 where none is given.
 
         Called like a layer, so that `training=True` reaches the batch normalization.
@@ -209,7 +215,7 @@ class PixelVAE(keras.Model):
         images = checks.images_in_graph(images, self.config)
         if noise is None:
             noise = latent_noise(self.config, ops.shape(images)[0], 0)
-        return self.elbo_terms(images, noise, scale_floor)
+        return self.elbo_terms(images, noise, scale_floor, dropout)
 
     # What Keras's `fit` and `evaluate` call.
 
@@ -223,6 +229,9 @@ class PixelVAE(keras.Model):
         clip_value: float = 0.0,
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
+        dropout: float = 0.0,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
         seed: int = 0,
         **kwargs,
     ):
@@ -238,6 +247,9 @@ class PixelVAE(keras.Model):
                 "clip_value": clip_value,
                 "clip_norm": clip_norm,
                 "ema_decay": ema_decay,
+                "dropout": dropout,
+                "kl_weight": kl_weight,
+                "free_bits": free_bits,
                 "seed": seed,
             },
             kwargs,
@@ -249,6 +261,9 @@ class PixelVAE(keras.Model):
         self.prior_scale_floor_steps = prior_scale_floor_steps
         self.clip_value = clip_value
         self.clip_norm = clip_norm
+        self.dropout = dropout
+        self.kl_weight = kl_weight
+        self.free_bits = free_bits
         self.seed = seed
         self.optimizer.build(self.trainable_variables)
         self.average = WeightAverage(self.trainable_variables, ema_decay) if ema_decay else None
@@ -270,13 +285,14 @@ class PixelVAE(keras.Model):
         mean = replicas.batch_mean(weights_of_images)
         step = self.optimizer.iterations
         noise = replica_noise(self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step))
-        weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels)
+        dropped = self.replica_dropout(tf.shape(images)[0], step) if self.dropout else None
+        weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels, self.kl_weight)
         scale_floor = objectives.scale_floor(step, self.prior_scale_floor_steps)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)
         loss_scale = self.optimizer.scale_loss(1.0)
         with tf.GradientTape() as tape:
-            terms = self(images, noise=noise, scale_floor=scale_floor, training=True)
-            loss = mean(objectives.training_loss(terms, weights))
+            terms = self(images, noise=noise, scale_floor=scale_floor, dropout=dropped, training=True)
+            loss = mean(objectives.training_loss(self._with_free_bits(terms, mean), weights))
             scaled_loss = loss * loss_scale
         variables = self.trainable_variables
         gradients, norm = replicas.clipped_gradients(
@@ -292,6 +308,28 @@ class PixelVAE(keras.Model):
             "learning_rate": learning_rate,
             "gradient_norm": norm,
         }
+
+    def _with_free_bits(self, terms: ElboTerms, mean: Callable) -> ElboTerms:
+        """The terms as the training loss counts them; what is reported stays the full bound."""
+        if not self.free_bits or not terms.kl:
+            return terms
+        means = replicas.total_means([tf.stop_gradient(mean(rate)) for rate in terms.kl])
+        return terms._replace(kl=objectives.with_free_bits(terms.kl, means, self.free_bits))
+
+    def replica_dropout(self, batch_size, step) -> list[dict]:
+        """What the decoders drop at a step on this replica's rows, as their calls take it: pixels, z1, z2, ..."""
+        seed = randomness.stream(self.seed, "dropout", step)
+        found = []
+        for index, decoder in enumerate([self.pixel_decoder, *self.latent_decoders]):
+            factors = []
+            if decoder.masked is not None:
+                height, width, _ = self.config.latent_shapes[index - 1] if index else self.config.image_shape
+                blocks, filters = decoder.masked.residual_blocks
+                own_seed = randomness.stream(seed, "dropout", index)
+                shape, dtype = (blocks, height, width, filters), decoder.compute_dtype
+                factors = replica_factors(shape, self.dropout, batch_size, own_seed, dtype)
+            found.append({"dropout": factors} if factors else {})
+        return found
 
     @own_settings()
     def test_step(self, data):

@@ -109,6 +109,12 @@ def batch_mean(weights=None) -> Callable:
     return lambda values: tf.math.divide_no_nan(ops.sum(weights * values), total)
 
 
+def total_means(shares: list) -> list:
+    """The means over the whole batch of values whose `batch_mean` this replica has."""
+    replica = tf.distribute.get_replica_context()
+    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, shares) if replica.num_replicas_in_sync > 1 else shares
+
+
 def clipped_gradients(gradients, clip_norm: float, clip_value: float, scale=1.0) -> tuple[list, tf.Tensor]:
     """Gradients of the mean over all replicas, clipped, as shares that the optimizer sums; and their norm.
 
