@@ -36,8 +36,8 @@ def images_outside_graphs(images, config: ModelConfig) -> np.ndarray:
     if tf.is_tensor(images) and not hasattr(images, "numpy"):
         raise UserError("images: are part of a graph; use the functions of model.graphs, such as model.graphs.elbo")
     images = np.asarray(images)
-    if not len(images.shape) or not len(images):
-        raise UserError(f"images of shape {images.shape}: give one or more")
+    if images.ndim and not len(images):
+        raise UserError(f"images of shape {images.shape}: give one or more, (batch, {_listed(config.image_shape)})")
     _check_shape_and_type(images.shape, images.dtype, config)
     _check_range(images, config)
     return images.astype("uint8")
@@ -112,6 +112,19 @@ def given_data(data, config: ModelConfig) -> None:
         images_outside_graphs(data, config)
 
 
+def labels(x, y, arguments: dict):
+    """The labels that `fit` hands to Keras, which drops the weights of examples that have none.
+
+    Raises:
+        UserError: for weights of classes without labels.
+    """
+    if y is not None or isinstance(x, tf.data.Dataset):
+        return y
+    if arguments.get("class_weight") is not None:
+        raise UserError("class_weight: give the classes of the images as y")
+    return np.zeros(len(x), "int32") if arguments.get("sample_weight") is not None else None
+
+
 def mask_of(config: ModelConfig, keep_rows: int | None, mask) -> np.ndarray:
     """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises UserError as it does."""
     if (keep_rows is None) == (mask is None):
@@ -156,9 +169,9 @@ def compile_arguments(settings: dict, keras_arguments: dict) -> None:
             raise UserError(f"{name}: this model's loss and metrics are the bound and its parts; leave it out")
     for name, value in settings.items():
         try:
-            TrainConfig(**{_COMPILED[name]: value})
+            TrainConfig(**{_COMPILED[name]: value.item() if isinstance(value, np.generic) else value})
         except ConfigError as error:
-            raise UserError(str(error).removeprefix("gradient_")) from None
+            raise ConfigError(str(error).removeprefix("gradient_")) from None
 
 
 def _listed(shape: tuple[int, ...]) -> str:

@@ -348,7 +348,7 @@ class PixelVAE(keras.Model):
         results = self.get_metrics_result()
         return {**results, "loss": results["bound"]}
 
-    def fit(self, x=None, *args, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """Keras's, of integer images: an array, a dataset of batches, or (images, labels, weights) of these.
 
         Its `loss` has the weighted KL of the warm-up; `val_loss` is the bound.
@@ -358,12 +358,12 @@ class PixelVAE(keras.Model):
         """
         for data in (x, kwargs.get("validation_data")):
             checks.given_data(data, self.config)
-        return super().fit(x, *args, **kwargs)
+        return super().fit(x, checks.labels(x, y, kwargs), *args, **kwargs)
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *args, **kwargs):
         """Keras's, of what `fit` takes. Raises UserError as `fit` does."""
         checks.given_data(x, self.config)
-        return super().evaluate(x, *args, **kwargs)
+        return super().evaluate(x, checks.labels(x, y, kwargs), *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """Keras's: `ElboTerms` of (batch,) arrays, with the noise of seed 0 in each batch. Raises as `fit` does."""

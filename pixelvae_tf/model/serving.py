@@ -68,6 +68,18 @@ class Endpoints:
         parts = self.model.graphs.encode(self._checked(images), 0)._asdict()
         return {f"z{level + 1}_{part}": z for part, values in parts.items() for level, z in enumerate(values)}
 
+    def posterior(self, images):
+        """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
+        posteriors = self.model.q_z_given_x(self._converting(images))
+        return {
+            f"z{level + 1}_{part}": getattr(q, part) for level, q in enumerate(posteriors) for part in ("mean", "scale")
+        }
+
+    def score_given_noise(self, images, *noise):
+        """Scores images with standard normal noise that is given, level by level; converts to TensorFlow Lite."""
+        terms = self.model.elbo_terms(self._converting(images), noise)
+        return {"elbo_nats": terms.elbo, "reconstruction_nats": terms.reconstruction}
+
     def sample(self, num_samples, seed):
         """Draws images from the model."""
         num_samples = checks.require(num_samples, num_samples >= 1, "num_samples: use 1 or more")
@@ -96,6 +108,10 @@ class Endpoints:
         )
         return self._completed(images, mask, seed)
 
+    def _converting(self, images):
+        """The images, checked, in a type that the operations of TensorFlow Lite take."""
+        return self._checked(tf.cast(images, tf.int32))
+
     def _completed(self, images, known, seed):
         known = tf.broadcast_to(known[..., None], (tf.shape(known)[0], *self.config.image_shape))
         return self._continued(tf.where(known, self._checked(images), 0), known, seed)
@@ -122,12 +138,17 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
     """The endpoints that a model of this configuration has, and the arguments of each."""
     images = tf.TensorSpec((None, *config.image_shape), tf.uint8, "images")
     mask = tf.TensorSpec((None, *config.image_shape[:2]), tf.bool, "mask")
+    noise = [
+        tf.TensorSpec((None, *shape), tf.float32, f"noise_z{level + 1}")
+        for level, shape in enumerate(config.latent_shapes)
+    ]
     numbers = ("num_samples", "importance_samples", "keep_rows", "seed")
     num_samples, importance_samples, keep_rows, seed = (tf.TensorSpec((), tf.int32, name) for name in numbers)
     return {
         "serving_default": [images],
         "log_likelihood": [images, importance_samples, seed],
-        **({"encode": [images]} if config.num_levels else {}),
+        **({"encode": [images], "posterior": [images]} if config.num_levels else {}),
+        "score_given_noise": [images, *noise],
         "sample": [num_samples, seed],
         "reconstruct": [images, seed],
         "complete": [images, keep_rows, seed],
@@ -141,6 +162,10 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         f"z{level}_{name}": f"{what} of the posterior of z{level}"
         for level in range(1, config.num_levels + 1)
         for name, what in {"mean": "mean", "scale": "standard deviation", "sample": "a sample"}.items()
+    }
+    noise = {
+        f"noise_z{level}": f"standard normal noise of z{level}: zeros for the posterior's mean"
+        for level in range(1, config.num_levels + 1)
     }
     kl = {
         f"kl_z{level}_nats": f"the rate of z{level}: KL of its posterior from its prior, nats an image"
@@ -158,6 +183,7 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         "reconstruction_nats": "the distortion -log p(x | z1), nats an image",
         "log_likelihood_nats": f"log p(x), {'estimated' if config.num_levels else 'exact'}, nats an image",
         **of_level,
+        **noise,
         **kl,
     }
 
@@ -177,7 +203,7 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
         What it wrote as export.json: the record, the configuration of the model, and the endpoints.
     """
     with files.replacing_folder(output) as folder:
-        with contextlib.nullcontext() if xla else _nested_functions_inlined():
+        with contextlib.nullcontext() if xla else nested_functions_inlined():
             endpoints = _write_saved_model(model, folder)
         if keras_file:
             model.save(folder / KERAS_FILE)
@@ -187,7 +213,9 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
             "model": model.config.to_dict(),
             "xla": xla,
             "endpoints": endpoints,
-            "left_out": {} if "encode" in endpoints else {"encode": "this model has no latents"},
+            "left_out": {
+                name: "this model has no latents" for name in ("encode", "posterior") if name not in endpoints
+            },
         }
         # Last, so that a folder that has it is whole.
         files.write_json(folder / RECORD, contents)
@@ -215,7 +243,7 @@ def _described(tensor, name: str, config: ModelConfig) -> dict:
 
 
 @contextlib.contextmanager
-def _nested_functions_inlined() -> Iterator[None]:
+def nested_functions_inlined() -> Iterator[None]:
     """Traces without nested functions, and so without those of them that ask for compilation."""
     tf.config.run_functions_eagerly(True)
     try:
