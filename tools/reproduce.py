@@ -14,7 +14,6 @@ skips those that are done and continues those that were stopped, so that the sam
 
 import pathlib
 import re
-import sys
 
 from absl import flags
 from reproduction import (
@@ -32,7 +31,7 @@ from reproduction.records import Records
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.commandline.flags import UsageError, first_word
 
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
@@ -105,9 +104,6 @@ def main(name: str, which: str) -> None:
 
 
 if __name__ == "__main__":
-    words = []
-    while len(words) < 2 and len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        words.append(sys.argv.pop(1))
-        if words != ["run"]:
-            break
-    program.run(lambda: main(*[*words, "", ""][:2]), __doc__)
+    chosen = first_word()
+    which = first_word() if chosen == "run" else ""
+    program.run(lambda: main(chosen, which), __doc__)
