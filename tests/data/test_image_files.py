@@ -80,7 +80,7 @@ def test_a_folder_stands_for_its_images_at_any_depth_in_order_and_a_file_for_its
     assert image_files.find(str(tmp_path), "input") == (tmp_path, names)
     assert image_files.find(str(tmp_path / "b/c.png"), "input") == (tmp_path / "b", ["c.png"])
     for batch_size in (1, 2, 5, 9):
-        batches = list(image_files.batches(tmp_path, names, (16, 16, 3), 256, batch_size))
+        batches = list(image_files.Batches(tmp_path, names, (16, 16, 3), 256, batch_size))
         assert {len(batch) for batch in batches[:-1]} <= {batch_size}
         together = np.concatenate(batches)
         for index in (0, 1, 3, 4):

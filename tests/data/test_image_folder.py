@@ -86,7 +86,7 @@ def test_images_of_any_size_color_and_format_become_squares(tmp_path):
     (tmp_path / "train/grey.png").write_bytes(encoded(grey))
     (tmp_path / "train/photo.jpg").write_bytes(encoded(wide, "JPEG"))
     (tmp_path / "train/web.webp").write_bytes(encoded(wide, "WEBP"))
-    (tmp_path / "train/clear.png").write_bytes(encoded(np.dstack([wide, np.full((32, 48), 128, np.uint8)])))
+    (tmp_path / "train/clear.png").write_bytes(encoded(np.dstack([wide, np.full((32, 48), 255, np.uint8)])))
     images = dict(zip(paths(tmp_path)["train"], data.load(config(tmp_path), "train"), strict=True))
     center = wide[:, 8:40].reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
     np.testing.assert_array_equal(images["train/0000.png"], np.floor(center + 0.5))

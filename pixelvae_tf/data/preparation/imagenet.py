@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf.data import pixels
+from pixelvae_tf.data import image_files, pixels
 from pixelvae_tf.data.preparation import archives, chrabaszcz
 from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.preparation.writer import Target, checked_input, checked_output, write_split
-from pixelvae_tf.data.schema import DataError
 
 _SIZE = 64
 _DESCRIPTIONS = {
@@ -100,11 +99,10 @@ def _open(
     if chrabaszcz.has_batches(path):
         found = chrabaszcz.read_batches(path, problems)
         return "chrabaszcz", ((name, _halved(image, request.image_size)) for name, image in found)
-    read = archives.read_folder if path.is_dir() else archives.read_tar
-    records = read(path, problems)
+    records = archives.read(path, request.split, problems)
     first = next(records, None)
     if first is None:
-        raise DataError(f"--input={path}: holds no images (files whose names end in .jpg, .png and the like)")
+        raise image_files.no_images(f"--input={path}", problems.passed_over)
     variant = _variant(first[0])
     resize = request.resize == "area" or (request.resize == "auto" and variant == "ilsvrc2012-area")
     geometry = pixels.Geometry(
