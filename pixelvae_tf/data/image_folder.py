@@ -11,6 +11,8 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -67,10 +69,37 @@ def notes(config: DataConfig) -> list[str]:
     return lines
 
 
-def fingerprint(config: DataConfig) -> dict[str, list[tuple[str, int]]]:
-    """Names and sizes in bytes of the images of every split."""
+def check(data_dir: str, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
+    """Reads all images of a folder and reports what a training would find.
+
+    Args:
+        data_dir: the folder.
+        on_image: called for every image.
+
+    Returns:
+        `images` by split, `notes` as `notes` gives them, and `unusable`: names with the reason.
+
+    Raises:
+        DataError: where there is no such folder, or too few images.
+    """
+    folder = _folder(DataConfig("image_folder", data_dir))
+    found, unusable = _splits(folder), {}
+    for name, reason in image_files.problems(folder, sorted({name for part in found.names.values() for name in part})):
+        on_image()
+        if reason is not None:
+            unusable[shown(name)] = reason
+    return {
+        "images": {split: len(names) for split, names in found.names.items()},
+        "notes": list(found.notes),
+        "unusable": unusable,
+    }
+
+
+def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
+    """By split, the number of images, and their names and sizes in bytes."""
     folder = _folder(config)
-    return {split: [(name, _size(folder / name)) for name in list_split(config, split)] for split in SPLITS}
+    names = {split: list_split(config, split) for split in SPLITS}
+    return {split: (len(part), [(name, _size(folder / name)) for name in part]) for split, part in names.items()}
 
 
 def _size(path: pathlib.Path) -> int:
@@ -92,7 +121,10 @@ def source(config: DataConfig, split: str) -> ImageSource:
 
     def decode_all(paths: np.ndarray) -> np.ndarray:
         places = (pathlib.Path(os.fsdecode(path)) for path in paths)
-        return np.stack([image_files.read(place, info.image_shape, info.pixel_levels, resize=True) for place in places])
+        try:
+            return np.stack([image_files.read(place, info.image_shape, 256, resize=True) for place in places])
+        except DataError as error:
+            raise DataError(f"{error}, or leave out all such images with --on_error=skip") from None
 
     def read(numbers):
         return tf.data.Dataset.from_tensor_slices(names).repeat(tf.size(numbers, tf.int64))

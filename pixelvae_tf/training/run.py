@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import keras
 import tensorflow as tf
 
@@ -85,6 +87,9 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
         if devices.is_chief:
             config = with_precision(config, run)
             run.claim(config)
+            changed = run.keep_fingerprint(data.fingerprint(config.data))
+            if changed:
+                print(changed, file=sys.stderr)
     with devices.in_step():
         if not devices.is_chief:
             run.join(config)

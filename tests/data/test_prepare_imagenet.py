@@ -177,7 +177,7 @@ def test_a_pickle_that_asks_for_anything_but_arrays_is_refused(tmp_path, functio
 @pytest.mark.parametrize("content", [b"", b"nonsense", [1], {"data": np.zeros((2, 5))}, {"labels": [1]}])
 def test_a_batch_that_holds_no_images_is_named(tmp_path, content):
     (tmp_path / "val_data").write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
-    assert "val_data" in message(tmp_path / "val_data", tmp_path / "out")
+    assert "val_data: not a readable batch" in message(tmp_path / "val_data", tmp_path / "out", split="validation")
 
 
 def _good():

@@ -18,11 +18,13 @@ from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.preparation.writer import Target, checked_input, checked_output, write_split
+from pixelvae_tf.data.schema import DataError
 
 _SIZE = 64
 _DESCRIPTIONS = {
     "vandenoord": "The down-sampling of van den Oord et al. (2016), as published.",
     "chrabaszcz": "The down-sampling of Chrabaszcz et al. (2017), as published.",
+    "chrabaszcz-32x32": "The down-sampling of Chrabaszcz et al. (2017) to 32x32, as published.",
     "ilsvrc2012-area": "Central squares of ILSVRC2012's photographs, every pixel the mean of the area it covers.",
 }
 _VAN_DEN_OORD = re.compile(r"(train|valid)_64x64/\d+\.png$")
@@ -34,7 +36,8 @@ class ImageNetRequest:
     """What to prepare.
 
     Attributes:
-        input: a tar archive or folder of images, or the batches of Chrabaszcz et al.
+        input: a folder or archive of images, or the batches of Chrabaszcz et al.; of a folder or batches of several
+            splits those of `split`.
         output: the folder that a training names as --data_dir.
         split: "train", "validation" or "test".
         image_size: 64, or 32 for the rounded 2x2 mean of it.
@@ -97,8 +100,7 @@ def _open(
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
     """The variant that the input looks like, and its images."""
     if chrabaszcz.has_batches(path):
-        found = chrabaszcz.read_batches(path, problems)
-        return "chrabaszcz", ((name, _halved(image, request.image_size)) for name, image in found)
+        return _open_batches(path, request, problems)
     records = archives.read(path, request.split, problems)
     first = next(records, None)
     if first is None:
@@ -111,11 +113,32 @@ def _open(
     return variant, converted(itertools.chain([first], records), geometry, path, problems)
 
 
+def _open_batches(
+    path: pathlib.Path, request: ImageNetRequest, problems: Problems
+) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
+    """The same of the batches of Chrabaszcz et al., which were published at 64x64 and at 32x32."""
+    chrabaszcz.check_whole(path)
+    found = chrabaszcz.read_batches(path, problems, request.split)
+    first = next(found, None)
+    if first is None:
+        raise DataError(f"--input={path}: holds no readable batch of images for --split={request.split}")
+    side, size = len(first[1]), request.image_size
+    if side < size:
+        raise DataError(
+            f"--input={path}: holds images of {side}x{side}; take them as they are with --image_size={side}"
+        )
+
+    def images() -> Iterator[tuple[str, np.ndarray]]:
+        for name, image in itertools.chain([first], found):
+            if len(image) == side:
+                yield name, image if side == size else pixels.halve(image)
+            else:
+                problems.report(f"{path}: {name}", f"is {len(image)}x{len(image)} among images of {side}x{side}")
+
+    return "chrabaszcz" if side == _SIZE else f"chrabaszcz-{side}x{side}", images()
+
+
 def _variant(name: str) -> str:
     if _VAN_DEN_OORD.match(name):
         return "vandenoord"
     return "ilsvrc2012-area" if _ILSVRC.match(name) else "other"
-
-
-def _halved(image: np.ndarray, size: int) -> np.ndarray:
-    return pixels.halve(image) if size * 2 == _SIZE else image
