@@ -96,3 +96,15 @@ def test_what_holds_no_images_is_named_with_its_flag(name, message, tmp_path):
     with pytest.raises(DataError, match=message) as error:
         image_files.find(name and str(tmp_path / name), "input")
     assert "--input" in str(error.value)
+
+
+def test_images_whose_pixels_were_rounded_are_counted(tmp_path):
+    image = np.random.default_rng(0).integers(2, size=(16, 16)).astype("uint8")
+    write(tmp_path / "binary.png", image * 255)
+    grey = image * 255
+    grey[3, 5] = 100
+    write(tmp_path / "grey.png", grey)
+    for levels, rounded in ((2, 1), (256, 0)):
+        batches = image_files.Batches(tmp_path, ["binary.png", "grey.png"], (16, 16, 1), levels, 1)
+        assert len(list(batches)) == 2
+        assert batches.rounded == rounded
