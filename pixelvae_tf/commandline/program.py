@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,16 +25,35 @@ def run(main: Callable[[], None], description: str) -> None:
     try:
         parse(description)
         main()
+        code = 0
     except UserError as error:
-        _fail(error)
+        code = _told(error)
     except KeyboardInterrupt:
-        _fail("interrupted")
+        code = _told("interrupted")
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    _end(code)
 
 
-def _fail(error) -> None:
+def _told(error) -> int:
     sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(1)
+    return 1
+
+
+def _end(code: int) -> None:
+    """Ends the process as the interpreter does, but without taking the interpreter apart.
+
+    A thread of TensorFlow that calls Python while it is taken apart waits for good, and so does whoever waits for
+    that thread: the command would never end.
+    """
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:

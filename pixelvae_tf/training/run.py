@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import keras
@@ -89,6 +90,9 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
         if devices.is_chief:
             config = with_precision(config, run)
             run.claim(config)
+            changed = run.keep_fingerprint(data.fingerprint(config.data))
+            if changed:
+                print(changed, file=sys.stderr)
     with devices.all_or_none():
         if not devices.is_chief:
             run.join(config)
