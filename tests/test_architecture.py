@@ -12,6 +12,7 @@ COMMANDS = ("train", "evaluate", "sample", "complete", "export")
 ROOMS = (
     "errors",
     "files",
+    "zips",
     "probability",
     "config",
     "layers",
@@ -30,10 +31,15 @@ KNOWING_ABSL = {"commandline.flags", *COMMANDS}
 WITHOUT_TENSORFLOW = {
     "errors",
     "files",
+    "zips",
     "config",
     "runs.weight_files",
     "runs.pretrained",
     "runs.workdir",
+    "runs.checkpoints",
+    "runs.history",
+    "runs.lock",
+    "runs.packing",
     "runs.trained",
     "runs.environment",
     "evaluation.scores",

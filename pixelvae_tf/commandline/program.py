@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
+from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
 
@@ -22,14 +25,40 @@ def run(main: Callable[[], None], description: str) -> None:
     try:
         parse(description)
         main()
+        sys.stdout.flush()
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt:
         _fail("interrupted")
+    except BrokenPipeError:
+        _leave_stdout()
+        sys.exit(1)
+    except Exception as error:
+        # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
+        told = files.explained(error)
+        if told is None:
+            raise
+        _fail(told)
+    finally:
+        _ignore_interrupts()
+
+
+def _ignore_interrupts() -> None:
+    """The work is done or has failed: what ends the process now has nothing to save, and no traceback to show."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _leave_stdout() -> None:
+    """Its reader has gone, or its disk is full: what is still to be written goes nowhere, without a complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error) -> None:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _leave_stdout()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(1)
 
