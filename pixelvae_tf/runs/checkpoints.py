@@ -40,6 +40,8 @@ def write_state(folder: pathlib.Path, latest_last: Iterable[int]) -> None:
     """Tells TensorFlow which checkpoints there are; a manager deletes the first of them first."""
     names = [f"ckpt-{step}" for step in latest_last]
     lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+    # Those without a time a manager would keep for ever.
+    lines += ["all_model_checkpoint_timestamps: 1.0" for _ in names]
     with files.replacing(folder / STATE) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
 
