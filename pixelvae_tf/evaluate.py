@@ -69,6 +69,8 @@ def main() -> None:
         )
     weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    if given is not None:
+        record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
     # First to the user, who has it then whatever becomes of the files.
@@ -92,8 +94,19 @@ def _of_split(config):
 def _of_files(folder, names, config):
     """The same of images in files."""
     names = names[: MAX_EXAMPLES.value or None]
-    batches = image_files.batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
+    batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
+
+
+def _rounding(batches):
+    """What the record says of pixels that were rounded to the levels of the model, which is also told."""
+    if batches.rounded:
+        print(
+            f"{batches.rounded} of {len(batches.names)} images have pixels between the {batches.pixel_levels} levels "
+            "of the model: these were rounded, and the scores are of the rounded images",
+            file=sys.stderr,
+        )
+    return {"pixel_levels": batches.pixel_levels, "rounded_images": batches.rounded}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -26,41 +28,51 @@ def run(main: Callable[[], None], description: str) -> None:
         parse(description)
         main()
         sys.stdout.flush()
+        code = 0
     except UserError as error:
-        _fail(error)
+        code = _told(error)
     except KeyboardInterrupt:
-        _fail("interrupted")
+        code = _told("interrupted")
     except BrokenPipeError:
-        _leave_stdout()
-        sys.exit(1)
+        code = 1  # whoever reads the output has what it wanted
     except Exception as error:
         # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
-        told = files.explained(error)
-        if told is None:
-            raise
-        _fail(told)
-    finally:
-        _ignore_interrupts()
+        explained = files.explained(error)
+        code = _told(explained) if explained else _traced()
+    _ignore_interrupts()
+    _end(code)
 
 
 def _ignore_interrupts() -> None:
-    """The work is done or has failed: what ends the process now has nothing to save, and no traceback to show."""
+    """The work is done or has failed: what comes now has nothing to end, and no traceback to show."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _leave_stdout() -> None:
-    """Its reader has gone, or its disk is full: what is still to be written goes nowhere, without a complaint."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _traced() -> int:
+    sys.excepthook(*sys.exc_info())
+    return 1
 
 
-def _fail(error) -> None:
-    try:
+def _told(error) -> int:
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
-    except OSError:
-        _leave_stdout()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(1)
+    return 1
+
+
+def _end(code: int) -> None:
+    """Ends the process as the interpreter does, but without taking the interpreter apart.
+
+    A thread of TensorFlow that calls Python while it is taken apart waits for good, and so does whoever waits for
+    that thread: the command would never end.
+    """
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:

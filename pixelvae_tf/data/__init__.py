@@ -8,10 +8,12 @@ _HOMES = {
     "describe": "registry",
     "evaluation_batches": "pipeline",
     "explain_read_error": "damage",
+    "fingerprint": "registry",
     "image_names": "registry",
     "load": "registry",
     "load_labelled": "registry",
     "names": "registry",
+    "notes": "registry",
     "reading": "damage",
     "training_batches": "pipeline",
 }

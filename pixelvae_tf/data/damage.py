@@ -63,7 +63,8 @@ def _first_damaged(config: DataConfig) -> DataError | None:
     return None
 
 
-def damage_of(path, length: int) -> str | None:
+def damage_of(path: pathlib.Path, length: int) -> str | None:
+    """What is wrong with a shard that should hold so many images, or None. Reads all of it, with its checksums."""
     import tensorflow as tf
 
     if not path.is_file():

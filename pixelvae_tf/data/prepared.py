@@ -17,6 +17,7 @@ import numpy as np
 
 from pixelvae_tf import files
 from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data import places
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
 VERSION = "1.0.0"
@@ -62,6 +63,19 @@ def describe(config: DataConfig) -> DatasetInfo:
     for split, stand_in in _STAND_IN.items():
         counts[split] = counts[split] or counts[stand_in]
     return DatasetInfo(config.dataset, (found.image_size, found.image_size, 3), 256, counts, found.variant)
+
+
+def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
+    """By split, the number of images, and the names of its shards, each with its checksum when it was prepared."""
+    found = find(config)
+    sums = files.read_json(found.folder / METADATA_FILE).get("sha256", {})
+    return {
+        split: (
+            sum(length for _, length in shards),
+            [(path.name, length, sums.get(path.name)) for path, length in shards],
+        )
+        for split, shards in found.shards.items()
+    }
 
 
 def source(config: DataConfig, split: str) -> ImageSource:
@@ -115,6 +129,8 @@ def find(config: DataConfig) -> Prepared:
     root = data_dir(config) / config.dataset
     there = [size for size in SIZES if (root / size_name(size) / VERSION / "dataset_info.json").is_file()]
     wanted = config.image_size
+    if not there and (hint := places.hint(data_dir(config), config.dataset)):
+        raise DataError(hint)
     if not there or (wanted and wanted not in there):
         size = f" at {size_name(wanted)}" if wanted else ""
         have = f"; it holds {' and '.join(map(size_name, there))}" if there else ""

@@ -1,6 +1,7 @@
 """The work directory of a run: its configuration, its best weights and its records.
 
 config.json         everything needed to rebuild the model and repeat the run
+data.json           which images: how many each split has, and a checksum of what tells them from others
 checkpoints/        the state of training, to continue from
 best/               weights of the lowest validation bound, and best.json that describes them
 history.jsonl       every validation, a line each
@@ -39,6 +40,7 @@ class Run:
             raise FileError("--workdir is empty: name the folder of the run")
         self.workdir = pathlib.Path(workdir)
         self.config_file = self.workdir / "config.json"
+        self.data_file = self.workdir / "data.json"
         self.checkpoints = self.workdir / "checkpoints"
         self.best_folder = self.workdir / "best"
         self.best_file = self.best_folder / "best.json"
@@ -108,6 +110,30 @@ class Run:
         elif any(not files.is_temporary(path.name) and path.name != lock.NAME for path in self.workdir.iterdir()):
             raise FileError(f"--workdir={self.workdir}: is not empty and holds no run; choose another folder")
         files.write_json(self.config_file, config.to_dict())
+
+    def keep_fingerprint(self, found: dict[str, dict]) -> str | None:
+        """Records which images the run uses from here on.
+
+        Args:
+            found: what `data.fingerprint` says of them.
+
+        Returns:
+            One line on what has changed since the run was last begun or continued, or None.
+        """
+        before = self.fingerprint()
+        files.write_json(self.data_file, found)
+        changed = [split for split in found if split in before and found[split] != before[split]]
+        if not changed:
+            return None
+        counts = ", ".join(
+            f"{split} {before[split]['images']:,} images then, {found[split]['images']:,} now" for split in changed
+        )
+        best = "; the best bound starts anew, since earlier ones are of other images" if "validation" in changed else ""
+        return f"--workdir={self.workdir}: this run continues on other images than it began with ({counts}){best}"
+
+    def fingerprint(self) -> dict[str, dict]:
+        """Which images the run uses; empty where that is not on record."""
+        return files.read_json(self.data_file) if self.data_file.exists() else {}
 
     def join(self, config: RunConfig) -> None:
         """Checks that the chief has begun the same run here, as another worker of it sees the folder.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import keras
 import tensorflow as tf
@@ -90,6 +91,9 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
             until_the_end.enter_context(run.in_training())
             config = with_precision(config, run)
             run.claim(config)
+            changed = run.keep_fingerprint(data.fingerprint(config.data))
+            if changed:
+                print(changed, file=sys.stderr)
     with devices.in_step():
         if not devices.is_chief:
             run.join(config)

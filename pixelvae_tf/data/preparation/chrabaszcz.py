@@ -15,9 +15,13 @@ import numpy as np
 
 from pixelvae_tf import zips
 from pixelvae_tf.data.preparation.problems import Problems
+from pixelvae_tf.data.schema import DataError
 
-_PREFIXES = ("train_data", "val_data")
-_SIZE = 64
+# The published names, and none that only begin like them: train_data.csv, train_data_0000.png.
+_BATCH = re.compile(r"((train|val)_data(_batch_\d+)?)(\.npz|\.pkl|\.pickle)?")
+_PART = re.compile(r"part[_-]?\d+", re.IGNORECASE)
+_KINDS = {"train": "train", "validation": "val", "test": "val"}
+_SIZES = (64, 32)
 _COLORS = 3
 _LARGEST_BATCH = 4 << 30  # bytes; the published ones take 1.6 GB
 
@@ -96,23 +100,39 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def is_batch(name: str) -> bool:
-    """Whether a file is taken for a batch, by its name: train_data_batch_1, val_data, also with .npz."""
-    return pathlib.PurePosixPath(name).name.startswith(_PREFIXES)
+    """Whether a file is taken for a batch, by its name: train_data_batch_1, val_data, also with .npz or .pickle."""
+    return bool(_BATCH.fullmatch(pathlib.PurePosixPath(name).name))
 
 
 def has_batches(path: pathlib.Path) -> bool:
-    """Whether `path` is a batch, or a folder or zip archive of batches."""
-    if path.is_dir():
-        return any(is_batch(entry.name) for entry in path.iterdir())
-    return is_batch(path.name) or (zipfile.is_zipfile(path) and any(map(is_batch, _zipped(path))))
+    """Whether `path` is a batch, a zip archive of batches, or a folder of both."""
+    return any(True for _ in _found(path))
 
 
-def read_batches(path: pathlib.Path, problems: Problems) -> Iterator[tuple[str, np.ndarray]]:
-    """The images of a batch, or of all batches in a folder or zip archive: a name and (64, 64, 3) uint8.
+def check_whole(path: pathlib.Path) -> None:
+    """Raises DataError for one of the zip archives in which the batches of a split are published together."""
+    if path.is_file() and zipfile.is_zipfile(path) and _PART.search(path.stem):
+        raise DataError(
+            f"--input={path}: is one part of several; put all parts into one folder, as they are or unpacked, and name "
+            "that"
+        )
 
-    One batch is in memory at a time (1.6 GB for a tenth of the training images).
+
+def read_batches(path: pathlib.Path, problems: Problems, split: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The images of a batch, or of all batches in a folder or zip archive.
+
+    One batch is in memory at a time (1.6 GB for a tenth of the training images). A batch that is there in two forms
+    is read once.
+
+    Args:
+        path: of the batch, folder or archive.
+        problems: where unreadable batches are reported.
+        split: only the batches of it; empty for all. The published validation images serve for test as well.
+
+    Yields:
+        A name and (side, side, 3) uint8 for each image, of side 64 or 32 as it was published.
     """
-    for name, open_file in _files(path):
+    for name, open_file in _files(path, split, problems):
         place = f"{path}: {name}" if name != path.name else str(path)
         try:
             with open_file() as file:
@@ -136,26 +156,40 @@ def read_batches(path: pathlib.Path, problems: Problems) -> Iterator[tuple[str, 
         del images
 
 
-def _files(path: pathlib.Path):
-    """Names of the batches, each with a function that opens it."""
-    if path.is_dir():
-        for entry in sorted(path.iterdir(), key=lambda entry: _order(entry.name)):
-            if is_batch(entry.name):
-                yield entry.name, lambda entry=entry: entry.open("rb")
-    elif is_batch(path.name) and not zipfile.is_zipfile(path) or path.suffix == ".npz":
-        yield path.name, lambda: path.open("rb")
-    else:
-        with zips.opened(path) as archive:
-            for entry in sorted(filter(_is_batch_entry, archive.infolist()), key=lambda entry: _order(entry.filename)):
-                yield entry.filename, lambda entry=entry: _open_entry(archive, entry)
+def _files(path: pathlib.Path, split: str, problems: Problems):
+    """Names of the batches of a split, each with a function that opens it."""
+    taken = set()
+    for name, file, entry in sorted(_found(path), key=lambda found: _order(found[0])):
+        batch = _BATCH.fullmatch(pathlib.PurePosixPath(name).name)
+        if split and batch[2] != _KINDS[split]:
+            continue
+        if batch[1] in taken:
+            problems.pass_over({"second form of a batch": 1})
+        else:
+            taken.add(batch[1])
+            yield name, lambda file=file, entry=entry: _open(file, entry)
+
+
+def _found(path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path, str | None]]:
+    """Batches by name: the file with each, and its entry where the file is a zip archive."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if not file.is_file():
+            continue
+        if is_batch(file.name):
+            yield file.name, file, None
+        elif zipfile.is_zipfile(file):
+            yield from ((name, file, name) for name in _zipped(file) if is_batch(name))
+
+
+def _open(file: pathlib.Path, entry: str | None):
+    if entry is None:
+        return file.open("rb")
+    with zips.opened(file) as archive:  # an open entry keeps the file
+        return _open_entry(archive, archive.getinfo(entry))
 
 
 def _order(name: str) -> tuple[int, str]:
     return len(name), name  # batch_2 before batch_10
-
-
-def _is_batch_entry(entry: zipfile.ZipInfo) -> bool:
-    return is_batch(entry.filename) and not entry.is_dir()
 
 
 def _open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo):
@@ -184,7 +218,7 @@ def _check_npz(file) -> None:
 
 
 def _images(file, name: str) -> np.ndarray:
-    """(examples, 3, 64, 64) uint8."""
+    """(examples, 3, side, side) uint8."""
     if name.endswith(".npz"):
         _check_npz(file)
         with np.load(file, allow_pickle=False) as arrays:
@@ -194,8 +228,9 @@ def _images(file, name: str) -> np.ndarray:
         if not isinstance(batch, dict) or "data" not in batch:
             raise ValueError("no dictionary with 'data'")
         data = batch["data"].array if isinstance(batch["data"], _Array) else batch["data"]
-    values = _COLORS * _SIZE * _SIZE
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != values:
+    sides = {_COLORS * size * size: size for size in _SIZES}
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] not in sides:
         shape = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise ValueError(f"'data' is {shape}, not uint8 (images, {values})")
-    return data.reshape(-1, _COLORS, _SIZE, _SIZE)
+        raise ValueError(f"'data' is {shape}, not uint8 (images, {' or '.join(map(str, sides))})")
+    side = sides[data.shape[1]]
+    return data.reshape(-1, _COLORS, side, side)

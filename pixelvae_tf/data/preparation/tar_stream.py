@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import pathlib
@@ -32,6 +33,7 @@ DAMAGED = (
     IndexError,
 )
 _BLOCK = 512
+_MARK = 6
 _READ = 1 << 20
 
 
@@ -66,10 +68,7 @@ def _check_end(archive: tarfile.TarFile, place: int) -> None:
 
 def open_file(path: pathlib.Path) -> tuple[tarfile.TarFile, BinaryIO]:
     """An archive, compressed or not, and the file to close after it. Raises one of `DAMAGED`."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
-    stream = opener(path, "rb")
+    stream = path.open("rb")
     try:
         return open_stream(stream), stream
     except BaseException:
@@ -77,9 +76,11 @@ def open_file(path: pathlib.Path) -> tuple[tarfile.TarFile, BinaryIO]:
         raise
 
 
-def open_stream(stream: BinaryIO) -> tarfile.TarFile:
-    """An archive in a stream of its bytes, to read member by member. Raises one of `DAMAGED`."""
-    return tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member)
+def open_stream(stream: io.BufferedReader) -> tarfile.TarFile:
+    """An archive, compressed or not, in a stream of its bytes, to read member by member. Raises one of `DAMAGED`."""
+    start = stream.peek(_MARK)[:_MARK]
+    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
+    return tarfile.open(fileobj=opener(stream) if opener else stream, mode="r|", tarinfo=_Member)
 
 
 def ends_whole(path: pathlib.Path) -> bool:

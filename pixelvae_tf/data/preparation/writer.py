@@ -178,6 +178,7 @@ def _examples(images, target, on_image):
     for name, pixels in images:
         empty = False
         on_image()
+        name = name.encode(errors="backslashreplace").decode()  # names of files need not be valid Unicode
         yield name, {"image": pixels, "name": name}
     if empty:
         raise DataError(f"--split={target.split}: the input holds no usable image")
