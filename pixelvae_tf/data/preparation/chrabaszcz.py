@@ -23,7 +23,7 @@ _PART = re.compile(r"part[_-]?\d+", re.IGNORECASE)
 _KINDS = {"train": "train", "validation": "val", "test": "val"}
 _SIZES = (64, 32)
 _COLORS = 3
-_LARGEST_BATCH = 4 << 30  # bytes; the published ones take 1.6 GB
+_LARGEST_BATCH = 2 << 30  # bytes; the published ones take 1.6 GB
 
 
 class _Type:
@@ -225,6 +225,8 @@ def _images(file, name: str) -> np.ndarray:
             data = arrays["data"]
     else:
         batch = ArrayUnpickler(file, encoding="latin1").load()
+        if file.read(1):  # and at the end a ZIP archive's checksum is checked
+            raise ValueError("holds more than one pickle")
         if not isinstance(batch, dict) or "data" not in batch:
             raise ValueError("no dictionary with 'data'")
         data = batch["data"].array if isinstance(batch["data"], _Array) else batch["data"]
