@@ -130,17 +130,18 @@ def test_soap_goes_on_in_the_bases_that_it_had(tmp_path):
     assert same(checkpoint_of(whole), checkpoint_of(parts))
 
 
-def test_a_truncated_checkpoint_is_named_and_left_alone(tmp_path):
+def test_a_truncated_checkpoint_is_named_and_the_one_before_it_leads_to_the_same_end(uninterrupted, tmp_path):
     workdir = tmp_path / "run"
-    flags = [*TINY, "--steps=4", "--checkpoint_every=2", "--validation_every=2"]
-    assert run("train", *flags, f"--workdir={workdir}").returncode == 0
-    shard = workdir / "checkpoints" / "ckpt-4.data-00000-of-00001"
+    shutil.copytree(uninterrupted, workdir)
+    shard = workdir / "checkpoints" / "ckpt-90.data-00000-of-00001"
     shard.write_bytes(shard.read_bytes()[: os.path.getsize(shard) // 2])
-    more = [flag for flag in flags if "--steps" not in flag] + ["--steps=6"]
-    line = error_line(run("train", *more, f"--workdir={workdir}"))
-    assert "ckpt-4" in line
-    assert "damaged" in line
-    assert (workdir / "checkpoints" / "ckpt-2.index").exists()
+    (workdir / "checkpoints" / "checkpoint").unlink()
+    result = run("train", *FLAGS, f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    assert "ckpt-90: this checkpoint is damaged" in result.stdout
+    assert "goes on from step 84" in result.stdout
+    assert same(checkpoint_of(workdir), checkpoint_of(uninterrupted))
+    assert (workdir / "history.jsonl").read_text() == (uninterrupted / "history.jsonl").read_text()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
