@@ -49,7 +49,7 @@ _SHAPES = {"digits": ((8, 8, 1), 17), "binarized_mnist": ((28, 28, 1), 2), "mnis
 
 
 def model(config=THREE_LEVELS, **changes) -> PixelVAE:
-    """A model whose weights are some way from where they start."""
+    """A model whose weights are some way from where they start, to read alone: see `tiny.model`."""
     return tiny.model(config, gain=1.0, **changes)
 
 

@@ -14,6 +14,7 @@ import os
 
 import tensorflow as tf
 
+from pixelvae_tf.layers.compilation import compiled
 from pixelvae_tf.layers.incremental import Steps
 
 # Fewer images in a part of a batch would not keep a core busy.
@@ -105,7 +106,7 @@ def above_the_image(steps: Steps, variable: Pixels | Latents, columns: int, batc
 def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
     """A compiled function that draws the pixels of a row from left to right, given what lies above."""
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def draw_row(from_above, noise, batch_size):
         def at(column):
             column = tf.minimum(column, columns - 1)

@@ -18,6 +18,7 @@ from pixelvae_tf.config import ConfigError, DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.training.run import build_model
 
+pytestmark = pytest.mark.as_in_production
 TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,))
 OURS = Variant("ours", "elementwise", "float32", "stored", 8)
 PLAIN = OURS._replace(implementation="straightforward", xla="none")

@@ -40,7 +40,7 @@ def test_the_kl_of_each_level_agrees_with_monte_carlo(variant):
 
 
 def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
-    network = model()
+    network = tiny.own_model(THREE_LEVELS, gain=1.0)
     # Posteriors nearly as wide as the priors, without which the importance weights of so few samples vary too much.
     for head in network.encoder.heads:
         head.kernel.assign(0.1 * head.kernel)
@@ -122,7 +122,7 @@ def test_an_images_bound_does_not_depend_on_its_batch():
 
 @pytest.mark.parametrize("variant", [*VARIANTS][:6])
 def test_every_variant_learns(variant):
-    network = tiny.model(COLOR, gain=1.0, **VARIANTS[variant])
+    network = tiny.own_model(COLOR, gain=1.0, **VARIANTS[variant])
     network.compile("adam", kl_warmup_steps=(3, 3), prior_scale_floor_steps=5, clip_norm=5.0)
     network.optimizer.learning_rate = 0.01
     batches = tf.data.Dataset.from_tensors(some_images(network.config, 16) // 2).repeat()
@@ -136,7 +136,7 @@ def test_every_variant_learns(variant):
 
 
 def test_the_kl_weights_of_two_levels_follow_each_other():
-    network = model(COLOR, **VARIANTS["two levels"])
+    network = tiny.own_model(COLOR, gain=1.0, **VARIANTS["two levels"])
     network.compile("adam", kl_warmup_steps=(4, 2))
     batches = tf.data.Dataset.from_tensors(some_images(network.config, 4))
     weights = [network.fit(batches, verbose=0).history for _ in range(5)]

@@ -120,7 +120,7 @@ def test_many_importance_samples_give_the_marginal_found_by_quadrature(network):
 
 def test_the_likelihoods_loop_is_in_the_graph_and_serves_any_number_of_samples_and_images():
     """Memory does not grow with the number of samples: the decoder stands in the graph once, inside a loop."""
-    model, calls = tiny.model(), []
+    model, calls = tiny.own_model(), []
     reconstruction = model.reconstruction
 
     def counted(*arguments):

@@ -44,6 +44,7 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
     return config, int(generator.choice([1, 2, 5]))
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("seed", range(10))
 def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_sampler(seed):
     config, batch_size = random_config(np.random.default_rng(seed))
@@ -98,7 +99,7 @@ def test_parts_drawn_side_by_side_are_the_images_of_one_batch(cores, monkeypatch
     drawn = []
     for parts in (1, cores):
         monkeypatch.setattr(cached, "_cores", lambda parts=parts: parts)
-        model = tiny.model(tiny.BINARY)
+        model = tiny.own_model(tiny.BINARY)
         drawn.append((model.sample(7, seed=1), model.complete(np.ones((7, *tiny.BINARY.image_shape), int), 1, seed=1)))
     for whole, in_parts in zip(*drawn, strict=True):
         assert len(np.unique(whole.reshape(7, -1), axis=0)) > 1
@@ -106,7 +107,7 @@ def test_parts_drawn_side_by_side_are_the_images_of_one_batch(cores, monkeypatch
 
 
 def test_sampling_follows_the_weights_as_they_change():
-    model = tiny.model()
+    model = tiny.own_model()
     before = model.sample(8, seed=0)
     for variable in model.trainable_variables:
         variable.assign(-1.5 * variable)
