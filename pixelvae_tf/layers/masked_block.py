@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of, residual_initializer
+from pixelvae_tf.layers.units import apply_unit, initializer_after_relu, kernel_initializer, parts_of
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -73,7 +73,7 @@ class MaskedBlock(keras.layers.Layer):
             "B",
             stack="horizontal",
             name="output",
-            **{**shared, "kernel_initializer": residual_initializer(activation)},
+            **(shared if activation == "gated" else {**shared, "kernel_initializer": initializer_after_relu()}),
         )
 
     def build(self, vertical_shape, horizontal_shape=None):

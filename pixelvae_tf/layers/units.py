@@ -49,19 +49,15 @@ def apply_unit(activation: str, bias, *maps):
     return ops.relu(_total(*maps, bias)) if activation == "relu" else gate(bias, *maps)
 
 
-def residual_initializer(activation: str) -> keras.initializers.Initializer:
-    """Initial weights of the layer that adds a unit's maps to those of the layers before.
+def initializer_after_relu() -> keras.initializers.Initializer:
+    """Initial weights of the layer that adds a ReLU's maps to those of the layers before.
 
-    A gate's maps are bounded. A ReLU's are as large as what enters it: with the weights of `kernel_initializer` every
-    layer more than doubles the variance, a fresh network of 13 layers starts at 219,000 nats an image on binarized
-    MNIST, and z is lost on the way back (`flags/mnist_pixelvae.cfg`, 300 steps of 16 images: a KL of 0.4 nats). With a
-    twentieth of that variance it starts at 758 nats, and z keeps 5.0.
+    A gate's maps are bounded, but a ReLU's are as large as what enters it: with the weights of `kernel_initializer`
+    every layer more than doubles the variance, a fresh network of 13 layers starts at 219,000 nats an image on
+    binarized MNIST, and z is lost on the way back (`flags/mnist_pixelvae.cfg`, 300 steps of 16 images: a KL of 0.4
+    nats). With a twentieth of that variance it starts at 758 nats, and z keeps 5.0.
     """
-    return (
-        kernel_initializer("gated")
-        if activation == "gated"
-        else keras.initializers.VarianceScaling(0.1, "fan_avg", "uniform")
-    )
+    return keras.initializers.VarianceScaling(0.1, "fan_avg", "uniform")
 
 
 def _total(*parts):

@@ -87,7 +87,7 @@ def unsteady(tmp_path_factory):
         *TINY,
         "--steps=4",
         "--validation_every=2",
-        "--learning_rate=0.3",
+        "--learning_rate=0.1",
         "--ema_decay=0.5",
         "--kl_warmup_steps=10000",
         f"--workdir={workdir}",
