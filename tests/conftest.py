@@ -4,6 +4,7 @@ import gc
 import os
 
 import pytest
+from modes import as_in_production
 from seeds import set_seeds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,18 +37,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Most tests run a graph once or twice, so that what makes it fast takes longer than the graph.
+    """Runs graphs as they are traced, but in tests about XLA and in those that compare with a process of a user's.
 
-    So graphs are run as they are traced, but in tests marked `as_in_production`, which are those about XLA and those
-    that compare with a process of a user's. Fixtures that trace belong to the mode of the test that comes first.
+    Fixtures that trace belong to the mode of the test that comes first.
     """
-    import tensorflow as tf
-
-    from pixelvae_tf.layers.compilation import compiling
-
-    production = item.get_closest_marker("as_in_production") is not None
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not production})
-    with compiling(by_xla=production):
+    with as_in_production(item.get_closest_marker("as_in_production") is not None):
         return (yield)
 
 

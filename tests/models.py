@@ -90,6 +90,19 @@ def narrow_config(path) -> ModelConfig | None:
     )
 
 
+def in_small(config: ModelConfig) -> ModelConfig:
+    """The network of a flag file with few feature maps, over small images, and no deeper than two layers."""
+    side = 2 ** (len(config.encoder_channels) - 1) if config.network == "residual" else 4
+    return dataclasses.replace(
+        config,
+        image_shape=(side, side, config.image_shape[-1]),
+        pixelcnn_layers=min(config.pixelcnn_layers, 2),
+        latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
+        residual_blocks=min(config.residual_blocks, 1),
+    )
+
+
 # Files that differ in width alone are one.
 NARROW = {narrow_config(path): path.stem for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=True)}
 NARROW.pop(None)
+SMALL = {in_small(config): name for config, name in NARROW.items()}

@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import zlib
 
+import modes
 import numpy as np
 import tensorflow as tf
 from seeds import set_seeds
 
 from pixelvae_tf import ModelConfig, PixelVAE
-from pixelvae_tf.layers import compilation
 from pixelvae_tf.probability import objectives
 
 # 64 images.
@@ -46,7 +46,7 @@ def model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=
 
     That its weights stay is checked at the end of every test file.
     """
-    name = (dataclasses.replace(config, **changes), gain, seed, dtype, compilation.is_compiling())
+    name = (dataclasses.replace(config, **changes), gain, seed, dtype, modes.in_production())
     if name not in _MODELS:
         made = own_model(config, gain, seed, dtype, **changes)
         _MODELS[name] = made, _checksum(made)

@@ -1,4 +1,4 @@
-"""The cached sampler gives the naive sampler's images: for random networks, and for the networks of all flag files.
+"""The cached sampler gives the naive sampler's images: for random networks, and for those of all flag files in small.
 
 An image is the naive sampler's if redrawing every pixel, given all of them and the same uniforms, changes none: pixel
 by pixel in raster order there is one such image. So one full pass checks what the naive sampler would take thousands
@@ -12,13 +12,16 @@ import tensorflow as tf
 import tiny
 from agreement import assert_same
 from commands import error_line, run
-from models import NARROW
+from models import NARROW, SMALL
 
 from pixelvae_tf import ModelConfig
 from pixelvae_tf.sampling import cached
 from pixelvae_tf.sampling.cached import sample_latents_cached, sample_pixels_cached
 from pixelvae_tf.sampling.naive import sample_pixels_naive
 from pixelvae_tf.sampling.noise import draw_noise
+
+COMPILED = pytest.mark.as_in_production
+(WHOLE,) = (config for config, name in NARROW.items() if name == "lsun32")
 
 
 def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
@@ -44,8 +47,7 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
     return config, int(generator.choice([1, 2, 5]))
 
 
-@pytest.mark.as_in_production
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=COMPILED) for seed in range(4)), *range(4, 10)])
 def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_sampler(seed):
     config, batch_size = random_config(np.random.default_rng(seed))
     model = tiny.model(config, gain=2.0 if config.activation == "gated" else 1.0)
@@ -53,14 +55,24 @@ def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_s
 
 
 @pytest.mark.parametrize(
-    "variant", ["three levels", "two levels of maps", "masked residual blocks", "Gaussian prior", "log scales"]
+    "variant",
+    [
+        pytest.param("three levels", marks=COMPILED),
+        "two levels of maps",
+        "masked residual blocks",
+        "Gaussian prior",
+        "log scales",
+    ],
 )
 def test_hierarchies_draw_the_latents_and_the_images_of_the_naive_sampler(variant):
     changes = models.VARIANTS[variant]
     assert_same(models.model(models.COLOR, **changes), batch_size=3)
 
 
-@pytest.mark.parametrize("config", NARROW, ids=NARROW.get)
+# One of them at its size and depth.
+@pytest.mark.parametrize(
+    "config", [pytest.param(WHOLE, marks=COMPILED, id="lsun32, whole"), *(pytest.param(c, id=SMALL[c]) for c in SMALL)]
+)
 def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_changes_none(config):
     model = tiny.model(config, gain=1.5)
     noise = draw_noise(config, 2, seed=1)
