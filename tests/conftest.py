@@ -57,4 +57,4 @@ def unchanged():
     yield
     import tiny
 
-    assert not (changed := tiny.changed_models()), f"use tiny.own_model for models that a test changes: {changed}"
+    assert not (changed := tiny.changed_models()), f"use tiny.model where a test changes its model: {changed}"

@@ -41,14 +41,14 @@ NETWORKS = {
 _BATCH = 1 << 14
 
 
-def model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=None, **changes) -> PixelVAE:
-    """The model of `own_model` to read alone: all who ask for the same get the same, with its graphs as traced so far.
+def shared_model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=None, **changes) -> PixelVAE:
+    """What `model` makes, to read alone: all who ask for the same get the same, with its graphs as traced so far.
 
     That its weights stay is checked at the end of every test file.
     """
     name = (dataclasses.replace(config, **changes), gain, seed, dtype, modes.in_production())
     if name not in _MODELS:
-        made = own_model(config, gain, seed, dtype, **changes)
+        made = model(config, gain, seed, dtype, **changes)
         _MODELS[name] = made, _checksum(made)
     set_seeds(seed)
     _READ.add(name)
@@ -64,7 +64,7 @@ def _checksum(model: PixelVAE) -> int:
 
 
 def changed_models() -> list[tuple]:
-    """Those of `model`, read since the last call, whose weights are no longer what they were; they are forgotten."""
+    """Those of `shared_model` read since the last call whose weights are no longer what they were, and forgets them."""
     changed = [name for name in _READ if _checksum(_MODELS[name][0]) != _MODELS[name][1]]
     _READ.clear()
     for name in changed:
@@ -72,7 +72,7 @@ def changed_models() -> list[tuple]:
     return changed
 
 
-def own_model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=None, **changes) -> PixelVAE:
+def model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=None, **changes) -> PixelVAE:
     """A model whose weights are some way from where they start, biases and gains included.
 
     Most of a 3x3 kernel lies outside so small an image, which weakens every signal: `gain` makes up for it.

@@ -26,7 +26,7 @@ def with_weights(folder: pathlib.Path, config: ModelConfig = DIGITS, seed: int =
     """A work directory that holds weights, of digits."""
     run = Run(folder)
     run.claim(RunConfig(config, DataConfig(), TrainConfig()))
-    run.save_best(tiny.own_model(config, seed=seed), {"step": 7, "weights": "raw", "nll_bound_nats": 130.0})
+    run.save_best(tiny.model(config, seed=seed), {"step": 7, "weights": "raw", "nll_bound_nats": 130.0})
     return folder
 
 

@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from pixelvae_tf.config import TrainConfig
+from pixelvae_tf.layers.dropout import replica_factors
 from pixelvae_tf.model.averaging import WeightAverage
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
@@ -33,15 +35,26 @@ class Fitting:
         clip_value: float = 0.0,
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
+        dropout: float = 0.0,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
         seed: int = 0,
         **kwargs,
     ):
-        """Sets what `fit` optimises with; see `TrainConfig` for the arguments."""
+        """Sets what `fit` optimises with; see `TrainConfig` for the arguments.
+
+        Raises:
+            ConfigError: for a value of `dropout`, `kl_weight` or `free_bits` that `TrainConfig` refuses.
+        """
+        TrainConfig(dropout=dropout, kl_weight=kl_weight, free_bits=free_bits)
         super().compile(optimizer=optimizer, **{"jit_compile": False, **kwargs})
         self.kl_warmup_steps = tuple(kl_warmup_steps)
         self.prior_scale_floor_steps = prior_scale_floor_steps
         self.clip_value = clip_value
         self.clip_norm = clip_norm
+        self.dropout = dropout
+        self.kl_weight = kl_weight
+        self.free_bits = free_bits
         self.seed = seed
         self.optimizer.build(self.trainable_variables)
         self.average = WeightAverage(self.trainable_variables, ema_decay) if ema_decay else None
@@ -56,12 +69,13 @@ class Fitting:
         replica = tf.distribute.get_replica_context()
         step = self.optimizer.iterations
         noise = replica_noise(self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step))
-        weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels)
+        dropped = self.replica_dropout(tf.shape(images)[0], step) if self.dropout else None
+        weights = objectives.kl_weights(step, self.kl_warmup_steps, self.config.num_levels, self.kl_weight)
         scale_floor = objectives.scale_floor(step, self.prior_scale_floor_steps)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)
         with tf.GradientTape() as tape:
-            terms = self(images, noise=noise, scale_floor=scale_floor, training=True)
-            loss = ops.mean(objectives.training_loss(terms, weights))
+            terms = self(images, noise=noise, scale_floor=scale_floor, dropout=dropped, training=True)
+            loss = ops.mean(objectives.training_loss(self._with_free_bits(terms, replica), weights))
         variables = self.trainable_variables
         gradients, norm = self._true_gradients(tape.gradient(loss, variables), replica)
         self.optimizer.apply(gradients, variables)
@@ -74,6 +88,30 @@ class Fitting:
             "learning_rate": learning_rate,
             "gradient_norm": norm,
         }
+
+    def _with_free_bits(self, terms: ElboTerms, replica) -> ElboTerms:
+        """The terms as the training loss counts them; what is reported stays the full bound."""
+        if not self.free_bits or not terms.kl:
+            return terms
+        means = [tf.stop_gradient(ops.mean(rate)) for rate in terms.kl]
+        if replica.num_replicas_in_sync > 1:
+            means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, means)
+        return terms._replace(kl=objectives.with_free_bits(terms.kl, means, self.free_bits))
+
+    def replica_dropout(self, batch_size, step) -> list[dict]:
+        """What the decoders drop at a step on this replica's rows, as their calls take it: pixels, z1, z2, ..."""
+        seed = randomness.stream(self.seed, "dropout", step)
+        found = []
+        for index, decoder in enumerate([self.pixel_decoder, *self.latent_decoders]):
+            factors = []
+            if decoder.masked is not None:
+                height, width, _ = self.config.latent_shapes[index - 1] if index else self.config.image_shape
+                blocks, filters = decoder.masked.residual_blocks
+                own_seed = randomness.stream(seed, "dropout", index)
+                shape, dtype = (blocks, height, width, filters), decoder.compute_dtype
+                factors = replica_factors(shape, self.dropout, batch_size, own_seed, dtype)
+            found.append({"dropout": factors} if factors else {})
+        return found
 
     def _true_gradients(self, gradients, replica):
         """Gradients of the mean over all replicas, clipped, as shares that the optimizer sums; and their norm.

@@ -82,9 +82,9 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         parameters = keras.tree.flatten(self.encoder(self.pixel_input(images)))
         return [gaussian_from_parameters(values, self.config.latent_scale) for values in parameters]
 
-    def p_x_given_z1(self, images, z1):
+    def p_x_given_z1(self, images, z1, dropout=None):
         """The distribution of every pixel given z1 and the pixels before it in `images` (equation 1)."""
-        return self.p_x(images, self.pixel_decoder.condition(z1))
+        return self.p_x(images, {**self.pixel_decoder.condition(z1), **(dropout or {})})
 
     def p_x(self, images, condition: dict):
         """The same, with what the decoder needs of z1 computed before."""
@@ -94,9 +94,10 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
         """The same, from the decoder's output at any positions, (batch, height, width, units)."""
         return pixel_distribution(parameters, self.config.pixel_levels, self.config.output_distribution)
 
-    def p_z_given_upper(self, level: int, z, z_upper, scale_floor=0.0) -> DiagonalGaussian:
+    def p_z_given_upper(self, level: int, z, z_upper, scale_floor=0.0, dropout=None) -> DiagonalGaussian:
         """p(z_l | z_l+1): every position of `level` given the level above and the positions of `z` before it."""
-        return self.p_z(level, z, self.latent_decoders[level].condition(z_upper), scale_floor)
+        condition = {**self.latent_decoders[level].condition(z_upper), **(dropout or {})}
+        return self.p_z(level, z, condition, scale_floor)
 
     def p_z(self, level: int, z, condition: dict, scale_floor=0.0) -> DiagonalGaussian:
         """The same, with what the decoder needs of the level above computed before."""
@@ -118,32 +119,36 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
 
     # The bound.
 
-    def priors(self, samples, scale_floor=0.0) -> list[DiagonalGaussian | TransformedNormal]:
+    def priors(self, samples, scale_floor=0.0, dropout=None) -> list[DiagonalGaussian | TransformedNormal]:
         """p(z1 | z2), ..., p(zL) at the given samples."""
+        dropout = dropout or [None] * len(self.latent_decoders)
         below = [
-            self.p_z_given_upper(level, z, z_upper, scale_floor)
+            self.p_z_given_upper(level, z, z_upper, scale_floor, dropout[level])
             for level, (z, z_upper) in enumerate(zip(samples[:-1], samples[1:], strict=True))
         ]
         return below + [self.p_topmost(z) for z in samples[-1:]]
 
-    def reconstruction(self, images, samples):
+    def reconstruction(self, images, samples, dropout=None):
         """-log p(x | z1) of each example, nats."""
-        p_x = self.p_x_given_z1(images, samples[0] if samples else None)
+        p_x = self.p_x_given_z1(images, samples[0] if samples else None, dropout)
         return -objectives.sum_over_dimensions(p_x.log_prob(images))
 
-    def elbo_terms(self, images, noise, scale_floor=0.0) -> ElboTerms:
-        """Equation 2 for a batch of integer images, with the given latent noise.
+    def elbo_terms(self, images, noise, scale_floor=0.0, dropout=None) -> ElboTerms:
+        """Equation 2 for a batch of integer images, with the given latent noise and, in training, `replica_dropout`.
 
         Over maps of latents the KL is exact position by position, given the sampled positions before. To a flow it is
         an estimate from the sample, which can be negative for an image (`TransformedNormal.kl_from`).
         """
         posteriors = self.q_z_given_x(images)
         samples = sample_posteriors(posteriors, noise)
+        of_pixels, *of_latents = dropout or [None]
         kl = [
             objectives.sum_over_dimensions(prior.kl_from(posterior, z))
-            for posterior, prior, z in zip(posteriors, self.priors(samples, scale_floor), samples, strict=True)
+            for posterior, prior, z in zip(
+                posteriors, self.priors(samples, scale_floor, of_latents), samples, strict=True
+            )
         ]
-        return objectives.elbo_terms(self.reconstruction(images, samples), kl)
+        return objectives.elbo_terms(self.reconstruction(images, samples, of_pixels), kl)
 
     def log_importance_weight(self, images, posteriors, noise):
         """log p(x, z) - log q(z | x) of each example at one sample of all latents, nats."""
@@ -154,14 +159,14 @@ class PixelVAE(ImageInterface, Fitting, DistributedFit, keras.Model):
             log_weight -= objectives.sum_over_dimensions(posterior.log_prob(z))
         return log_weight
 
-    def call(self, images, noise=None, scale_floor=0.0):
+    def call(self, images, noise=None, scale_floor=0.0, dropout=None):
         """The terms of the bound of each image; with the noise of seed 0 where none is given.
 
         Called like a layer, so that `training=True` reaches the batch normalization.
         """
         if noise is None:
             noise = latent_noise(self.config, keras.ops.shape(images)[0], 0)
-        return self.elbo_terms(images, noise, scale_floor)
+        return self.elbo_terms(images, noise, scale_floor, dropout)
 
     def get_compile_config(self):
         # A saved model is for use; training continues from the checkpoints of its work directory.

@@ -35,6 +35,9 @@ def build_model(config: RunConfig) -> PixelVAE:
         clip_value=training.gradient_clip_value,
         clip_norm=training.gradient_clip_norm,
         ema_decay=training.ema_decay,
+        dropout=training.dropout,
+        kl_weight=training.kl_weight,
+        free_bits=training.free_bits,
         seed=training.seed,
     )
     return model

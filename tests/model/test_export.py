@@ -115,7 +115,7 @@ def make_run(folder: pathlib.Path, config: ModelConfig = CONFIG) -> pathlib.Path
     """A work directory with the best weights of step 7, which are averaged ones."""
     made = Run(folder)
     made.claim(RunConfig(model=config))
-    made.save_best(tiny.own_model(config), {"step": 7, "nll_bound_nats": 12.5, "weights": "averaged"})
+    made.save_best(tiny.model(config), {"step": 7, "nll_bound_nats": 12.5, "weights": "averaged"})
     return folder
 
 
@@ -263,7 +263,7 @@ def assert_same(loaded, model, rtol: float = 0.0) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
-    model = tiny.own_model(NETWORKS[name], gain=1.0)
+    model = tiny.model(NETWORKS[name], gain=1.0)
     loaded, record = export_and_load(model, tmp_path / "export")
     assert_same(loaded, model)
     has_latents = model.config.num_levels > 0
@@ -273,7 +273,7 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
 
 @pytest.mark.as_in_production
 def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
-    model = tiny.own_model(CONFIG)
+    model = tiny.model(CONFIG)
     before = model.sample(5, seed=1)
     loaded, record = export_and_load(model, tmp_path / "export", xla=False)
     text = (tmp_path / "export" / "saved_model.pb").read_bytes()

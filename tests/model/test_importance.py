@@ -27,7 +27,7 @@ def one_after_another(model, images) -> np.ndarray:
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_samples_taken_together_have_the_noise_of_samples_one_after_another(name, at_once, monkeypatch):
-    model = tiny.own_model(CONFIGS[name], gain=1.0)
+    model = tiny.model(CONFIGS[name], gain=1.0)
     height, width, _ = model.config.image_shape
     images = some_images(model.config, 5)
     monkeypatch.setattr(interface, "PIXELS_A_PASS", at_once * len(images) * height * width)

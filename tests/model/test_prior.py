@@ -25,7 +25,7 @@ FLOW = dataclasses.replace(
 @functools.cache
 def flow_model() -> PixelVAE:
     """Over two dimensions, with a prior that is no standard normal, and yet covered by the posteriors."""
-    model = tiny.own_model(FLOW)
+    model = tiny.model(FLOW)
     for coupling in model.prior_flow.couplings:
         coupling.output_layer.kernel.assign(0.7 * coupling.output_layer.kernel)
     return model
@@ -58,7 +58,7 @@ def test_importance_samples_give_the_marginal_found_by_quadrature():
     assert_mean(found, exact)
     assert np.all(found.std(axis=0, ddof=1) / np.sqrt(len(found)) < 0.05 * exact)
     # By a standard normal prior they would not.
-    plain = tiny.own_model(FLOW, prior="standard_normal")
+    plain = tiny.model(FLOW, prior="standard_normal")
     decoder = [weight for weight in flow_model().weights if "prior_flow" not in weight.path]
     plain.set_weights([weight.numpy() for weight in decoder])
     of_plain = np.exp(draws(lambda images, seed: plain.log_likelihood(images, 500, seed), IMAGES, 16))
@@ -116,7 +116,7 @@ def test_the_temperature_is_of_the_noise_behind_the_flow():
 
 
 def test_the_flow_computes_in_float32_in_a_model_of_bfloat16():
-    model = tiny.own_model(FLOW, dtype="mixed_bfloat16")
+    model = tiny.model(FLOW, dtype="mixed_bfloat16")
     assert model.compute_dtype == "bfloat16"
     assert {layer.compute_dtype for layer in model.prior_flow._flatten_layers()} == {"float32"}
     terms = model.elbo(IMAGES)

@@ -50,7 +50,7 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
 @pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=COMPILED) for seed in range(4)), *range(4, 10)])
 def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_sampler(seed):
     config, batch_size = random_config(np.random.default_rng(seed))
-    model = tiny.model(config, gain=2.0 if config.activation == "gated" else 1.0)
+    model = tiny.shared_model(config, gain=2.0 if config.activation == "gated" else 1.0)
     assert_same(model, batch_size, known_share=0.4 * (seed % 2), temperature=(1.0, 0.7)[seed % 3 == 0])
 
 
@@ -66,7 +66,7 @@ def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_s
 )
 def test_hierarchies_draw_the_latents_and_the_images_of_the_naive_sampler(variant):
     changes = models.VARIANTS[variant]
-    assert_same(models.model(models.COLOR, **changes), batch_size=3)
+    assert_same(models.shared_model(models.COLOR, **changes), batch_size=3)
 
 
 # One of them at its size and depth.
@@ -74,7 +74,7 @@ def test_hierarchies_draw_the_latents_and_the_images_of_the_naive_sampler(varian
     "config", [pytest.param(WHOLE, marks=COMPILED, id="lsun32, whole"), *(pytest.param(c, id=SMALL[c]) for c in SMALL)]
 )
 def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_changes_none(config):
-    model = tiny.model(config, gain=1.5)
+    model = tiny.shared_model(config, gain=1.5)
     noise = draw_noise(config, 2, seed=1)
 
     @tf.function(autograph=False)
@@ -92,7 +92,7 @@ def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_change
 
 
 def test_the_methods_that_users_call_draw_the_same_images_with_both_samplers():
-    model = tiny.model(tiny.COLOR, image_shape=(3, 4, 3))
+    model = tiny.shared_model(tiny.COLOR, image_shape=(3, 4, 3))
     images = model.sample(6, seed=3)
     for call in (
         lambda method: model.sample(6, seed=3, method=method),
@@ -111,7 +111,7 @@ def test_parts_drawn_side_by_side_are_the_images_of_one_batch(cores, monkeypatch
     drawn = []
     for parts in (1, cores):
         monkeypatch.setattr(cached, "_cores", lambda parts=parts: parts)
-        model = tiny.own_model(tiny.BINARY)
+        model = tiny.model(tiny.BINARY)
         drawn.append((model.sample(7, seed=1), model.complete(np.ones((7, *tiny.BINARY.image_shape), int), 1, seed=1)))
     for whole, in_parts in zip(*drawn, strict=True):
         assert len(np.unique(whole.reshape(7, -1), axis=0)) > 1
@@ -119,7 +119,7 @@ def test_parts_drawn_side_by_side_are_the_images_of_one_batch(cores, monkeypatch
 
 
 def test_sampling_follows_the_weights_as_they_change():
-    model = tiny.own_model()
+    model = tiny.model()
     before = model.sample(8, seed=0)
     for variable in model.trainable_variables:
         variable.assign(-1.5 * variable)
@@ -129,7 +129,7 @@ def test_sampling_follows_the_weights_as_they_change():
 
 
 def test_near_temperature_zero_every_pixel_is_the_likeliest_given_those_before():
-    model = tiny.model(tiny.COLOR)
+    model = tiny.shared_model(tiny.COLOR)
     noise = draw_noise(model.config, 5, seed=1)
     images = sample_pixels_cached(model, noise.latents[0], noise.pixels, temperature=1e-4)
     logits = model.p_x_given_z1(images, noise.latents[0]).logits
@@ -137,7 +137,7 @@ def test_near_temperature_zero_every_pixel_is_the_likeliest_given_those_before()
 
 
 def test_a_level_of_latents_near_temperature_zero_is_its_mean():
-    model = tiny.model()
+    model = tiny.shared_model()
     cold = model.sample(40, seed=1, temperature=(1.0, 1e-6))
     z1 = tf.zeros((40, 1))
     expected = sample_pixels_naive(model, z1, draw_noise(model.config, 40, seed=1).pixels)
@@ -148,12 +148,12 @@ def test_a_level_of_latents_near_temperature_zero_is_its_mean():
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf"), (1.0, 1.0, 1.0), (1.0, 0.0)])
 def test_a_temperature_that_is_not_positive_or_one_too_many_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
-        tiny.model().sample(1, temperature=temperature)
+        tiny.shared_model().sample(1, temperature=temperature)
 
 
 def test_an_unknown_method_is_refused_by_name():
     with pytest.raises(ValueError, match="'fast'.*cached, naive"):
-        tiny.model().sample(1, method="fast")
+        tiny.shared_model().sample(1, method="fast")
 
 
 @pytest.mark.parametrize("temperature", ["0", "-1", "warm", "nan", "1,0", ""])

@@ -19,6 +19,7 @@ FLAGS = [
     *TINY,
     "--deterministic",
     "--ema_decay=0.9",
+    "--dropout=0.2",
     "--steps=150",
     "--validation_every=50",
     "--checkpoint_every=7",
