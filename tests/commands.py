@@ -85,7 +85,7 @@ class Forked:
     def send_signal(self, number: int) -> None:
         os.kill(self._process.pid, number)
 
-    def ended(self, timeout: float = 300) -> subprocess.CompletedProcess:
+    def ended(self, timeout: float = 600) -> subprocess.CompletedProcess:
         """Waits for its end, and ends it when that takes too long."""
         self._process.join(timeout)
         try:

@@ -42,7 +42,7 @@ def start_workers(begin, *arguments: list) -> list[Forked]:
     return [begin(*own, **{VARIABLE: configuration(index, *addresses)}) for index, own in enumerate(arguments)]
 
 
-def ended(processes: list[Forked], timeout: float = 300) -> list[subprocess.CompletedProcess]:
+def ended(processes: list[Forked], timeout: float = 600) -> list[subprocess.CompletedProcess]:
     """What the processes wrote, once all of them have ended; none outlives this."""
     with contextlib.ExitStack() as stack:
         for process in processes:
