@@ -28,6 +28,13 @@ class DataConfig(Config):
     data_variant: str = setting(
         "", "Required variant of a prepared dataset, as its metadata.json names it; empty accepts any variant."
     )
+    on_error: str = setting(
+        "fail",
+        "What image_folder does with a file that cannot be read: 'fail' names it when it is reached; 'skip' reads all "
+        "images once before the first step, and leaves out and counts those.",
+        choices=("fail", "skip"),
+        resumable=True,
+    )
     cache: bool = setting(
         False,
         "Keep the training images in memory. This changes speed and memory, not the batches.",
