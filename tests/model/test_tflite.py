@@ -11,7 +11,6 @@ import tiny
 
 from pixelvae_tf.model import serving
 
-
 # Its z1 in maps of 4x4, its z2 a vector.
 TWO_LEVELS = dataclasses.replace(
     models.THREE_LEVELS, image_shape=(4, 4, 1), latent_channels=(1, 2), latent_strides=(1, 0)
