@@ -53,6 +53,8 @@ def main() -> None:
             raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
     trained = find_trained(trained_model())
+    if isinstance(trained, Run) and given is None:
+        trained.check_evaluation(SPLIT.value)
     program.start_tensorflow()
     from pixelvae_tf import data
     from pixelvae_tf.evaluation.likelihood import evaluate
@@ -72,14 +74,17 @@ def main() -> None:
         "precision": model.dtype_policy.name,
     }
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    if given is not None:
+        record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
-    elif given is None:
+    # First to the user, who has it then whatever becomes of the files.
+    print(json.dumps(record), flush=True)
+    if isinstance(trained, Run) and given is None:
         trained.keep_evaluation(SPLIT.value, record)
     if csv_file is not None:
         scores.write(csv_file, names, measured.per_example())
         files.write_json(scores.summary_file(csv_file), record)
-    print(json.dumps(record))
 
 
 def _of_split(config):
@@ -94,8 +99,19 @@ def _of_split(config):
 def _of_files(folder, names, config):
     """The same of images in files."""
     names = names[: MAX_EXAMPLES.value or None]
-    batches = image_files.batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
+    batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
+
+
+def _rounding(batches):
+    """What the record says of pixels that were rounded to the levels of the model, which is also told."""
+    if batches.rounded:
+        print(
+            f"{batches.rounded} of {len(batches.names)} images have pixels between the {batches.pixel_levels} levels "
+            "of the model: these were rounded, and the scores are of the rounded images",
+            file=sys.stderr,
+        )
+    return {"pixel_levels": batches.pixel_levels, "rounded_images": batches.rounded}
 
 
 if __name__ == "__main__":

@@ -104,9 +104,6 @@ def main(name: str, which: str) -> None:
 
 
 if __name__ == "__main__":
-    words = []
-    while len(words) < 2 and (word := first_word()):
-        words.append(word)
-        if words != ["run"]:
-            break
-    program.run(lambda: main(*[*words, "", ""][:2]), __doc__)
+    chosen = first_word()
+    which = first_word() if chosen == "run" else ""
+    program.run(lambda: main(chosen, which), __doc__)
