@@ -16,6 +16,7 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
+from pixelvae_tf.probability.seeds import LARGEST_SEED
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.trained import find_trained, load_best
 from pixelvae_tf.runs.workdir import Run
@@ -39,7 +40,7 @@ IMPORTANCE_SAMPLES = flags.DEFINE_integer(
 )
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on the first so many images; 0 for all.", 0)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time; changes memory and speed, not what counts.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
 
 
@@ -52,6 +53,8 @@ def main() -> None:
             raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
     trained = find_trained(trained_model())
+    if isinstance(trained, Run) and given is None:
+        trained.check_evaluation(SPLIT.value)
     program.start_tensorflow()
     from pixelvae_tf import data
     from pixelvae_tf.evaluation.likelihood import evaluate
@@ -65,16 +68,23 @@ def main() -> None:
         measured = evaluate(
             model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
         )
-    weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
+    weights = {
+        "checkpoint_step": best["step"],
+        "weights": best["weights"],
+        "precision": model.dtype_policy.name,
+    }
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    if given is not None:
+        record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
-    elif given is None:
+    # First to the user, who has it then whatever becomes of the files.
+    print(json.dumps(record), flush=True)
+    if isinstance(trained, Run) and given is None:
         trained.keep_evaluation(SPLIT.value, record)
     if csv_file is not None:
         scores.write(csv_file, names, measured.per_example())
         files.write_json(scores.summary_file(csv_file), record)
-    print(json.dumps(record))
 
 
 def _of_split(config):
@@ -89,8 +99,19 @@ def _of_split(config):
 def _of_files(folder, names, config):
     """The same of images in files."""
     names = names[: MAX_EXAMPLES.value or None]
-    batches = image_files.batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
+    batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
+
+
+def _rounding(batches):
+    """What the record says of pixels that were rounded to the levels of the model, which is also told."""
+    if batches.rounded:
+        print(
+            f"{batches.rounded} of {len(batches.names)} images have pixels between the {batches.pixel_levels} levels "
+            "of the model: these were rounded, and the scores are of the rounded images",
+            file=sys.stderr,
+        )
+    return {"pixel_levels": batches.pixel_levels, "rounded_images": batches.rounded}
 
 
 if __name__ == "__main__":

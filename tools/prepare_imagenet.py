@@ -16,8 +16,8 @@ from pixelvae_tf.data.preparation import imagenet
 INPUT = flags.DEFINE_string(
     "input",
     "",
-    "The small-ImageNet tar, an ILSVRC2012 tar, a folder or tar of images, or the downloaded batches "
-    "(a folder, a zip archive or one of them).",
+    "The small-ImageNet tar, an ILSVRC2012 tar, a folder, tar or zip of images, or the downloaded batches "
+    "(a folder, a zip archive or one of them). A folder of several splits gives the one of --split.",
 )
 OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
@@ -26,7 +26,7 @@ VARIANT = flags.DEFINE_string(
     "variant",
     "",
     "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
-    "vandenoord, chrabaszcz, ilsvrc2012-area or other.",
+    "vandenoord, chrabaszcz, chrabaszcz-32x32, ilsvrc2012-area or other.",
 )
 RESIZE = flags.DEFINE_enum(
     "resize",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
+from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
 
@@ -22,16 +27,52 @@ def run(main: Callable[[], None], description: str) -> None:
     try:
         parse(description)
         main()
+        sys.stdout.flush()
+        code = 0
     except UserError as error:
-        _fail(error)
+        code = _told(error)
     except KeyboardInterrupt:
-        _fail("interrupted")
+        code = _told("interrupted")
+    except BrokenPipeError:
+        code = 1  # whoever reads the output has what it wanted
+    except Exception as error:
+        # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
+        explained = files.explained(error)
+        code = _told(explained) if explained else _traced()
+    _ignore_interrupts()
+    _end(code)
 
 
-def _fail(error) -> None:
-    sys.stdout.flush()
+def _ignore_interrupts() -> None:
+    """The work is done or has failed: what comes now has nothing to end, and no traceback to show."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _traced() -> int:
+    sys.excepthook(*sys.exc_info())
+    return 1
+
+
+def _told(error) -> int:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(1)
+    return 1
+
+
+def _end(code: int) -> None:
+    """Ends the process as the interpreter does, but without taking the interpreter apart.
+
+    A thread of TensorFlow that calls Python while it is taken apart waits for good, and so does whoever waits for
+    that thread: the command would never end.
+    """
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:

@@ -28,6 +28,13 @@ class DataConfig(Config):
     data_variant: str = setting(
         "", "How a prepared dataset's images must have been made (its metadata.json says how they were); empty for any."
     )
+    on_error: str = setting(
+        "fail",
+        "What image_folder does with a file that cannot be read: 'fail' names it when it is reached; 'skip' reads all "
+        "images once before the first step, and leaves out and counts those.",
+        choices=("fail", "skip"),
+        resumable=True,
+    )
     cache: bool = setting(
         False,
         "Whether to keep the training images in memory; changes speed and memory, not the batches.",

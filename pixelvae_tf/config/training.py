@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from pixelvae_tf.config.base import Config, require, setting
+from pixelvae_tf.probability.seeds import LARGEST_SEED
 
 OPTIMIZERS = ("adam", "soap")
 
@@ -117,7 +118,6 @@ class TrainConfig(Config):
             "learning_rate_warmup_steps",
             "validation_examples",
             "images_every",
-            "seed",
             "gradient_clip_value",
             "kl_weight",
             "free_bits",
@@ -128,7 +128,7 @@ class TrainConfig(Config):
         require(
             all(steps >= 0 for steps in self.kl_warmup_steps), "kl_warmup_steps", self.kl_warmup_steps, "use 0 or more"
         )
-        require(self.seed < 2**31, "seed", self.seed, "use less than 2147483648")
+        require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"use 0 to {LARGEST_SEED}")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to, but not including, 1")

@@ -6,13 +6,19 @@ A KL-weighted training loss is never called a bound: `negative_elbo` always has 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from keras import ops
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+    Values: TypeAlias = tf.Tensor | np.ndarray
+
 
 class ElboTerms(NamedTuple):
-    """The parts of equation 2 for each example, in nats; every entry has shape (batch,).
+    """The parts of equation 2 for each example, in nats: tensors in a graph, arrays from the methods of a model.
 
     Attributes:
         reconstruction: the distortion, -log p(x | z1).
@@ -20,9 +26,9 @@ class ElboTerms(NamedTuple):
         elbo: the evidence lower bound, -(reconstruction + sum of kl).
     """
 
-    reconstruction: object
-    kl: tuple
-    elbo: object
+    reconstruction: Values  # (batch,)
+    kl: tuple[Values, ...]  # (batch,) each
+    elbo: Values  # (batch,)
 
 
 def elbo_terms(reconstruction, kl) -> ElboTerms:

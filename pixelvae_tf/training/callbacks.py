@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -19,7 +21,7 @@ from tensorboard.plugins.hparams import api as hparams
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.evaluation import pictures
-from pixelvae_tf.model.distributed_fit import StopFlag
+from pixelvae_tf.model.replicas import StopFlag
 from pixelvae_tf.probability import objectives
 
 
@@ -53,27 +55,37 @@ class StopOnNonFinite(StepCallback):
 
 
 class StopOnSignal(StepCallback):
-    """Lets Ctrl-C and SIGTERM end the run after the present step; a second one ends it at once.
+    """Lets Ctrl-C and SIGTERM end the run after the present step; a later one ends it at once.
+
+    Both may come together, as from a terminal that closes: what arrives within a second is one request.
 
     Args:
         flag: through which a signal to one of several workers ends all of them after the same step.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    TOGETHER_SECONDS = 1.0
 
     def __init__(self, flag: StopFlag | None = None):
         super().__init__()
         self.flag = flag
         self.received: str | None = None
+        self._received_at = 0.0
         self._before = {}
 
     def on_train_begin(self, logs=None):
+        # Python gives signals to the main thread alone: a training in another one is ended by its program.
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in self.SIGNALS:
             self._before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number, frame):
-        self.received = signal.Signals(number).name
-        self.restore_handlers()
+        if self.received is None:
+            self.received, self._received_at = signal.Signals(number).name, time.monotonic()
+        elif time.monotonic() - self._received_at > self.TOGETHER_SECONDS:
+            self.restore_handlers()
+            signal.raise_signal(number)
 
     def restore_handlers(self):
         """Gives the signals back to whoever had them before training."""
@@ -124,12 +136,19 @@ class Timer(StepCallback):
 
 
 class Checkpoints(StepCallback):
-    """Saves the state of training every `every` steps and at the end."""
+    """Saves the state of training every `every` steps and at the end.
 
-    def __init__(self, manager: tf.train.CheckpointManager, every: int):
+    Args:
+        manager: that saves.
+        every: steps between savings.
+        check: called before each; raises where the folder is no longer the run's.
+    """
+
+    def __init__(self, manager: tf.train.CheckpointManager, every: int, check: Callable[[], None]):
         super().__init__()
         self.manager = manager
         self.every = every
+        self.check = check
         self._saved = None
 
     def after_step(self, step, logs):
@@ -141,6 +160,7 @@ class Checkpoints(StepCallback):
 
     def _save(self, step: int) -> None:
         if step != self._saved:
+            self.check()
             self.manager.save(checkpoint_number=step)
             self._saved = step
 
@@ -172,7 +192,7 @@ class TensorBoard(StepCallback):
         }
         with self.writer.as_default(step=0):
             hparams.hparams(values)
-            tf.summary.graph(self.model.bound_graph())
+            tf.summary.graph(self.model.graphs.elbo.get_concrete_function().graph)
 
     def after_step(self, step, logs):
         training = self.config.training

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf.model.fitting import parts_of
-from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.model.pixelvae import PixelVAE, parts_of
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import replica_noise
@@ -55,15 +54,18 @@ class ValidationRecords:
         self.run = run
         self.writer = writer
         self.report = report
-        best = run.best()
-        self.best_bound = best["nll_bound_nats"] if best else math.inf
+        best, self.measured_on = run.best(), run.fingerprint().get("validation")
+        # A bound on other images than these says nothing of which weights are better.
+        comparable = best and best.get("validation_data", self.measured_on) == self.measured_on
+        self.best_bound = best["nll_bound_nats"] if comparable else math.inf
 
     def add(self, model: keras.Model, step: int, parts: dict[str, float], kind: str, training_bound) -> None:
         """Records one validation, while the weights that it measured, of the given kind, are in the model."""
         improved = parts["bound"] < self.best_bound
         if improved:
             self.best_bound = parts["bound"]
-            self.run.save_best(model, {"step": step, "nll_bound_nats": parts["bound"], "weights": kind})
+            record = {"step": step, "nll_bound_nats": parts["bound"], "weights": kind}
+            self.run.save_best(model, record | ({"validation_data": self.measured_on} if self.measured_on else {}))
         write_parts(self.writer, step, parts, model.config.num_dimensions)
         self.run.add_history({"step": step, "training_bound": training_bound, **parts})
         mark = ", the best so far" if improved else ""
@@ -80,8 +82,13 @@ def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -
         devices: to measure on.
     """
     if devices.num_replicas == 1:
-        return lambda: model.evaluate(batches, verbose=0, return_dict=True)
+        return lambda: _parts(model, batches)
     return DistributedValidation(model, batches, batch_size, devices)
+
+
+def _parts(model: PixelVAE, batches) -> dict[str, float]:
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    return {name: found[name] for name in model.part_names}
 
 
 class DistributedValidation:

@@ -150,16 +150,18 @@ def test_soap_goes_on_in_the_bases_that_it_had(tmp_path):
     assert same(checkpoint_of(whole), checkpoint_of(resumed))
 
 
-def test_a_truncated_checkpoint_is_named_and_left_alone(uninterrupted, tmp_path):
+def test_a_truncated_checkpoint_is_named_and_the_one_before_it_leads_to_the_same_end(uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(uninterrupted, workdir)
     shard = workdir / "checkpoints" / "ckpt-150.data-00000-of-00001"
     shard.write_bytes(shard.read_bytes()[: os.path.getsize(shard) // 2])
-    more = [flag for flag in FLAGS if "--steps" not in flag] + ["--steps=160"]
-    line = error_line(run("train", *more, f"--workdir={workdir}"))
-    assert "ckpt-150" in line
-    assert "damaged" in line
-    assert (workdir / "checkpoints" / "ckpt-147.index").exists()
+    (workdir / "checkpoints" / "checkpoint").unlink()
+    result = run("train", *FLAGS, f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    assert "ckpt-150: this checkpoint is damaged" in result.stdout
+    assert "goes on from step 147" in result.stdout
+    assert same(checkpoint_of(workdir), checkpoint_of(uninterrupted))
+    assert (workdir / "history.jsonl").read_text() == (uninterrupted / "history.jsonl").read_text()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
