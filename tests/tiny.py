@@ -49,15 +49,22 @@ def model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=
     result = PixelVAE(config, dtype=dtype)
     for variable in result.trainable_variables:
         factor = gain if variable.name == "gain" else 1.0
-        as_glorots = _from_glorots(variable, config.activation) * variable
+        as_glorots = _from_glorots(variable, result, config.activation) * variable
         variable.assign(factor * (as_glorots + np.random.normal(scale=0.1, size=variable.shape)))
     return result
 
 
-def _from_glorots(variable, activation: str) -> float:
+def _from_glorots(variable, model, activation: str) -> float:
     """What brings fresh weights to the size of Glorot's, to which `gain` is relative."""
     if variable.name not in ("kernel", "gain"):
         return 1.0
+    if model.config.network == "convolutional" and ("/encoder/" in variable.path or "/upsampler/" in variable.path):
+        kernel = next(other for other in model.variables if other.path == variable.path.replace("/gain", "/kernel"))
+        transposed = "_up/" in variable.path
+        *window, inputs, outputs = kernel.shape
+        inputs, outputs = np.prod(window) * np.array([outputs, inputs] if transposed else [inputs, outputs])
+        variance = {"parameters": 1.0}.get(kernel.path.split("/")[-2], 8.0 if transposed else 2.0) / inputs
+        return (2.0 / (inputs + outputs) / variance) ** 0.5
     if "/biases/" in variable.path:
         return 4.0
     if activation == "relu" and "/block_" in variable.path and "/output/" in variable.path:
@@ -81,7 +88,9 @@ def scorer(model: PixelVAE):
     # One signature, so that it is traced once for all sizes.
     @tf.function(input_signature=[tf.TensorSpec((None, *model.config.image_shape), tf.uint8), *latents])
     def score(images, z1=None):
-        return objectives.sum_over_dimensions(model.p_x_given_z1(images, z1).log_prob(images))
+        return objectives.sum_over_dimensions(
+            model.p_x_given_z1(images, model.pixel_decoder.condition(z1)).log_prob(images)
+        )
 
     def log_p_x_given_z1(images, *z1) -> np.ndarray:
         parts = [slice(start, start + _BATCH) for start in range(0, len(images), _BATCH)]

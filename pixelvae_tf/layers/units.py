@@ -6,8 +6,10 @@ forward and one backward.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 ACTIVATIONS = ("gated", "relu")
+_gates_are_plain = False
 
 
 def parts_of(activation: str) -> int:
@@ -44,22 +47,37 @@ def apply_unit(activation: str, bias, *maps):
     Returns:
         (batch, height, width, channels).
     """
-    return ops.relu(_total(*maps, bias)) if activation == "relu" else gate(bias, *maps)
+    if activation == "relu":
+        return ops.relu(_total(*maps, bias))
+    return plain_gate(bias, *maps) if _gates_are_plain else gate(bias, *maps)
 
 
-def residual_initializer(activation: str) -> keras.initializers.Initializer:
-    """Initial weights of the layer that adds a unit's maps to those of the layers before.
+@contextlib.contextmanager
+def plain_gates() -> Iterator[None]:
+    """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients, to compare."""
+    global _gates_are_plain
+    before, _gates_are_plain = _gates_are_plain, True
+    try:
+        yield
+    finally:
+        _gates_are_plain = before
 
-    A gate's maps are bounded. A ReLU's are as large as what enters it: with the weights of `kernel_initializer` every
-    layer more than doubles the variance, a fresh network of 13 layers starts at 219,000 nats an image on binarized
-    MNIST, and z is lost on the way back (`flags/mnist_pixelvae.cfg`, 300 steps of 16 images: a KL of 0.4 nats). With a
-    twentieth of that variance it starts at 758 nats, and z keeps 5.0.
+
+def plain_gate(bias, *maps):
+    """tanh(a) * sigmoid(b) of the halves of the sum, in the precision of the maps."""
+    signal, gates = ops.split(_total(*maps, bias), 2, axis=-1)
+    return ops.tanh(signal) * ops.sigmoid(gates)
+
+
+def initializer_after_relu() -> keras.initializers.Initializer:
+    """Initial weights of the layer that adds a ReLU's maps to those of the layers before.
+
+    A gate's maps are bounded, but a ReLU's are as large as what enters it: with the weights of `kernel_initializer`
+    every layer more than doubles the variance, a fresh network of 13 layers starts at 219,000 nats an image on
+    binarized MNIST, and z is lost on the way back (`flags/mnist_pixelvae.cfg`, 300 steps of 16 images: a KL of 0.4
+    nats). With a twentieth of that variance it starts at 758 nats, and z keeps 5.0.
     """
-    return (
-        kernel_initializer("gated")
-        if activation == "gated"
-        else keras.initializers.VarianceScaling(0.1, "fan_avg", "uniform")
-    )
+    return keras.initializers.VarianceScaling(0.1, "fan_avg", "uniform")
 
 
 def _total(*parts):

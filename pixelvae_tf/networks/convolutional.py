@@ -15,9 +15,10 @@ from keras import ops
 
 from pixelvae_tf.layers.weight_norm import Conv2D, Conv2DTranspose, Dense
 
-_BEFORE_RELU = keras.initializers.HeUniform
+# By name: an instance would give all layers of one shape the same weights.
+_BEFORE_RELU = "he_uniform"
 # Without a ReLU behind it, a layer keeps the variance with half of that.
-_LINEAR = keras.initializers.LecunUniform
+_LINEAR = "lecun_uniform"
 
 
 def _before_relu_transposed(kernel_size: int, strides: int, inputs: int) -> keras.initializers.Initializer:
@@ -60,7 +61,7 @@ class ConvEncoder(keras.layers.Layer):
             "kernel_size": 3,
             "padding": "same",
             "activation": "relu",
-            "kernel_initializer": _BEFORE_RELU(),
+            "kernel_initializer": _BEFORE_RELU,
             **shared,
         }
         before = (self.channels[0], *self.channels[:-1])
@@ -72,7 +73,7 @@ class ConvEncoder(keras.layers.Layer):
             for index, (first, second) in enumerate(zip(before, self.channels, strict=True))
         ]
         self.last = [Conv2D(self.channels[-1], name=f"last_{index}", **conv) for index in range(2)]
-        self.parameters = Dense(2 * latent_channels, kernel_initializer=_LINEAR(), name="parameters", **shared)
+        self.parameters = Dense(2 * latent_channels, kernel_initializer=_LINEAR, name="parameters", **shared)
 
     def build(self, input_shape):
         sides = halved_sides(*input_shape[1:3], len(self.channels))
@@ -127,7 +128,7 @@ class Upsampler(keras.layers.Layer):
         self.sides = halved_sides(*self.image_sides, len(self.channels))[::-1]
         shared = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy, "activation": "relu"}
         conv = {"kernel_size": 3, "padding": "same", **shared}
-        before_relu = {"kernel_initializer": _BEFORE_RELU()}
+        before_relu = {"kernel_initializer": _BEFORE_RELU}
         height, width = self.sides[0]
         coarsest = self.channels[-1]
         self.linear = Dense(height * width * coarsest, name="linear", **before_relu, **shared)

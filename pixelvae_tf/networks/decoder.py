@@ -19,8 +19,8 @@ class Decoder(keras.layers.Layer):
             independent given z.
         weight_normalization: see `weight_norm`.
 
-    Call: `features` of y (batch, height, width, channels) and what `condition` gives of z. Returns (batch, height,
-    width, output_channels).
+    Call: `features` of y (batch, height, width, channels), what `condition` gives of z, and in training the masked
+    network's `dropout`. Returns (batch, height, width, output_channels).
     """
 
     def __init__(

@@ -22,7 +22,11 @@ CONFIGS = {
 
 
 def build(config, recompute: bool, **settings):
-    return build_model(RunConfig(config, training=TrainConfig(recompute_blocks=recompute, **settings)))
+    return build_model(
+        RunConfig(
+            config, training=TrainConfig(recompute_blocks=recompute, **{"mixed_precision": "float32", **settings})
+        )
+    )
 
 
 def gradients(model, images) -> list[np.ndarray]:
