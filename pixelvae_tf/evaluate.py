@@ -53,6 +53,8 @@ def main() -> None:
             raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
         given = image_files.find(INPUT.value, "input")
     trained = find_trained(trained_model())
+    if isinstance(trained, Run) and given is None:
+        trained.check_evaluation(SPLIT.value)
     program.start_tensorflow()
     from pixelvae_tf import data
     from pixelvae_tf.evaluation.likelihood import evaluate
@@ -76,12 +78,13 @@ def main() -> None:
         record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
-    elif given is None:
+    # First to the user, who has it then whatever becomes of the files.
+    print(json.dumps(record), flush=True)
+    if isinstance(trained, Run) and given is None:
         trained.keep_evaluation(SPLIT.value, record)
     if csv_file is not None:
         scores.write(csv_file, names, measured.per_example())
         files.write_json(scores.summary_file(csv_file), record)
-    print(json.dumps(record))
 
 
 def _of_split(config):

@@ -53,6 +53,11 @@ def model(config=THREE_LEVELS, **changes) -> PixelVAE:
     return tiny.model(config, gain=1.0, **changes)
 
 
+def shared_model(config=THREE_LEVELS, **changes) -> PixelVAE:
+    """The same to read alone: see `tiny.shared_model`."""
+    return tiny.shared_model(config, gain=1.0, **changes)
+
+
 def some_images(config, count: int) -> np.ndarray:
     """Random images as a model takes them, (count, height, width, colors) uint8."""
     return np.random.default_rng(0).integers(config.pixel_levels, size=(count, *config.image_shape)).astype("uint8")
@@ -80,7 +85,20 @@ def narrow_config(path) -> ModelConfig:
     )
 
 
+def in_small(config: ModelConfig) -> ModelConfig:
+    """The network of a flag file with few feature maps, over small images, and no deeper than two layers."""
+    side = 2 ** (len(config.encoder_channels) - 1) if config.network == "residual" else 4
+    return dataclasses.replace(
+        config,
+        image_shape=(side, side, config.image_shape[-1]),
+        pixelcnn_layers=min(config.pixelcnn_layers, 2),
+        latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
+        residual_blocks=min(config.residual_blocks, 1),
+    )
+
+
 # Without those that hold shared values alone.
 FLAG_FILES = [path for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=True) if not path.stem.endswith("_base")]
 # Files that differ in width alone are one.
 NARROW = {narrow_config(path): path.stem for path in FLAG_FILES}
+SMALL = {in_small(config): name for config, name in NARROW.items()}

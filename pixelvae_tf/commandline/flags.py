@@ -23,6 +23,7 @@ flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
 # Sides that every number of halvings divides, so that flags can be checked before the data is known.
 ANY_SHAPE = (1 << 10, 1 << 10, 1)
+_DEEPEST_FLAGFILE = 20
 
 
 class UsageError(UserError):
@@ -204,11 +205,15 @@ def _expanded(arguments: list[str]) -> list[str]:
 def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> list[str]:
     if path in including:
         raise UsageError(f"--flagfile={path}: includes itself")
+    if len(including) > _DEEPEST_FLAGFILE:
+        raise UsageError(f"--flagfile={path}: lies deeper than {_DEEPEST_FLAGFILE} files that include each other")
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, or a null byte in the name
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise UsageError(f"--flagfile={path}: cannot be read ({reason}); flag files are in the folder flags/") from None
+        raise UsageError(
+            f"--flagfile={_printable(path)}: cannot be read ({reason}); flag files are in the folder flags/"
+        ) from None
     arguments = []
     for number, line in enumerate(lines, start=1):
         if line.startswith("--flagfile="):
@@ -219,3 +224,7 @@ def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> l
         elif line and not line.startswith(("#", "//")):
             raise UsageError(f"{path}, line {number}: {line!r} is no flag; write --name=value or a comment")
     return arguments
+
+
+def _printable(path: pathlib.Path) -> str:
+    return str(path).encode("unicode_escape").decode() if "\0" in str(path) else str(path)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
 
@@ -25,19 +27,36 @@ def run(main: Callable[[], None], description: str) -> None:
     try:
         parse(description)
         main()
+        sys.stdout.flush()
         code = 0
     except UserError as error:
         code = _told(error)
     except KeyboardInterrupt:
         code = _told("interrupted")
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        code = 1
+    except BrokenPipeError:
+        code = 1  # whoever reads the output has what it wanted
+    except Exception as error:
+        # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
+        explained = files.explained(error)
+        code = _told(explained) if explained else _traced()
+    _ignore_interrupts()
     _end(code)
 
 
+def _ignore_interrupts() -> None:
+    """The work is done or has failed: what comes now has nothing to end, and no traceback to show."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _traced() -> int:
+    sys.excepthook(*sys.exc_info())
+    return 1
+
+
 def _told(error) -> int:
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return 1
 

@@ -156,6 +156,14 @@ def read_description(folder: pathlib.Path) -> Prepared:
     return _read_description(folder, times)
 
 
+def _check_counts(shards: dict[str, tuple[tuple[pathlib.Path, int], ...]], splits: dict[str, dict]) -> None:
+    """Raises ValueError where the two descriptions of a dataset differ in what they count."""
+    for name in {*shards, *splits}:
+        counted, written = sum(length for _, length in shards.get(name, ())), splits.get(name, {}).get("images", 0)
+        if counted != written:
+            raise ValueError(f"{name}: {counted} images by dataset_info.json and {written} by {METADATA_FILE}")
+
+
 @functools.lru_cache(maxsize=16)
 def _read_description(folder: pathlib.Path, times: tuple[int, ...]) -> Prepared:
     import tensorflow_datasets as tfds
@@ -167,6 +175,7 @@ def _read_description(folder: pathlib.Path, times: tuple[int, ...]) -> Prepared:
             name: tuple(zip(map(pathlib.Path, info.filepaths), info.shard_lengths, strict=True))
             for name, info in splits.items()
         }
+        _check_counts(shards, metadata["splits"])
         return Prepared(folder, shards, int(metadata["image_size"]), str(metadata["variant"]))
     except Exception as error:  # TFDS raises many kinds for a damaged description
         reason = " ".join(str(error).split())[:200]

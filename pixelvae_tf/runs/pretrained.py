@@ -39,7 +39,14 @@ class Pretrained:
 
     def record(self) -> dict[str, Any]:
         """The configuration, the summary of the run, its evaluations by split, the best validation, the checksum."""
-        return files.read_json(self.record_file)
+        try:
+            record = files.read_record(self.record_file, {"config": dict, "sha256": str, "best": dict})
+        except FileError as error:
+            raise FileError(f"{str(error).removesuffix('; restore it')}; install the package anew") from None
+        best = record["best"]
+        if type(best.get("step")) is not int or not {"weights", "nll_bound_nats"} <= set(best):
+            raise FileError(f"{self.record_file}: damaged (its 'best' is not whole); install the package anew")
+        return record
 
     def config(self) -> RunConfig:
         """The configuration of the run. Raises FileError for a damaged record."""
@@ -60,8 +67,8 @@ class Pretrained:
                 f"{self.weights_file}: missing or damaged (SHA-256 is not the one in {self.record_file.name}); "
                 "install the package anew"
             )
-        trained = RunConfig(weight_files.configuration(self.weights_file))
-        if difference := trained.difference(RunConfig(config.model)):
+        trained = weight_files.configuration(self.weights_file)
+        if trained and (difference := RunConfig(trained).difference(RunConfig(config.model))):
             raise FileError(
                 f"{self.record_file}: is not the record of these weights: {difference}; install the package anew"
             )

@@ -45,7 +45,11 @@ def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
 
     weights, record = trained.best_weights()
     model = PixelVAE(trained.config().model)
-    model.load_weights(weights)
+    try:
+        model.load_weights(weights)
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FileError(f"{weights}: does not fit the model of its configuration ({reason}); restore it") from None
     return model, record
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import lzma
-import os
 import pathlib
 import posixpath
 import re
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 
+from pixelvae_tf import zips
 from pixelvae_tf.data import splits
 from pixelvae_tf.data.listing import begins_as_image, is_hidden, kind_of, list_folder, named_as_image, shown
+from pixelvae_tf.data.preparation import tar_stream
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.schema import DataError
 
 # A name and the bytes of an image file; the name is its path in the folder or archive.
 Record = tuple[str, bytes]
 
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-_DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
-_TWO_BLOCKS = 1024  # bytes of zeros that end every tar archive
+_DEEPEST = 8  # archives in archives
+_LARGEST_IMAGE = 256 << 20  # bytes; a header may claim any size
 _MARK_LENGTH = 32
 _TAR = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2|txz)$", re.IGNORECASE)
 _OTHER_ARCHIVE = re.compile(r"\.(zip|7z|rar|gz|bz2|xz|zst)$", re.IGNORECASE)
@@ -79,11 +77,7 @@ def read_folder(folder: pathlib.Path, split: str, problems: Problems) -> Iterato
 
 def read_zip(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
     """The images in a zip archive, in its order. Problems as of `read_tar`."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path}: not a readable zip archive ({error}); check --input") from None
-    with archive:
+    with zips.opened(path) as archive:
         for member in archive.infolist():
             place, name = f"{path}: {shown(member.filename)}", posixpath.normpath(member.filename)
             if _leads_outside(member.filename):
@@ -92,11 +86,15 @@ def read_zip(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
                 problems.pass_over({"hidden": 1})
             elif stat.S_ISLNK(member.external_attr >> 16):
                 _report_link(place, name, "another file", problems)
-            elif not member.is_dir():
+            elif member.is_dir():
+                continue
+            elif reason := zips.refused(member):
+                problems.report(place, reason)
+            elif not _too_large(member.file_size, place, problems):
                 try:
                     with archive.open(member) as content:
                         encoded = _image(name, content, place, problems)
-                except (*_DAMAGED, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+                except zips.ERRORS as error:
                     problems.report(place, f"cannot be read from the archive ({error})")
                     continue
                 if encoded is not None:
@@ -121,16 +119,16 @@ def read_tar(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
 
 def _read_once(path: pathlib.Path, problems: Problems, links: dict[str, str]) -> Iterator[Record]:
     try:
-        archive = tarfile.open(path, "r|*")  # noqa: SIM115
-    except _DAMAGED as error:
+        archive, stream = tar_stream.open_file(path)
+    except tar_stream.DAMAGED as error:
         raise DataError(f"{path}: not a tar archive ({error}); check --input") from None
-    with archive:
-        cut_short = not _ends_whole(path)
+    with stream, archive:
+        cut_short = not tar_stream.ends_whole(path)
         if cut_short:
             problems.report(str(path), "cut short: the end of the archive is missing")
         try:
             yield from _members(archive, str(path), problems, links)
-        except _DAMAGED as error:
+        except tar_stream.DAMAGED as error:
             if not cut_short:
                 problems.report(str(path), f"damaged or cut short ({error})")
 
@@ -158,17 +156,9 @@ def _linked(path: pathlib.Path, problems: Problems, links: dict[str, str]) -> It
             problems.report(f"{path}: {shown(name)}", f"a hard link to {shown(target)}, which is no image there")
 
 
-def _ends_whole(path: pathlib.Path) -> bool:
-    """Whether an uncompressed archive has its end, without reading the rest; tarfile itself does not look."""
-    with path.open("rb") as file:
-        if file.read(6).startswith(_COMPRESSED):
-            return True
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TWO_BLOCKS))
-        return not any(file.read())
-
-
-def _members(archive: tarfile.TarFile, place: str, problems: Problems, links: dict[str, str]) -> Iterator[Record]:
+def _members(
+    archive: tarfile.TarFile, place: str, problems: Problems, links: dict[str, str], depth: int = 0
+) -> Iterator[Record]:
     """The images in an open archive; notes hard links to images in `links`."""
     while (member := archive.next()) is not None:
         archive.members.clear()  # tarfile keeps all of them: a gigabyte for a million images
@@ -184,11 +174,18 @@ def _members(archive: tarfile.TarFile, place: str, problems: Problems, links: di
         elif not member.isfile():
             _report_link(member_place, name, member.linkname, problems)
         elif _TAR.search(name):
-            yield from _nested(archive, member, place, problems, links)
-        else:
+            yield from _nested(archive, member, place, problems, links, depth + 1)
+        elif not _too_large(member.size, member_place, problems):
             encoded = _image(name, archive.extractfile(member), member_place, problems)
             if encoded is not None:
                 yield name, encoded
+
+
+def _too_large(size: int, place: str, problems: Problems) -> bool:
+    """Whether a member claims to be larger than any image, as a damaged header or one with holes may."""
+    if size > _LARGEST_IMAGE:
+        problems.report(place, f"claims {size / 1e9:.1f} GB, more than any image")
+    return size > _LARGEST_IMAGE
 
 
 def _image(name: str, content, place: str, problems: Problems) -> bytes | None:
@@ -215,19 +212,26 @@ def _report_link(place: str, name: str, target: str, problems: Problems) -> None
 
 
 def _nested(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, place: str, problems: Problems, links: dict[str, str]
+    archive: tarfile.TarFile, member: tarfile.TarInfo, place: str, problems: Problems, links: dict[str, str], depth: int
 ) -> Iterator[Record]:
     """The images of an archive in an archive (ILSVRC2012: one a class), under its name."""
     inner_place = f"{place}: {shown(member.name)}"
+    if member.issparse() or depth > _DEEPEST:
+        reason = "is stored with holes" if member.issparse() else f"lies deeper than {_DEEPEST} archives in each other"
+        problems.report(inner_place, f"{reason}: unpack it")
+        return
     try:
-        inner = tarfile.open(fileobj=archive.extractfile(member), mode="r|*")  # noqa: SIM115
-    except tarfile.TarError as error:
+        inner = tar_stream.open_stream(archive.extractfile(member))
+    except tar_stream.DAMAGED as error:
         problems.report(inner_place, f"not a tar archive ({error})")
         return
     folder, inner_links = _TAR.sub("", posixpath.normpath(member.name)), {}
     with inner:
-        for name, encoded in _members(inner, inner_place, problems, inner_links):
-            yield f"{folder}/{name}", encoded
+        try:
+            for name, encoded in _members(inner, inner_place, problems, inner_links, depth):
+                yield f"{folder}/{name}", encoded
+        except tar_stream.DAMAGED as error:
+            problems.report(inner_place, f"damaged or cut short ({error})")
     links.update({f"{folder}/{name}": f"{folder}/{target}" for name, target in inner_links.items()})
 
 

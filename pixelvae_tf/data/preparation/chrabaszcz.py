@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pixelvae_tf import zips
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.schema import DataError
 
@@ -22,6 +23,51 @@ _PART = re.compile(r"part[_-]?\d+", re.IGNORECASE)
 _KINDS = {"train": "train", "validation": "val", "test": "val"}
 _SIZES = (64, 32)
 _COLORS = 3
+_LARGEST_BATCH = 2 << 30  # bytes; the published ones take 1.6 GB
+
+
+class _Type:
+    """A type of numbers in a pickle: what `numpy.dtype` is called with there, and the byte order set on it."""
+
+    def __init__(self, code: str, align: object = False, copy: object = False):
+        if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?([biuf][1248]|f16)", code):
+            raise pickle.UnpicklingError(f"asks for numbers of type {code!r:.20}")
+        self.type = np.dtype(code)
+
+    def __setstate__(self, state):
+        if state[1] not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+            raise pickle.UnpicklingError("asks for records in place of numbers")
+        self.type = self.type.newbyteorder(state[1])
+
+
+class _Array:
+    """An array in a pickle, without the memory that NumPy would give one before its numbers are known.
+
+    Attributes:
+        array: its numbers; of none until they are set.
+    """
+
+    def __init__(self, kind: object = None, shape: object = (0,), code: object = b"b"):
+        self.array = np.zeros(0, np.uint8)
+
+    def __setstate__(self, state):
+        _, shape, kind, of_columns, content = state
+        # Python 2 wrote bytes as text.
+        content = content.encode("latin1") if isinstance(content, str) else content
+        self.array = _numbers(content, kind, shape, "F" if of_columns else "C")
+
+
+def _numbers(content: object, kind: object, shape: object, order: str) -> np.ndarray:
+    if not isinstance(content, (bytes, bytearray)) or not isinstance(kind, _Type) or not isinstance(shape, tuple):
+        raise pickle.UnpicklingError("an array is not described as NumPy does")
+    return np.frombuffer(content, kind.type).reshape(shape, order=order)
+
+
+def _from_buffer(content: object, kind: object, shape: object, order: str) -> _Array:
+    """How an array is made in pickles of protocol 5."""
+    made = _Array()
+    made.array = _numbers(content, kind, shape, order)
+    return made
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -31,21 +77,21 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _admitted() -> dict[tuple[str, str], object]:
-    array = np.zeros(1, np.uint8)
-    reconstruct = array.__reduce__()[0]
-    from_buffer = array.__reduce_ex__(5)[0]
-    admitted = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("_codecs", "encode"): _latin1}
-    for package in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
-        admitted[f"{package}.multiarray", "_reconstruct"] = reconstruct
-        admitted[f"{package}.numeric", "_frombuffer"] = from_buffer
-    return admitted
-
-
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of NumPy arrays in dictionaries, lists and tuples. Raises UnpicklingError for all else."""
+    """Reads pickles of NumPy arrays in dictionaries, lists and tuples. Raises UnpicklingError for all else.
 
-    _ADMITTED = _admitted()
+    An array arrives as an object whose `array` it is. Nothing of NumPy's is called on the word of the file: what a
+    pickle names is answered by a class or a function of this module, which takes what an array's own pickle has.
+    """
+
+    _ADMITTED = {
+        ("numpy", "ndarray"): None,  # named as the kind of array, and never called
+        ("numpy", "dtype"): _Type,
+        ("_codecs", "encode"): _latin1,
+        # NumPy 1 and 2.
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+    }
 
     def find_class(self, module: str, name: str):
         if (module, name) not in self._ADMITTED:
@@ -93,17 +139,14 @@ def read_batches(path: pathlib.Path, problems: Problems, split: str = "") -> Ite
                 images = _images(file, name)
         except (
             pickle.UnpicklingError,
-            EOFError,
-            OSError,
-            ValueError,
             KeyError,
             TypeError,
             AttributeError,
             IndexError,
             ImportError,
             MemoryError,
-            zipfile.BadZipFile,
             OverflowError,
+            *zips.ERRORS,
         ) as error:
             reason = " ".join(str(error).split())[:120]
             problems.report(place, f"not a readable batch of images ({reason})")
@@ -141,29 +184,52 @@ def _found(path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path, str | None]]
 def _open(file: pathlib.Path, entry: str | None):
     if entry is None:
         return file.open("rb")
-    with zipfile.ZipFile(file) as archive:  # an open entry keeps the file
-        return archive.open(entry)
+    with zips.opened(file) as archive:  # an open entry keeps the file
+        return _open_entry(archive, archive.getinfo(entry))
 
 
 def _order(name: str) -> tuple[int, str]:
     return len(name), name  # batch_2 before batch_10
 
 
+def _open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo):
+    reason = zips.refused(entry)
+    if reason is None and entry.file_size > _LARGEST_BATCH:
+        reason = f"would take {entry.file_size / 1e9:.1f} GB of memory, more than any batch"
+    if reason:
+        raise ValueError(reason)
+    return archive.open(entry)
+
+
 def _zipped(path: pathlib.Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path) as archive:
         return archive.namelist()
+
+
+def _check_npz(file) -> None:
+    """Raises ValueError for arrays that NumPy should not be asked to read."""
+    with zipfile.ZipFile(file) as arrays:
+        for entry in arrays.infolist():
+            if reason := zips.refused(entry):
+                raise ValueError(f"{entry.filename} {reason}")
+            if entry.file_size > _LARGEST_BATCH:
+                raise ValueError(f"{entry.filename} would take {entry.file_size / 1e9:.1f} GB of memory")
+    file.seek(0)
 
 
 def _images(file, name: str) -> np.ndarray:
     """(examples, 3, side, side) uint8."""
     if name.endswith(".npz"):
+        _check_npz(file)
         with np.load(file, allow_pickle=False) as arrays:
             data = arrays["data"]
     else:
         batch = ArrayUnpickler(file, encoding="latin1").load()
+        if file.read(1):  # and at the end a ZIP archive's checksum is checked
+            raise ValueError("holds more than one pickle")
         if not isinstance(batch, dict) or "data" not in batch:
             raise ValueError("no dictionary with 'data'")
-        data = batch["data"]
+        data = batch["data"].array if isinstance(batch["data"], _Array) else batch["data"]
     sides = {_COLORS * size * size: size for size in _SIZES}
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] not in sides:
         shape = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
