@@ -6,7 +6,6 @@ A try is right where the result is that of an undisturbed run, refused where a c
 wrong for anything else, and hung where it does not end. Needs no data; prints a table.
 """
 
-import json
 import pathlib
 import random
 import shutil
@@ -26,12 +25,24 @@ KINDS = flags.DEFINE_multi_enum(
 )
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong; or none.")
 
-_TINY = (
-    "--dataset=digits --latent_channels=2 --encoder_channels=4 --pixelcnn_layers=1 --pixelcnn_channels=4 "
-    "--first_kernel_size=3 --output_layers=0 --batch_size=32 --validation_examples=20 --images_every=0 "
-    "--kl_warmup_steps=5 --mixed_precision=float32 --deterministic --steps=40 --validation_every=10 "
-    "--checkpoint_every=5"
-).split()
+_TINY = [
+    "--dataset=digits",
+    "--latent_channels=2",
+    "--encoder_channels=4",
+    "--pixelcnn_layers=1",
+    "--pixelcnn_channels=4",
+    "--first_kernel_size=3",
+    "--output_layers=0",
+    "--batch_size=32",
+    "--validation_examples=20",
+    "--images_every=0",
+    "--kl_warmup_steps=5",
+    "--mixed_precision=float32",
+    "--deterministic",
+    "--steps=40",
+    "--validation_every=10",
+    "--checkpoint_every=5",
+]
 
 
 def _train(workdir) -> list:
@@ -134,6 +145,7 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     output = files.check_output(OUTPUT.value, "output") if OUTPUT.value else None
+    program.start_tensorflow()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pixelvae_tf-") as folder:
         campaign = Campaign(pathlib.Path(folder), SEED.value)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from faults import tries
 from PIL import Image
 
+from faults import tries
 from pixelvae_tf.data import pixels
 from pixelvae_tf.data.preparation import archives, chrabaszcz, lsun
 from pixelvae_tf.data.preparation.problems import Problems
