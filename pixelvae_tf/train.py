@@ -10,7 +10,9 @@ from pixelvae_tf.config import TrainConfig
 from pixelvae_tf.training.cluster import cluster_of
 
 define_config_flags()
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Work directory of the run, for its configuration, checkpoints and records."
+)
 
 
 def main() -> None:

@@ -241,3 +241,10 @@ def test_the_help_explains_every_flag_that_is_defined(command):
     for name in defined:
         explained = re.search(rf"^ +--(\[no\])?{name}: (.+)$", result.stdout, re.MULTILINE)
         assert explained and len(explained[2]) > 10, name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_tool_says_in_one_line_that_the_package_is_not_installed(path):
+    # -S leaves out installed packages, -E those of PYTHONPATH.
+    result = subprocess.run([sys.executable, "-S", "-E", path], capture_output=True, text=True, timeout=60)
+    assert "pip install" in error_line(result)
