@@ -6,7 +6,7 @@ import dataclasses
 
 from pixelvae_tf.config.base import Config, require, setting
 
-OPTIMIZERS = ("adam", "soap")
+OPTIMIZERS = ("adam", "soap", "rmsprop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TrainConfig(Config):
     optimizer: str = setting(
         "adam",
         "'adam' is the paper's; 'soap' is Adam in the eigenbasis of the gradients' second moments, which takes "
-        "fewer steps, each of them a little longer.",
+        "fewer steps, each of them a little longer; 'rmsprop' is PixelRNN's.",
         choices=OPTIMIZERS,
     )
     learning_rate: float = setting(1e-3, "The optimizer's learning rate, at its highest.")
