@@ -16,6 +16,7 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
+from pixelvae_tf.probability.seeds import LARGEST_SEED
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.trained import find_trained, load_best
 from pixelvae_tf.runs.workdir import Run
@@ -39,7 +40,7 @@ IMPORTANCE_SAMPLES = flags.DEFINE_integer(
 )
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on the first so many images; 0 for all.", 0)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time; changes memory and speed, not what counts.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
 
 
@@ -65,7 +66,11 @@ def main() -> None:
         measured = evaluate(
             model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
         )
-    weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
+    weights = {
+        "checkpoint_step": best["step"],
+        "weights": best["weights"],
+        "precision": model.dtype_policy.name,
+    }
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name

@@ -1,32 +1,26 @@
 """Trains a PixelVAE, PixelCNN or VAE in a work directory; the same command again continues an interrupted run."""
 
-import dataclasses
-
 from absl import flags
 
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import define_config_flags, values_of
-from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.commandline.flags import define_config_flags, run_of_flags
+from pixelvae_tf.config import TrainConfig
 from pixelvae_tf.training.cluster import cluster_of
 
 define_config_flags()
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
-# Settings are checked before the data is known, at sides that every number of halvings divides.
-_ANY_SHAPE = (1 << 10, 1 << 10, 1)
 
 
 def main() -> None:
-    model_config = ModelConfig(image_shape=_ANY_SHAPE, **values_of(ModelConfig))
-    data_config = DataConfig(**values_of(DataConfig))
-    train_config = TrainConfig(**values_of(TrainConfig))
-    cluster_of(train_config)  # A wrong TF_CONFIG is told before the slow imports.
-    devices = program.start_tensorflow(lambda: _devices(train_config))
+    # Wrong values and a wrong TF_CONFIG are told before the slow imports.
+    config = run_of_flags()
+    cluster_of(config.training)
+    devices = program.start_tensorflow(lambda: _devices(config.training))
     from pixelvae_tf import data
     from pixelvae_tf.training.run import train
 
-    info = data.describe(data_config)
-    model_config = dataclasses.replace(model_config, image_shape=info.image_shape, pixel_levels=info.pixel_levels)
-    summary = train(RunConfig(model_config, data_config, train_config), WORKDIR.value, devices)
+    info = data.describe(config.data)
+    summary = train(run_of_flags(info.image_shape, info.pixel_levels), WORKDIR.value, devices)
     if not devices.is_chief:
         return
     if "interrupted_by" in summary:

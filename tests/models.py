@@ -7,7 +7,7 @@ import tiny
 from commands import ROOT
 
 from pixelvae_tf import ModelConfig, PixelVAE
-from pixelvae_tf.commandline.flags import _read_flagfile
+from pixelvae_tf.commandline.flags import configuration
 
 # 2x4 binary images; z1 in maps of 2x4, z2 in maps of 1x2, z3 a vector.
 THREE_LEVELS = ModelConfig(
@@ -58,27 +58,17 @@ def some_images(config, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(config.pixel_levels, size=(count, *config.image_shape)).astype("uint8")
 
 
-def narrow_config(path) -> ModelConfig | None:
-    """A flag file's network with few feature maps; None for a file that holds shared values alone."""
-    values = {}
-    for argument in _read_flagfile(path, ()):
-        name, equals, value = argument[2:].partition("=")
-        values[name.removeprefix("no")] = value if equals else str(not name.startswith("no"))
-    if path.stem.endswith("_base"):
-        return None
-    side = int(values.get("image_size", 0))
-    shape, levels = _SHAPES.get(values["dataset"], ((side, side, 3), 256))
-    fields = {}
-    for field in dataclasses.fields(ModelConfig):
-        if field.name in values:
-            value = values[field.name]
-            if isinstance(field.default, tuple):
-                fields[field.name] = tuple(int(item) for item in value.split(",") if item)
-            elif isinstance(field.default, bool):
-                fields[field.name] = value.lower() == "true"
-            else:
-                fields[field.name] = type(field.default)(value)
-    config = ModelConfig(image_shape=shape, pixel_levels=levels, **fields)
+def flag_file_config(path) -> ModelConfig:
+    """A flag file's network, over the images of its dataset."""
+    data = configuration(path, [], (64, 64, 3), 256).data
+    side = data.image_size or 64
+    shape, levels = _SHAPES.get(data.dataset, ((side, side, 3), 256))
+    return configuration(path, [], shape, levels).model
+
+
+def narrow_config(path) -> ModelConfig:
+    """A flag file's network with few feature maps."""
+    config = flag_file_config(path)
     return dataclasses.replace(
         config,
         latent_channels=(3,) * config.num_levels,
@@ -90,6 +80,7 @@ def narrow_config(path) -> ModelConfig | None:
     )
 
 
+# Without those that hold shared values alone.
+FLAG_FILES = [path for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=True) if not path.stem.endswith("_base")]
 # Files that differ in width alone are one.
-NARROW = {narrow_config(path): path.stem for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=True)}
-NARROW.pop(None)
+NARROW = {narrow_config(path): path.stem for path in FLAG_FILES}

@@ -56,8 +56,13 @@ RESIDUAL = ModelConfig(
 # Network, optimizer, and how the model is compiled. The clips are low enough to matter in every step.
 CASES = {
     "SGD, clipped by value": (RESIDUAL, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
-    "SGD, clipped by norm": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0}),
-    "Adam, clipped by norm": (RESIDUAL, keras.optimizers.Adam, 1e-3, {"clip_norm": 5.0, "ema_decay": 0.9}),
+    "SGD, clipped by norm": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
+    "Adam, clipped by norm": (
+        RESIDUAL,
+        keras.optimizers.Adam,
+        1e-3,
+        {"clip_norm": 5.0, "ema_decay": 0.9, "free_bits": 0.05},
+    ),
     "SOAP": (GATED, SOAP, 1e-3, {"clip_norm": 5.0}),
     "bfloat16": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0}),
 }

@@ -12,6 +12,8 @@ COMMANDS = ("train", "evaluate", "sample", "complete", "export")
 ROOMS = (
     "errors",
     "files",
+    "processor",
+    "lazy",
     "probability",
     "config",
     "layers",
@@ -30,6 +32,9 @@ KNOWING_ABSL = {"commandline.flags", *COMMANDS}
 WITHOUT_TENSORFLOW = {
     "errors",
     "files",
+    "processor",
+    "lazy",
+    "probability.seeds",
     "config",
     "runs.weight_files",
     "runs.pretrained",

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from commands import ROOT, TINY, error_line, run, run_anew
+from commands import ROOT, TINY, environment, error_line, run, run_anew
 from PIL import Image
 
 
@@ -215,9 +218,24 @@ def test_damaged_weights_are_told_as_such(trained, tmp_path):
     assert "best.json" in error_line(run("evaluate", f"--workdir={copy}"))
 
 
-def test_the_help_explains_every_flag():
-    for command in ("train", "evaluate", "sample", "complete", "export"):
-        result = run_anew(command, "--help")
-        assert result.returncode == 0
-        assert "--workdir" in result.stdout
-        assert result.stderr == ""
+_DEFINED = """
+import importlib, sys
+from absl import flags
+importlib.import_module("pixelvae_tf." + sys.argv[1])
+print(*(flag.name for home, own in flags.FLAGS.flags_by_module_dict().items() if home[:4] != "absl" for flag in own))
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "complete", "export"])
+def test_the_help_explains_every_flag_that_is_defined(command):
+    result = run_anew(command, "--help")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    given = [sys.executable, "-c", _DEFINED, command]
+    defined = subprocess.run(
+        given, capture_output=True, text=True, check=True, cwd=ROOT, env=environment()
+    ).stdout.split()
+    assert "workdir" in defined
+    for name in defined:
+        explained = re.search(rf"^ +--(\[no\])?{name}: (.+)$", result.stdout, re.MULTILINE)
+        assert explained and len(explained[2]) > 10, name

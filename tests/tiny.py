@@ -88,7 +88,9 @@ def scorer(model: PixelVAE):
     # One signature, so that it is traced once for all sizes.
     @tf.function(input_signature=[tf.TensorSpec((None, *model.config.image_shape), tf.uint8), *latents])
     def score(images, z1=None):
-        return objectives.sum_over_dimensions(model.p_x_given_z1(images, z1).log_prob(images))
+        return objectives.sum_over_dimensions(
+            model.p_x_given_z1(images, model.pixel_decoder.condition(z1)).log_prob(images)
+        )
 
     def log_p_x_given_z1(images, *z1) -> np.ndarray:
         parts = [slice(start, start + _BATCH) for start in range(0, len(images), _BATCH)]

@@ -21,11 +21,18 @@ from absl import flags
 from pixelvae_tf import data, files
 from pixelvae_tf.benchmarks import requests
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_config_flags, define_flags, values_of
-from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.commandline.flags import (
+    UsageError,
+    define_config_flags,
+    define_flags,
+    first_word,
+    run_of_flags,
+    values_of,
+)
+from pixelvae_tf.config import RunConfig
 
 # The first word, before the flags: each benchmark has its own.
-CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
+CHOSEN = first_word()
 REQUEST = requests.BY_NAME.get(CHOSEN)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements and where they were made.")
 if REQUEST is not None:
@@ -36,7 +43,7 @@ if REQUEST is not None:
 
 def run_of(request: requests.OfModel) -> RunConfig:
     """The run of the flags, on images of --image_shape, or of --image_size in color, or of --dataset."""
-    data_config = DataConfig(**values_of(DataConfig))
+    data_config = run_of_flags().data
     side = data_config.image_size
     if request.image_shape:
         shape, levels = request.image_shape, request.pixel_levels
@@ -45,8 +52,7 @@ def run_of(request: requests.OfModel) -> RunConfig:
     else:
         info = data.describe(data_config)
         shape, levels = info.image_shape, info.pixel_levels
-    model = ModelConfig(image_shape=shape, pixel_levels=levels, **values_of(ModelConfig))
-    return RunConfig(model, data_config, TrainConfig(**values_of(TrainConfig)))
+    return run_of_flags(shape, levels)
 
 
 def main() -> None:

@@ -16,10 +16,13 @@ from absl import flags
 
 from pixelvae_tf.config import ConfigError, DataConfig, ModelConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.probability.seeds import LARGEST_SEED
 from pixelvae_tf.runs import pretrained
 
 flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
+# Sides that every number of halvings divides, so that flags can be checked before the data is known.
+ANY_SHAPE = (1 << 10, 1 << 10, 1)
 
 
 class UsageError(UserError):
@@ -66,6 +69,28 @@ def values_of(part, values: flags.FlagValues = FLAGS) -> dict:
     return found
 
 
+def run_of_flags(
+    image_shape: tuple[int, ...] = ANY_SHAPE, pixel_levels: int | None = None, values: flags.FlagValues = FLAGS
+) -> RunConfig:
+    """The run that the flags ask for.
+
+    Args:
+        image_shape, pixel_levels: of its images; by default ones that suit every network, before the data is known.
+        values: the flags.
+
+    Raises:
+        ConfigError: for values that cannot be used.
+    """
+    of_images = {"image_shape": tuple(image_shape)}
+    if pixel_levels is not None:
+        of_images["pixel_levels"] = pixel_levels
+    return RunConfig(
+        ModelConfig(**of_images, **values_of(ModelConfig, values)),
+        DataConfig(**values_of(DataConfig, values)),
+        TrainConfig(**values_of(TrainConfig, values)),
+    )
+
+
 def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int, ...], pixel_levels: int) -> RunConfig:
     """What a training would record that is given a flag file, some flags more, and images of this kind.
 
@@ -79,9 +104,7 @@ def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int
         values(["train", *_read_flagfile(path, ()), *changes])
     except flags.Error as error:
         raise UsageError(f"{path}: {error}") from None
-    model, data, training = (values_of(part, values) for part in (ModelConfig, DataConfig, TrainConfig))
-    model = ModelConfig(image_shape=tuple(image_shape), pixel_levels=pixel_levels, **model)
-    return RunConfig(model, DataConfig(**data), TrainConfig(**training))
+    return run_of_flags(image_shape, pixel_levels, values)
 
 
 def integers(name: str, items: list[str]) -> tuple[int, ...]:
@@ -108,7 +131,7 @@ def trained_model() -> pathlib.Path | str:
 
 def define_drawing_flags() -> None:
     """Defines the flags of how images are drawn from a model, which `drawing` reads."""
-    flags.DEFINE_integer("seed", 0, "Seed of what is drawn.", lower_bound=0, upper_bound=2**31 - 1)
+    flags.DEFINE_integer("seed", 0, "Seed of what is drawn.", lower_bound=0, upper_bound=LARGEST_SEED)
     flags.DEFINE_enum(
         "method",
         "cached",
@@ -134,6 +157,11 @@ def drawing() -> dict:
     if not temperatures or not all(0 < value < math.inf for value in temperatures):
         raise UsageError(f"--temperature={','.join(given)}: give positive numbers, such as 0.8")
     return {"seed": FLAGS["seed"].value, "method": FLAGS["method"].value, "temperature": temperatures}
+
+
+def first_word() -> str:
+    """Takes the word before the flags off the command line, which says what to do; "" where there is none."""
+    return sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
 
 
 def parse(description: str) -> None:

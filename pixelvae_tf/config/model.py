@@ -73,8 +73,8 @@ class ModelConfig(Config):
     masked_blocks: str = setting(
         "stacks",
         "Masked layers: 'stacks' (vertical and horizontal, no blind spot), 'residual' (the paper's code for natural "
-        "images, with its blind spot), or those of PixelRNN: 'diagonal_bilstm' (sees every earlier pixel) or 'row_lstm' "
-        "(a triangle above the pixel).",
+        "images, with its blind spot), or PixelRNN's 'diagonal_bilstm' (sees every earlier pixel) or 'row_lstm' (a "
+        "triangle above the pixel).",
         choices=("stacks", "residual", *LSTM_BLOCKS),
     )
     residual_connections: bool = setting(

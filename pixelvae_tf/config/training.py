@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from pixelvae_tf.config.base import Config, require, setting
+from pixelvae_tf.probability.seeds import LARGEST_SEED
 
 OPTIMIZERS = ("adam", "soap", "rmsprop")
 
@@ -39,6 +40,16 @@ class TrainConfig(Config):
         "Steps over which the weight of the KL terms rises linearly from 0 to 1; further numbers, one a "
         "level from z2 upward, are steps over which that level's weight rises besides, times the one below.",
     )
+    kl_weight: float = setting(
+        1.0,
+        "Weight of the KL terms in the training loss after all warm-ups: under 1 the latents carry more, over 1 less. "
+        "The reported bound has the full weight always.",
+    )
+    free_bits: float = setting(
+        0.0,
+        "Nats that each level of latents may carry for free: the training loss counts a level's KL, averaged over the "
+        "batch, as at least this. The reported bound counts all of it; 0 for none.",
+    )
     prior_scale_floor_steps: int = setting(
         0, "Steps over which the smallest standard deviation of p(z1 | z2) in training falls from 1 to 0."
     )
@@ -48,6 +59,11 @@ class TrainConfig(Config):
     )
     ema_decay: float = setting(
         0.0, "Decay of the moving average of the weights, which evaluation and sampling then use; 0 keeps none."
+    )
+    dropout: float = setting(
+        0.0,
+        "Share of the maps inside the masked residual blocks that training drops at random, element by element, "
+        "in 256ths; 0 drops none.",
     )
     validation_every: int = setting(500, "Steps between measurements of the validation bound.")
     validation_examples: int = setting(0, "Validate on this many examples; 0 on all.")
@@ -102,8 +118,9 @@ class TrainConfig(Config):
             "learning_rate_warmup_steps",
             "validation_examples",
             "images_every",
-            "seed",
             "gradient_clip_value",
+            "kl_weight",
+            "free_bits",
             "gradient_clip_norm",
             "cpu_devices",
         ):
@@ -111,9 +128,10 @@ class TrainConfig(Config):
         require(
             all(steps >= 0 for steps in self.kl_warmup_steps), "kl_warmup_steps", self.kl_warmup_steps, "use 0 or more"
         )
-        require(self.seed < 2**31, "seed", self.seed, "use less than 2147483648")
+        require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"use 0 to {LARGEST_SEED}")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to, but not including, 1")
         require(0 <= self.learning_rate_decay <= 1, "learning_rate_decay", self.learning_rate_decay, "use 0 to 1")
         require(
             self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,

@@ -22,6 +22,9 @@ class _MaskedLSTM(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         residual: whether the input is added to the output.
         weight_normalization: see `weight_norm`.
+
+    Given `dropout`, (batch, height, width, directions * filters) (see `dropout.replica_factors`), a call multiplies the
+    states by it on their way out, not from step to step.
     """
 
     directions = 1
@@ -97,6 +100,10 @@ class _MaskedLSTM(keras.layers.Layer):
         }
 
 
+def _dropped(states, dropout):
+    return states if dropout is None else states * dropout
+
+
 def state_kernel(conv: Conv2D):
     """The weights from states to gates as (taps * units, gates), with weight normalization."""
     kernel = conv.effective_kernel(ops.convert_to_tensor(conv.kernel))
@@ -130,12 +137,13 @@ class RowLSTM(_MaskedLSTM):
     def build(self, maps_shape):
         self._build(maps_shape, [self.input_conv], [self.state_conv])
 
-    def call(self, maps, bias):
+    def call(self, maps, bias, dropout=None):
         rows = ops.transpose(self.input_conv(maps) + bias, (1, 0, 2, 3))[:, None]
         reach = self.kernel_size // 2
         offsets = tuple(range(-reach, reach + 1))
         states = recurrence(rows, state_kernel(self.state_conv)[None], self.initial_state, offsets)
-        return self._added(maps, self.output_conv(ops.transpose(states[:, 0], (1, 0, 2, 3))))
+        states = _dropped(ops.transpose(states[:, 0], (1, 0, 2, 3)), dropout)
+        return self._added(maps, self.output_conv(states))
 
     def incremental(self, bias) -> RowLSTMSteps:
         """The same layer for inputs that arrive in the order of generation; the bias without its positions."""
@@ -185,7 +193,7 @@ class DiagonalBiLSTM(_MaskedLSTM):
         """The weights from states to gates, (directions, 2 * units, gates)."""
         return ops.stack([state_kernel(self.state_conv), state_kernel(self.mirrored_state_conv)])
 
-    def call(self, maps, bias):
+    def call(self, maps, bias, dropout=None):
         bias, mirrored_bias = ops.split(bias, 2, axis=-1)
         inputs = [self.input_conv(maps) + bias, ops.flip(self.mirrored_input_conv(maps) + mirrored_bias, axis=2)]
         height, width = maps.shape[1:3]
@@ -194,6 +202,8 @@ class DiagonalBiLSTM(_MaskedLSTM):
         states, mirrored = ops.unstack(straightened(ops.transpose(states, (1, 2, 3, 0, 4)), width), axis=0)
         # One row down.
         mirrored = ops.pad(ops.flip(mirrored, axis=2)[:, :-1], [(0, 0), (1, 0), (0, 0), (0, 0)])
+        factors = (None, None) if dropout is None else ops.split(dropout, 2, axis=-1)
+        states, mirrored = _dropped(states, factors[0]), _dropped(mirrored, factors[1])
         return self._added(maps, self.output_conv(states) + self.mirrored_output_conv(mirrored))
 
     def incremental(self, bias) -> DiagonalBiLSTMSteps:

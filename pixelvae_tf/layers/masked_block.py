@@ -30,7 +30,8 @@ class MaskedBlock(keras.layers.Layer):
 
     Call: vertical (batch, height, width, inputs), horizontal of the same shape, and the biases of both units,
     which broadcast against (batch, height, width, filters * parts_of(activation)). Returns both stacks' maps,
-    (batch, height, width, filters). A type B block adds its horizontal input to its horizontal output.
+    (batch, height, width, filters). A type B block adds its horizontal input to its horizontal output. Given `dropout`,
+    of their shape (see `dropout.replica_factors`), it multiplies what the horizontal unit gives.
     """
 
     def __init__(
@@ -84,10 +85,13 @@ class MaskedBlock(keras.layers.Layer):
         self.link.build((*maps[:-1], self.filters * parts))
         self.output_conv.build(maps)
 
-    def call(self, vertical, horizontal, vertical_bias, horizontal_bias):
+    def call(self, vertical, horizontal, vertical_bias, horizontal_bias, dropout=None):
         vertical_maps = self.vertical_conv(vertical)
         horizontal_maps = (self.horizontal_conv(horizontal), self.link(vertical_maps))
-        outputs = self.output_conv(apply_unit(self.activation, horizontal_bias, *horizontal_maps))
+        units = apply_unit(self.activation, horizontal_bias, *horizontal_maps)
+        if dropout is not None:
+            units = units * dropout
+        outputs = self.output_conv(units)
         if self.mask_type == "B":
             outputs = horizontal + outputs
         return apply_unit(self.activation, vertical_bias, vertical_maps), outputs

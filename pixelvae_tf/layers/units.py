@@ -6,8 +6,10 @@ forward and one backward.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 ACTIVATIONS = ("gated", "relu")
+_gates_are_plain = False
 
 
 def parts_of(activation: str) -> int:
@@ -44,7 +47,26 @@ def apply_unit(activation: str, bias, *maps):
     Returns:
         (batch, height, width, channels).
     """
-    return ops.relu(_total(*maps, bias)) if activation == "relu" else gate(bias, *maps)
+    if activation == "relu":
+        return ops.relu(_total(*maps, bias))
+    return plain_gate(bias, *maps) if _gates_are_plain else gate(bias, *maps)
+
+
+@contextlib.contextmanager
+def plain_gates() -> Iterator[None]:
+    """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients, to compare."""
+    global _gates_are_plain
+    before, _gates_are_plain = _gates_are_plain, True
+    try:
+        yield
+    finally:
+        _gates_are_plain = before
+
+
+def plain_gate(bias, *maps):
+    """tanh(a) * sigmoid(b) of the halves of the sum, in the precision of the maps."""
+    signal, gates = ops.split(_total(*maps, bias), 2, axis=-1)
+    return ops.tanh(signal) * ops.sigmoid(gates)
 
 
 def initializer_after_relu() -> keras.initializers.Initializer:

@@ -15,12 +15,12 @@ class Decoder(keras.layers.Layer):
         output_channels: parameters of a position of y.
         upsampler: layer that makes maps of y's size from z; None lets z reach the masked layers as a vector, or
             leaves it out.
-        masked: autoregressive network over y, a `PixelCNN`, `MaskedResidualNetwork` or `PixelRNN`; None makes the positions of y
-            independent given z.
+        masked: autoregressive network over y, a `PixelCNN`, `MaskedResidualNetwork` or `PixelRNN`; None makes the
+            positions of y independent given z.
         weight_normalization: see `weight_norm`.
 
-    Call: `features` of y (batch, height, width, channels) and what `condition` gives of z. Returns (batch, height,
-    width, output_channels).
+    Call: `features` of y (batch, height, width, channels), what `condition` gives of z, and in training the masked
+    network's `dropout`. Returns (batch, height, width, output_channels).
     """
 
     def __init__(

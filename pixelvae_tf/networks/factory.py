@@ -22,10 +22,12 @@ class NetworkFactory:
     Args:
         config: the model.
         dtype: Keras dtype policy of every layer.
+        stacks: the network of masked stacks, a layer with the arguments and calls of `PixelCNN`.
     """
 
-    def __init__(self, config: ModelConfig, dtype):
+    def __init__(self, config: ModelConfig, dtype, stacks: type[keras.layers.Layer] = PixelCNN):
         self.config = config
+        self.stacks = stacks
         self.strides = config.latent_strides or (0,) * config.num_levels
         self.plain = {"weight_normalization": config.weight_normalization, "dtype": dtype}
         self.residual = {
@@ -107,4 +109,4 @@ class NetworkFactory:
         if config.masked_blocks in LSTM_BLOCKS:
             residual = config.residual_connections
             return PixelRNN(outputs, filters, layers, config.masked_blocks, residual_connections=residual, **shared)
-        return PixelCNN(outputs, filters, layers, activation=config.activation, **shared)
+        return self.stacks(outputs, filters, layers, activation=config.activation, **shared)

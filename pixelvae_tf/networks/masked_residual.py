@@ -23,7 +23,8 @@ class MaskedResidualBlock(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         weight_normalization: see `weight_norm`.
 
-    Shapes: (batch, height, width, filters) to the same.
+    Shapes: (batch, height, width, filters) to the same. Given `dropout`, of that shape (see
+    `dropout.replica_factors`), it multiplies what enters the last convolution.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class MaskedResidualBlock(keras.layers.Layer):
         for conv in (self.gates, self.output_conv):
             conv.build(input_shape)
 
-    def call(self, maps):
+    def call(self, maps, dropout=None):
         gate, signal = ops.split(self.gates(ops.elu(maps)), 2, axis=-1)
-        return maps + self.output_conv(ops.sigmoid(gate) * ops.tanh(signal))
+        units = ops.sigmoid(gate) * ops.tanh(signal)
+        return maps + self.output_conv(units if dropout is None else units * dropout)
 
     def incremental(self) -> ResidualBlockSteps:
         """The same block for inputs that arrive in the order of generation."""
@@ -114,7 +116,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         weight_normalization: see `weight_norm`.
 
     Call: `features` (batch, height, width, channels) of what is generated; `maps` (batch, height, width, maps) or
-    None. Returns (batch, height, width, output_channels).
+    None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch, height, width, output_channels).
     """
 
     def __init__(
@@ -160,12 +162,17 @@ class MaskedResidualNetwork(keras.layers.Layer):
         for layer in (*self.blocks, self.result):
             layer.build(maps)
 
-    def call(self, features, maps=None):
+    @property
+    def residual_blocks(self) -> tuple[int, int]:
+        """Blocks with a residual connection, and the feature maps inside each: what dropout takes from."""
+        return len(self.blocks), self.settings["filters"]
+
+    def call(self, features, maps=None, dropout=None):
         hidden = self.first(features)
         if maps is not None:
             hidden = 0.5 * (hidden + self.maps_conv(maps))
-        for block in self.blocks:
-            hidden = block(hidden)
+        for index, block in enumerate(self.blocks):
+            hidden = block(hidden, dropout[index]) if dropout else block(hidden)
         return self.result(ops.elu(hidden))
 
     def incremental(self, maps=None) -> ResidualSteps:

@@ -16,6 +16,15 @@ from pixelvae_tf.layers.weight_norm import Conv2D
 class PixelCNN(keras.layers.Layer):
     """Masked blocks, masked 1x1 layers, and logits; conditional on a latent vector, on maps, or on neither.
 
+    >>> import numpy
+    >>> network = PixelCNN(output_channels=1, filters=4, num_layers=2, first_kernel_size=3, kernel_size=3)
+    >>> image, z = numpy.zeros((1, 4, 4, 1), "float32"), numpy.ones((1, 2), "float32")
+    >>> changed = image.copy()
+    >>> changed[0, 2, 1] = 1.0
+    >>> difference = numpy.abs(numpy.asarray(network(changed, z) - network(image, z)))[0, :, :, 0]
+    >>> bool(difference[:2].any() or difference[2, :2].any()), bool(difference[2:].any())  # before it, and after
+    (False, True)
+
     A latent vector shifts the bias of every unit of both stacks. Maps (z after upsampling) enter the first
     block's units beside the image through an unmasked 1x1 convolution: they hold no pixel, so nothing of them
     needs hiding at any position.
@@ -31,7 +40,12 @@ class PixelCNN(keras.layers.Layer):
         weight_normalization: see `weight_norm`.
 
     Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
-    (batch, height, width, maps) or None. Returns (batch, height, width, output_channels).
+    (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch,
+    height, width, output_channels).
+
+    Dropout takes from the horizontal stack alone, in the blocks with a residual connection: whatever the network
+    learns of an image passes there on its way to the logits, while the vertical stack, which has none, would multiply
+    the noise of one block with that of the next.
 
     Source: sections 3 and 4.1 of the paper; van den Oord et al. 2016b.
     """
@@ -106,14 +120,20 @@ class PixelCNN(keras.layers.Layer):
         else:
             self.maps_conv.build(maps_shape)
 
-    def call(self, features, z=None, maps=None):
+    @property
+    def residual_blocks(self) -> tuple[int, int]:
+        """Blocks with a residual connection, and the feature maps inside each: what dropout takes from."""
+        return max(0, len(self.blocks) - 1), self.settings["filters"]
+
+    def call(self, features, z=None, maps=None, dropout=None):
         biases = self.biases(z)
         if maps is not None:
             from_maps = ops.split(self.maps_conv(maps), 2, axis=-1)
             biases[:2] = [bias + part for bias, part in zip(biases[:2], from_maps, strict=True)]
         vertical = horizontal = features
         for index, block in enumerate(self.blocks):
-            vertical, horizontal = block(vertical, horizontal, *biases[2 * index : 2 * index + 2])
+            dropped = (dropout[index - 1],) if dropout and index else ()
+            vertical, horizontal = block(vertical, horizontal, *biases[2 * index : 2 * index + 2], *dropped)
         for conv, bias in zip(self.output_convs, biases[2 * len(self.blocks) :], strict=True):
             horizontal = apply_unit(self.activation, bias, conv(horizontal))
         return self.logits_conv(horizontal)

@@ -33,7 +33,8 @@ class PixelRNN(keras.layers.Layer):
         weight_normalization: see `weight_norm`.
 
     Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
-    (batch, height, width, maps) or None. Returns (batch, height, width, output_channels).
+    (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch,
+    height, width, output_channels).
 
     Source: van den Oord et al. 2016a.
     """
@@ -96,13 +97,19 @@ class PixelRNN(keras.layers.Layer):
         else:
             self.maps_conv.build(maps_shape)
 
-    def call(self, features, z=None, maps=None):
+    @property
+    def residual_blocks(self) -> tuple[int, int]:
+        """LSTM layers, and the units inside each: what dropout takes from."""
+        return len(self.blocks), CELLS[self.settings["layer"]].directions * self.settings["filters"]
+
+    def call(self, features, z=None, maps=None, dropout=None):
         biases = self.biases(z)
         hidden = self.first(features)
         if maps is not None:
             hidden = hidden + self.maps_conv(maps)
-        for block, bias in zip(self.blocks, biases[: len(self.blocks)], strict=True):
-            hidden = block(hidden, bias)
+        for index, block in enumerate(self.blocks):
+            dropped = (dropout[index],) if dropout else ()
+            hidden = block(hidden, biases[index], *dropped)
         for conv, bias in zip(self.output_convs, biases[len(self.blocks) :], strict=True):
             hidden = conv(ops.relu(hidden)) + bias
         return self.logits_conv(ops.relu(hidden))

@@ -233,7 +233,9 @@ class ResidualUpsampler(_ResidualNetwork):
         if stride:
             self.entry = Conv2D(self.start[-1], 1, name="entry", **self.plain)
         else:
-            self.entry = Dense(self.start[0] * self.start[1] * self.start[2], name="entry", **self.plain)
+            # Glorot's weights would weaken z, which has fewer dimensions than what it becomes.
+            units = self.start[0] * self.start[1] * self.start[2]
+            self.entry = Dense(units, kernel_initializer="lecun_uniform", name="entry", **self.plain)
         self.blocks = self._blocks(f"resolution_{coarsest}", self.channels[coarsest], None)
         for index in range(coarsest - 1, finest - 1, -1):
             self.blocks += self._blocks(f"resolution_{index}", self.channels[index], "up")

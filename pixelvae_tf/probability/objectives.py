@@ -6,13 +6,19 @@ A KL-weighted training loss is never called a bound: `negative_elbo` always has 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from keras import ops
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+    Values: TypeAlias = tf.Tensor | np.ndarray
+
 
 class ElboTerms(NamedTuple):
-    """The parts of equation 2 for each example, in nats; every entry has shape (batch,).
+    """The parts of equation 2 for each example, in nats: tensors in a graph, arrays from the methods of a model.
 
     Attributes:
         reconstruction: the distortion, -log p(x | z1).
@@ -20,9 +26,9 @@ class ElboTerms(NamedTuple):
         elbo: the evidence lower bound, -(reconstruction + sum of kl).
     """
 
-    reconstruction: object
-    kl: tuple
-    elbo: object
+    reconstruction: Values  # (batch,)
+    kl: tuple[Values, ...]  # (batch,) each
+    elbo: Values  # (batch,)
 
 
 def elbo_terms(reconstruction, kl) -> ElboTerms:
@@ -43,12 +49,12 @@ def kl_weight(step, warmup_steps: int):
     return ops.minimum(ops.cast(step, "float32") / warmup_steps, 1.0)
 
 
-def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int) -> tuple:
+def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int, final: float = 1.0) -> tuple:
     """Weight of each level's KL term: each has a warm-up of its own, times the weight of the level below.
 
-    Levels beyond `warmup_steps` share the last weight given.
+    Levels beyond `warmup_steps` share the last weight given. After all warm-ups every weight is `final`.
     """
-    weights, weight = [], ops.ones((), "float32")
+    weights, weight = [], ops.full((), final, "float32")
     for level in range(num_levels):
         if level < len(warmup_steps):
             weight = weight * kl_weight(step, warmup_steps[level])
@@ -61,6 +67,20 @@ def scale_floor(step, floor_steps: int):
     if floor_steps == 0:
         return ops.zeros((), "float32")
     return ops.maximum(1.0 - ops.cast(step, "float32") / floor_steps, 0.0)
+
+
+def with_free_bits(kl: tuple, mean_kl: tuple, free_nats: float) -> tuple:
+    """The rates as the training loss counts them: at least `free_nats` a level, on average over the batch.
+
+    A level whose average is lower counts as `free_nats`, a constant, so that nothing pulls its posterior further
+    toward the prior (Kingma et al. 2016, appendix C.8, with one group of latents a level).
+
+    Args:
+        kl: the rate of each level, (batch,) each.
+        mean_kl: their averages over the whole batch, scalars; over all replicas where there are several.
+        free_nats: the threshold, nats an image and level.
+    """
+    return tuple(ops.where(mean > free_nats, rate, free_nats) for rate, mean in zip(kl, mean_kl, strict=True))
 
 
 def training_loss(terms: ElboTerms, weights):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-_STREAMS = {"latents": 1, "pixels": 2, "training": 3, "validation": 4, "varied": 5, "refinements": 6}
+_STREAMS = {"latents": 1, "pixels": 2, "training": 3, "validation": 4, "varied": 5, "refinements": 6, "dropout": 7}
 
 
 def as_seed(seed) -> tf.Tensor:
@@ -32,3 +32,10 @@ def normal(shape, seed) -> tf.Tensor:
 def uniform(shape, seed) -> tf.Tensor:
     """Uniform noise in [0, 1) of the given shape, float32."""
     return tf.random.stateless_uniform(shape, seed)
+
+
+def integers(shape, seed) -> tf.Tensor:
+    """Uniform whole numbers 0..255 of the given shape, uint8: the cheapest noise, four to a random word."""
+    count = tf.reduce_prod(shape)
+    words = tf.random.stateless_uniform([-(-count // 4)], seed, minval=None, maxval=None, dtype=tf.uint32)
+    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count], shape)

@@ -43,6 +43,7 @@ class Run:
         self.best_file = self.best_folder / "best.json"
         self.history_file = self.workdir / "history.jsonl"
         self.summary_file = self.workdir / "summary.json"
+        self._config: RunConfig | None = None
 
     def claim(self, config: RunConfig) -> None:
         """Makes this the work directory of `config`: records it, or checks that it continues what is there.
@@ -59,7 +60,7 @@ class Run:
         if not os.access(self.workdir, os.W_OK):
             raise FileError(f"--workdir={self.workdir}: may not be written; choose another folder")
         if self.config_file.exists():
-            difference = self.config().difference(config)
+            difference = self._read_config().difference(config)
             if difference:
                 raise FileError(
                     f"--workdir={self.workdir}: holds a run of another configuration: {difference}; "
@@ -68,6 +69,7 @@ class Run:
         elif any(self.workdir.iterdir()):
             raise FileError(f"--workdir={self.workdir}: is not empty and holds no run; choose another folder")
         files.write_json(self.config_file, config.to_dict())
+        self._config = config
 
     def join(self, config: RunConfig) -> None:
         """Checks that the chief has begun the same run here, as another worker of it sees the folder.
@@ -88,7 +90,7 @@ class Run:
                 f"--workdir={self.workdir}: this worker does not see the run that the chief has begun there; "
                 "choose a folder on storage that all workers share"
             )
-        chiefs = self.config().to_dict()
+        chiefs = self._read_config().to_dict()
         for part, values in config.to_dict().items():
             for name, value in values.items():
                 own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
@@ -112,7 +114,12 @@ class Run:
                 yield pathlib.Path(folder)
 
     def config(self) -> RunConfig:
-        """The configuration on record. Raises FileError where there is none, or a damaged one."""
+        """The configuration on record, read once. Raises FileError where there is none, or a damaged one."""
+        if self._config is None:
+            self._config = self._read_config()
+        return self._config
+
+    def _read_config(self) -> RunConfig:
         if not self.workdir.is_dir():
             raise FileError(f"--workdir={self.workdir}: no such folder; train first")
         if not self.config_file.exists():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from pixelvae_tf import data, files
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.model.distributed_fit import StopFlag
 from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.model.replicas import StopFlag
+from pixelvae_tf.networks.factory import NetworkFactory
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import callbacks
@@ -21,13 +24,13 @@ from pixelvae_tf.training.validation import Validation, ValidationRecords, valid
 _CHECKPOINTS_KEPT = 2
 
 
-def build_model(config: RunConfig) -> PixelVAE:
-    """A fresh model, compiled for training, with weights from the seed."""
+def build_model(config: RunConfig, networks: Callable[..., NetworkFactory] = NetworkFactory) -> PixelVAE:
+    """A fresh model, compiled for training, with weights from the seed; its layers are those that `networks` makes."""
     training = with_precision(config).training
     keras.utils.set_random_seed(training.seed)
     policy = "mixed_bfloat16" if training.mixed_precision == "bfloat16" else "float32"
     with _recomputing(config):
-        model = PixelVAE(config.model, dtype=policy)
+        model = PixelVAE(config.model, networks, dtype=policy)
     model.compile(
         optimizer_of(training),
         kl_warmup_steps=training.kl_warmup_steps,
@@ -35,6 +38,9 @@ def build_model(config: RunConfig) -> PixelVAE:
         clip_value=training.gradient_clip_value,
         clip_norm=training.gradient_clip_norm,
         ema_decay=training.ema_decay,
+        dropout=training.dropout,
+        kl_weight=training.kl_weight,
+        free_bits=training.free_bits,
         seed=training.seed,
     )
     return model
@@ -75,17 +81,15 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
     training = config.training
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with devices.in_step():
+    with devices.all_or_none():
         validation = data.evaluation_batches(
             config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
         )
-        # Refuses a batch that is larger than the data before the work directory is touched.
-        batches_from = _training_batches(config, devices)
-        batches_from(0)
+        _check_training_data(config, devices)
         if devices.is_chief:
             config = with_precision(config, run)
             run.claim(config)
-    with devices.in_step():
+    with devices.all_or_none():
         if not devices.is_chief:
             run.join(config)
             config = with_precision(config, run)
@@ -94,41 +98,43 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
     with run.checkpoint_folder(devices.is_chief) as folder:
         manager = _checkpoint_manager(model, seconds, folder)
-        with devices.in_step():
+        with devices.all_or_none():
             start = _restore(manager.checkpoint, model, run)
         _check_same_step(devices.gather(start), run)
         if start < training.steps:
             measure = validation_of(model, validation, training.batch_size, devices)
             examples = next(iter(validation)).numpy()
             around = _callbacks(config, run, devices, model, manager, seconds, measure, examples)
-            received = _fit(model, batches_from(start), training.steps - start, around)
+            received = _fit(model, _training_batches(config, devices, start), training.steps - start, around)
             step = int(model.optimizer.iterations.numpy())
             if step < training.steps:
                 return {"steps": step, "interrupted_by": received}
-    with devices.in_step():
+    with devices.all_or_none():
         return _finish(config, run, model, seconds, devices)
 
 
-def _training_batches(config: RunConfig, devices: Devices):
-    """What gives the training batches from a step on, each replica its rows of every global batch."""
+def _check_training_data(config: RunConfig, devices: Devices) -> None:
+    """Refuses a batch that is larger than the data, before the work directory is touched, by making the batches."""
+    _training_batches(config, devices, start_step=0)
+
+
+def _training_batches(config: RunConfig, devices: Devices, start_step: int):
+    """The training batches from a step on, each replica its rows of every global batch."""
     training = config.training
 
-    def batches_from(step: int):
-        def of_worker(count: int, index: int) -> tf.data.Dataset:
-            return data.training_batches(
-                config.data,
-                batch_size=training.batch_size,
-                seed=training.seed,
-                start_step=step,
-                num_shards=count,
-                shard_index=index,
-            )
+    def of_worker(count: int, index: int) -> tf.data.Dataset:
+        return data.training_batches(
+            config.data,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            start_step=start_step,
+            num_shards=count,
+            shard_index=index,
+        )
 
-        if devices.num_replicas == 1:
-            return of_worker(1, 0)
-        return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
-
-    return batches_from
+    if devices.num_replicas == 1:
+        return of_worker(1, 0)
+    return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
 
 
 def _checkpoint_manager(model: PixelVAE, seconds: tf.Variable, folder) -> tf.train.CheckpointManager:

@@ -40,10 +40,14 @@ WRONG = [
     (TrainConfig, "kl_warmup_steps", -1),
     (TrainConfig, "gradient_clip_norm", -1.0),
     (TrainConfig, "ema_decay", 1.0),
+    (TrainConfig, "dropout", 1.0),
+    (TrainConfig, "dropout", -0.1),
     (TrainConfig, "validation_every", 0),
     (TrainConfig, "mixed_precision", "float16"),
     (TrainConfig, "profile_steps", (5,)),
     (TrainConfig, "seed", -1),
+    (TrainConfig, "kl_weight", -0.5),
+    (TrainConfig, "free_bits", -1.0),
 ]
 
 

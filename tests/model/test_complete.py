@@ -75,7 +75,7 @@ def test_completions_of_a_mask_have_the_probabilities_of_the_chain_of_their_pixe
     images = tiny.all_images(model.config)
     given = images[37]
     agreeing = images[(images == given)[:, SCATTERED].all(axis=(1, 2))]
-    log_prob = np.asarray(model.p_x_given_z1(agreeing, None).log_prob(agreeing))[:, ~SCATTERED].sum(axis=(1, 2))
+    log_prob = np.asarray(model.p_x_given_z1(agreeing, {}).log_prob(agreeing))[:, ~SCATTERED].sum(axis=(1, 2))
     probabilities = np.exp(log_prob.astype("float64"))
     assert len(agreeing) == 8
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
@@ -107,7 +107,11 @@ def test_with_the_exact_posterior_refinements_lead_to_the_probabilities_given_th
     model = tiny.model(pixelcnn_layers=0, conditioning="maps", gain=4.0)
     black, white = np.zeros((1, 2, 3, 1), "uint8"), np.ones((1, 2, 3, 1), "uint8")
     logs = [
-        np.asarray(model.p_x_given_z1(image.repeat(121, axis=0), ExactPosterior.z).log_prob(image)).reshape(121, 6)
+        np.asarray(
+            model.p_x_given_z1(image.repeat(121, axis=0), model.pixel_decoder.condition(ExactPosterior.z)).log_prob(
+                image
+            )
+        ).reshape(121, 6)
         for image in (black, white)
     ]
     monkeypatch.setattr(PixelVAE, "q_z_given_x", lambda self, images: [ExactPosterior(images, *logs)])

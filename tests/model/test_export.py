@@ -21,6 +21,7 @@ import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
 from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
+from pixelvae_tf.sampling.noise import latent_noise
 
 CONFIG = dataclasses.replace(
     tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
@@ -55,6 +56,14 @@ ANSWERED = {
             "reconstruction_nats": model.elbo(IMAGES[:1]).reconstruction,
             "kl_z1_nats": model.elbo(IMAGES[:1]).kl[0],
         },
+    ),
+    "latents without samples": (
+        request("posterior", images=IMAGES),
+        lambda model: {"z1_mean": model.encode(IMAGES).mean[0], "z1_scale": model.encode(IMAGES).scale[0]},
+    ),
+    "the score with noise that is given": (
+        request("score_given_noise", images=IMAGES, noise_z1=latent_noise(CONFIG, 40, seed=0)[0].numpy()),
+        lambda model: {"elbo_nats": model.elbo(IMAGES).elbo},
     ),
     "samples": (request("sample", num_samples=4, seed=1), lambda model: {"images": model.sample(4, seed=1)}),
     "many samples": (request("sample", num_samples=50, seed=2), lambda model: {"images": model.sample(50, seed=2)}),
@@ -274,7 +283,7 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
     assert_same(loaded, model)
     has_latents = model.config.num_levels > 0
     assert hasattr(loaded, "encode") == ("encode" in record["endpoints"]) == has_latents
-    assert record["left_out"] == ({} if has_latents else {"encode": "this model has no latents"})
+    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior"])
 
 
 def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):

@@ -4,45 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tiny
+from fitting import fit, flat, weights_of
 
 from pixelvae_tf import DataConfig, ModelConfig, PixelVAE, data
+from pixelvae_tf.config import ConfigError
 
 IMAGES = tiny.all_images(tiny.BINARY)[::3]
-
-
-class Record(keras.callbacks.Callback):
-    """What every step reported, and the weights after it."""
-
-    def __init__(self):
-        super().__init__()
-        self.logs, self.weights = [], []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.logs.append({name: float(value) for name, value in logs.items()})
-        self.weights.append([variable.numpy() for variable in self.model.trainable_variables])
-
-
-def fit(model, steps: int, images=IMAGES, batch_size: int | None = None) -> Record:
-    """Trains for so many steps, each an epoch's only one unless `batch_size` says otherwise."""
-    record = Record()
-    batch_size = batch_size or len(images)
-    model.fit(
-        images,
-        batch_size=batch_size,
-        epochs=steps * batch_size // len(images),
-        shuffle=False,
-        verbose=0,
-        callbacks=[record],
-    )
-    return record
-
-
-def weights_of(model) -> list[np.ndarray]:
-    return [variable.numpy() for variable in model.trainable_variables]
-
-
-def flat(arrays) -> np.ndarray:
-    return np.concatenate([np.ravel(array) for array in arrays]).astype("float64")
 
 
 def step_taken(**settings) -> tuple[np.ndarray, dict]:
@@ -50,7 +17,7 @@ def step_taken(**settings) -> tuple[np.ndarray, dict]:
     model = tiny.model(latent_channels=(), gain=1.5)
     model.compile(keras.optimizers.SGD(1.0), **settings)
     before = flat(weights_of(model))
-    logs = fit(model, 1).logs[0]
+    logs = fit(model, IMAGES, 1).logs[0]
     return before - flat(weights_of(model)), logs
 
 
@@ -76,7 +43,7 @@ def test_gradients_are_scaled_down_to_a_global_norm_and_never_up():
 def test_the_kl_weight_warms_up_in_the_loss_and_not_in_the_bound():
     model = tiny.model(latent_channels=(2,))
     model.compile(keras.optimizers.SGD(1e-3), kl_warmup_steps=(4,))
-    logs = fit(model, 6).logs
+    logs = fit(model, IMAGES, 6).logs
     assert [log["kl_weight_z1"] for log in logs] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
     for log in logs:
         assert log["kl_z1"] > 0.01
@@ -93,7 +60,7 @@ def test_the_weight_of_the_kl_scales_what_it_adds_to_the_gradient():
         model.compile(keras.optimizers.SGD(1.0), kl_warmup_steps=(warmup,), seed=3)
         of_encoder = {id(variable) for variable in model.encoder.trainable_variables}
         before = weights_of(model)
-        fit(model, 1)
+        fit(model, IMAGES, 1)
         moved = zip(model.trainable_variables, before, weights_of(model), strict=True)
         steps[warmup] = [(id(variable) in of_encoder, old - new) for variable, old, new in moved]
     for (of_encoder, full), (_, none) in zip(*steps.values(), strict=True):
@@ -103,12 +70,40 @@ def test_the_weight_of_the_kl_scales_what_it_adds_to_the_gradient():
             np.testing.assert_array_equal(full, none)
 
 
+@pytest.mark.parametrize(("settings", "share"), [({"kl_weight": 0.25}, 0.25), ({"free_bits": 50.0}, 0.0)])
+def test_the_training_loss_weighs_the_kl_as_it_is_told_and_the_bound_counts_all_of_it(settings, share):
+    model = tiny.model()
+    model.compile(keras.optimizers.SGD(0.0), **settings)
+    logs = fit(model, IMAGES, 1).logs[0]
+    free = settings.get("free_bits", 0.0)
+    assert logs["kl_z1"] > 0.01
+    assert logs["loss"] == pytest.approx(logs["reconstruction"] + share * logs["kl_z1"] + free, rel=1e-5)
+    assert logs["bound"] == pytest.approx(logs["reconstruction"] + logs["kl_z1"], rel=1e-5)
+
+
+def test_a_level_that_carries_more_than_its_free_bits_is_trained_as_without_them():
+    moved = {}
+    for name, settings in {"none": {}, "few": {"free_bits": 1e-4}, "many": {"free_bits": 50.0}}.items():
+        model = tiny.model()
+        model.compile(keras.optimizers.SGD(0.1), seed=3, **settings)
+        fit(model, IMAGES, 2)
+        moved[name] = flat(weights_of(model))
+    np.testing.assert_allclose(moved["few"], moved["none"], rtol=1e-5, atol=1e-7)
+    assert not np.allclose(moved["many"], moved["none"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["kl_weight", "free_bits", "dropout"])
+def test_compile_refuses_what_the_flags_refuse(name):
+    with pytest.raises(ConfigError, match=name):
+        tiny.model().compile(**{name: -1.0})
+
+
 def test_the_same_seed_trains_the_same_weights_and_another_seed_others():
     found = []
     for seed in (1, 1, 2):
         model = tiny.model(**tiny.NETWORKS["independent pixels"])
         model.compile(keras.optimizers.SGD(1e-2), seed=seed)
-        fit(model, 3)
+        fit(model, IMAGES, 3)
         found.append(flat(weights_of(model)))
     np.testing.assert_array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
@@ -117,7 +112,7 @@ def test_the_same_seed_trains_the_same_weights_and_another_seed_others():
 def test_every_step_draws_noise_of_its_own():
     model = tiny.model()
     model.compile(keras.optimizers.SGD(0.0))
-    losses = [log["reconstruction"] for log in fit(model, 4).logs]
+    losses = [log["reconstruction"] for log in fit(model, IMAGES, 4).logs]
     assert len(set(losses)) == 4
 
 
@@ -125,7 +120,7 @@ def test_averaged_weights_follow_the_stated_recursion():
     model = tiny.model()
     average = flat(weights_of(model))
     model.compile(keras.optimizers.SGD(0.1), ema_decay=0.3)
-    for count, weights in enumerate(fit(model, 8).weights):
+    for count, weights in enumerate(fit(model, IMAGES, 8).weights):
         keep = min(0.3, (1 + count) / (10 + count))
         average = keep * average + (1 - keep) * flat(weights)
     np.testing.assert_allclose(flat(model.average.averages), average, rtol=1e-4, atol=1e-6)
@@ -135,7 +130,7 @@ def test_averaged_weights_follow_the_stated_recursion():
 def test_averaged_weights_are_in_place_for_a_block_and_the_others_come_back_bit_for_bit():
     model = tiny.model()
     model.compile(keras.optimizers.SGD(0.1), ema_decay=0.9)
-    fit(model, 5)
+    fit(model, IMAGES, 5)
     before, bound = weights_of(model), model.elbo(IMAGES).elbo
     averaged = [average.numpy() for average in model.average.averages]
     with model.evaluation_weights() as kind:
@@ -196,6 +191,6 @@ def test_thirty_steps_on_the_digits_learn():
     held_out = np.asarray(data.load(DataConfig(), "validation"))
     before = model.elbo(held_out).elbo.mean()
     model.compile(keras.optimizers.Adam(3e-3), clip_value=1.0)
-    bounds = [log["bound"] for log in fit(model, 30, images, batch_size=96).logs]
+    bounds = [log["bound"] for log in fit(model, images, 30, batch_size=96).logs]
     assert np.mean(bounds[-5:]) < 0.85 * np.mean(bounds[:5])
     assert model.elbo(held_out).elbo.mean() > 0.85 * before

@@ -8,7 +8,7 @@ from causality import dependence, earlier
 from models import COLOR, THREE_LEVELS, VARIANTS, model, some_images
 
 from pixelvae_tf.probability import objectives
-from pixelvae_tf.sampling.naive import _sample_level_naive, sample_latents_naive
+from pixelvae_tf.sampling.naive import draw_level_naive, sample_latents_naive
 from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors, varying_noise
 
 
@@ -20,7 +20,9 @@ def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
     noise = latent_noise(network.config, 1, seed=3)
     z1 = sample_latents_naive(network, noise)
     repeated = None if z1 is None else tf.repeat(z1, len(images), axis=0)
-    log_p = objectives.sum_over_dimensions(network.p_x_given_z1(images, repeated).log_prob(images))
+    log_p = objectives.sum_over_dimensions(
+        network.p_x_given_z1(images, network.pixel_decoder.condition(repeated)).log_prob(images)
+    )
     assert np.exp(np.float64(log_p)).sum() == pytest.approx(1.0, abs=1e-5)
 
 
@@ -51,7 +53,11 @@ def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
     estimate = network.log_likelihood(images, importance_samples=3_000, seed=2)
     for image, found in zip(images, estimate, strict=True):
         copies = np.repeat(image[None], draws, axis=0)
-        p = np.exp(objectives.sum_over_dimensions(network.p_x_given_z1(copies, z1).log_prob(copies)).numpy())
+        p = np.exp(
+            objectives.sum_over_dimensions(
+                network.p_x_given_z1(copies, network.pixel_decoder.condition(z1)).log_prob(copies)
+            ).numpy()
+        )
         stderr = p.std() / np.sqrt(draws) / p.mean()
         assert found == pytest.approx(np.log(p.mean()), abs=5 * stderr + 0.1)
 
@@ -73,8 +79,10 @@ def test_each_position_of_a_latent_map_sees_only_the_positions_before_it(level, 
     generator = np.random.default_rng(0)
     z_upper = generator.normal(size=(1, *network.config.latent_shapes[level + 1])).astype("float32")
 
+    decoder = network.latent_decoders[level]
+
     def prior_of(z):
-        prior = network.p_z_given_upper(level, z, tf.repeat(z_upper, len(z), axis=0))
+        prior = network.p_z_given_upper(level, z, decoder.condition(tf.repeat(z_upper, len(z), axis=0)))
         return tf.concat([prior.mean, prior.scale], axis=-1)
 
     strength = dependence(prior_of, generator.normal(size=(4, height, width, 1)))
@@ -95,7 +103,12 @@ def test_ancestral_samples_of_latents_are_their_noise_under_the_prior_they_condi
     for level in reversed(range(network.config.num_levels - 1)):
         samples[level] = sample_latents_naive(network, tuple(noise)) if level == 0 else None
         if level == 1:
-            samples[1] = _sample_level_naive(network, 1, samples[2], noise[1])
+            decoder = network.latent_decoders[1]
+            condition = decoder.condition(samples[2])
+            if decoder.masked is None:
+                samples[1] = network.p_z_given_upper(1, noise[1], condition).sample(noise[1])
+            else:
+                samples[1] = draw_level_naive(network, 1, condition, noise[1])
     for z, prior, level_noise in zip(samples, network.priors(samples), noise, strict=True):
         np.testing.assert_allclose(prior.sample(level_noise), z, atol=1e-5)
 

@@ -88,6 +88,18 @@ def test_the_training_loss_weighs_the_rates_and_is_minus_the_bound_at_full_weigh
     np.testing.assert_allclose(objectives.training_loss(terms, (1.0, 1.0)), -terms.elbo)
 
 
+def test_free_bits_replace_the_rates_of_levels_whose_average_is_lower():
+    kl = (np.float32([1.0, 3.0]), np.float32([0.0, 0.5]))
+    counted = objectives.with_free_bits(kl, tuple(rate.mean() for rate in kl), free_nats=1.0)
+    np.testing.assert_array_equal(counted[0], kl[0])
+    np.testing.assert_array_equal(counted[1], [1.0, 1.0])
+
+
+def test_the_final_weight_of_the_kl_scales_its_warm_up():
+    weights = objectives.kl_weights(tf.constant(5), (10, 20), 3, final=0.5)
+    np.testing.assert_allclose(weights, [0.25, 0.0625, 0.0625])
+
+
 def test_the_sum_over_dimensions_leaves_the_examples_apart():
     values = GENERATOR.normal(size=(3, 4, 5, 2)).astype("float32")
     np.testing.assert_allclose(objectives.sum_over_dimensions(values), values.sum(axis=(1, 2, 3)), rtol=1e-4)

@@ -68,14 +68,16 @@ def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_change
     def draw():
         z1 = sample_latents_cached(model, noise.latents)
         images = sample_pixels_cached(model, z1, noise.pixels)
-        return z1, images, model.p_x_given_z1(images, z1).sample(noise.pixels)
+        return z1, images, model.p_x_given_z1(images, model.pixel_decoder.condition(z1)).sample(noise.pixels)
 
     z1, images, redrawn = draw()
     np.testing.assert_array_equal(images, redrawn)
     assert len(np.unique(images)) > 1
     if config.num_levels > 1:
         z2 = noise.latents[1]
-        np.testing.assert_allclose(model.p_z_given_upper(0, z1, z2).sample(noise.latents[0]), z1, atol=1e-4)
+        np.testing.assert_allclose(
+            model.p_z_given_upper(0, z1, model.latent_decoders[0].condition(z2)).sample(noise.latents[0]), z1, atol=1e-4
+        )
 
 
 def test_the_methods_that_users_call_draw_the_same_images_with_both_samplers():
@@ -119,7 +121,7 @@ def test_near_temperature_zero_every_pixel_is_the_likeliest_given_those_before()
     model = tiny.model(tiny.COLOR)
     noise = draw_noise(model.config, 5, seed=1)
     images = sample_pixels_cached(model, noise.latents[0], noise.pixels, temperature=1e-4)
-    logits = model.p_x_given_z1(images, noise.latents[0]).logits
+    logits = model.p_x_given_z1(images, model.pixel_decoder.condition(noise.latents[0])).logits
     np.testing.assert_array_equal(images, np.argmax(logits, axis=-1))
 
 

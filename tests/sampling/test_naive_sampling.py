@@ -43,7 +43,7 @@ def draw_in_numpy(model, z1, uniforms, images, known) -> np.ndarray:
         if known[row, column, color]:
             continue
         here = (slice(None), row, column, color)
-        cumulative = probabilities(model.p_x_given_z1(images, z1))[here].cumsum(axis=-1)
+        cumulative = probabilities(model.p_x_given_z1(images, model.pixel_decoder.condition(z1)))[here].cumsum(axis=-1)
         uniform = uniforms[here][:, None]
         if model.config.pixel_levels == 2:
             # A 1 where the uniform is under p(1): the values in falling order.

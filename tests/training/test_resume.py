@@ -17,6 +17,7 @@ FLAGS = [
     *TINY,
     "--deterministic",
     "--ema_decay=0.9",
+    "--dropout=0.2",
     "--steps=90",
     "--validation_every=45",
     "--checkpoint_every=7",

@@ -7,12 +7,12 @@ import concurrent.futures.process
 import functools
 import itertools
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pixelvae_tf.data.schema import DataError
+from pixelvae_tf.processor import cores
 
 _CHUNK = 32
 _CHUNKS_AHEAD = 3  # for each worker: enough that none waits, few enough that memory stays small
@@ -29,7 +29,7 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
     Raises:
         DataError: where a worker process ends before its work.
     """
-    processes = processes or len(_cores())
+    processes = processes or cores()
     chunks = iter(functools.partial(_take, iter(records)), [])
     first = next(chunks, [])
     if len(first) < _CHUNK:
@@ -60,7 +60,3 @@ def _leave_interrupts() -> None:
 
 def _take(records: Iterator[Any]) -> list[Any]:
     return list(itertools.islice(records, _CHUNK))
-
-
-def _cores() -> set[int] | range:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
