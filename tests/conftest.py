@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _LONG.index(item.path.name) if item.path.name in _LONG else len(_LONG))
     # What was imported stays: it need not be looked through whenever a traced graph is thrown away.
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(wrapper=True)

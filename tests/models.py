@@ -86,14 +86,24 @@ def narrow_config(path) -> ModelConfig:
 
 
 def in_small(config: ModelConfig) -> ModelConfig:
-    """The network of a flag file with few feature maps, over small images, and no deeper than two layers."""
-    side = 2 ** (len(config.encoder_channels) - 1) if config.network == "residual" else 4
+    """The network of a flag file over small images, and no deeper than two layers."""
+    if config.network == "residual":
+        # As few resolutions as leave the maps of latents two positions wide.
+        resolutions = max(3, max(config.latent_strides, default=0).bit_length() + 1)
+        encoder, upsampler = config.encoder_channels[:resolutions], config.upsampling_channels[:resolutions]
+    else:
+        resolutions, encoder, upsampler = 3, config.encoder_channels, config.upsampling_channels
+    side = 2 ** (resolutions - 1)
     return dataclasses.replace(
         config,
         image_shape=(side, side, config.image_shape[-1]),
+        encoder_channels=encoder,
+        upsampling_channels=upsampler,
         pixelcnn_layers=min(config.pixelcnn_layers, 2),
         latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
         residual_blocks=min(config.residual_blocks, 1),
+        prior_couplings=min(config.prior_couplings, 2),
+        prior_channels=min(config.prior_channels, 8),
     )
 
 

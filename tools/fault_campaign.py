@@ -146,6 +146,7 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     output = files.check_output(OUTPUT.value, "output") if OUTPUT.value else None
+    program.start_tensorflow()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pixelvae_tf-") as folder:
         campaign = Campaign(pathlib.Path(folder), SEED.value)

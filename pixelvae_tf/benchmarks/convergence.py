@@ -1,4 +1,4 @@
-"""The progress of training with this project's masked stacks or straightforward ones, and with either optimizer."""
+"""The progress of training with this project's masked stacks or straightforward ones, by optimizer and precision."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pixelvae_tf import data
 from pixelvae_tf.benchmarks import tables
 from pixelvae_tf.benchmarks.requests import Convergence
 from pixelvae_tf.benchmarks.step import build
+from pixelvae_tf.training.precision import with_precision
 
 
 class _Losses(keras.callbacks.Callback):
@@ -37,7 +38,7 @@ class _Losses(keras.callbacks.Callback):
 
 
 def measure(request: Convergence) -> Iterator[dict[str, Any]]:
-    """Trains every implementation with every optimizer from every seed, by the run's recipe on its data.
+    """Trains every implementation with every optimizer in every precision from every seed, on the run's data.
 
     Yields:
         For each training a record: the seed, the steps and the images per step, the mean training loss over the last
@@ -49,8 +50,10 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
         request.run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
     )
     optimizers = request.optimizers or (training.optimizer,)
-    for seed, implementation, optimizer in itertools.product(request.seeds, request.implementation, optimizers):
-        training = dataclasses.replace(training, seed=seed, optimizer=optimizer)
+    precisions = request.precision or (with_precision(request.run).training.mixed_precision,)
+    asked = itertools.product(request.seeds, request.implementation, optimizers, precisions)
+    for seed, implementation, optimizer, precision in asked:
+        training = dataclasses.replace(training, seed=seed, optimizer=optimizer, mixed_precision=precision)
         model = build(dataclasses.replace(request.run, training=training), implementation)
         batches = data.training_batches(request.run.data, batch_size=training.batch_size, seed=seed)
         losses = _Losses()
@@ -60,6 +63,7 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
         yield {
             "implementation": implementation,
             "optimizer": optimizer,
+            "precision": precision,
             "learning_rate": training.learning_rate,
             "seed": seed,
             "steps": training.steps,

@@ -123,6 +123,9 @@ class Convergence(OfModel):
         IMPLEMENTATIONS, "Masked stacks to train; see `step`.", choices=IMPLEMENTATIONS
     )
     optimizers: tuple[str, ...] = setting((), "Optimizers to train with; empty for --optimizer.", choices=OPTIMIZERS)
+    precision: tuple[str, ...] = setting(
+        (), "Precisions to train in; see `step`. Empty for --mixed_precision.", choices=PRECISIONS
+    )
 
     def __post_init__(self):
         super().__post_init__()

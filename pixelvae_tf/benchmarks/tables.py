@@ -69,6 +69,8 @@ def convergence(rows: list[dict[str, Any]]) -> list[Row]:
             "optimizer": row["optimizer"],
             "learning rate": f"{row['learning_rate']:g}",
             "seed": str(row["seed"]),
+            # Records of before precisions were compared are of float32.
+            "precision": row.get("precision", "float32"),
             "steps": f"{row['steps']:,} of {row['batch_size']}",
             "training loss, last tenth of the steps": f"{row['loss']:.2f}",
             "validation bound": f"{row['bound']:.2f}",

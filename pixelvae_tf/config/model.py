@@ -7,6 +7,9 @@ import math
 
 from pixelvae_tf.config.base import Config, require, setting
 
+# Of the masked layers, those of PixelRNN.
+LSTM_BLOCKS = ("diagonal_bilstm", "row_lstm")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
@@ -71,14 +74,20 @@ class ModelConfig(Config):
     batch_normalization: bool = setting(True, "Use batch normalization in the residual blocks.")
     masked_blocks: str = setting(
         "stacks",
-        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot) or 'residual' (those of the paper's "
-        "code for natural images, with a blind spot).",
-        choices=("stacks", "residual"),
+        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (those of the paper's "
+        "code for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees every earlier pixel) or "
+        "'row_lstm' (sees a triangle above the pixel).",
+        choices=("stacks", "residual", *LSTM_BLOCKS),
+    )
+    residual_connections: bool = setting(
+        True, "Add the input of each LSTM layer to its output; the other masked layers always do so."
     )
     pixelcnn_layers: int = setting(
         13, "Masked layers over the pixels, including the first one (mask A); 0 makes pixels independent given z."
     )
-    pixelcnn_channels: int = setting(16, "Feature maps of each masked stack.")
+    pixelcnn_channels: int = setting(
+        16, "Feature maps of each masked stack; of an LSTM layer the units of each direction, half as many as its maps."
+    )
     latent_pixelcnn_layers: int = setting(
         3,
         "Masked layers over the latent maps of each level below the topmost; 0 makes the positions of a map "
@@ -86,9 +95,13 @@ class ModelConfig(Config):
     )
     latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latent maps.")
     first_kernel_size: int = setting(7, "Side of the first masked layer's kernel; an odd number.")
-    kernel_size: int = setting(5, "Side of the other masked layers' kernels; an odd number.")
+    kernel_size: int = setting(
+        5, "Side of the other masked layers' kernels; an odd number. Those of the Diagonal BiLSTM are 1x1."
+    )
     activation: str = setting(
-        "gated", "Unit of the masked layers: 'gated' (tanh times sigmoid) or 'relu'.", choices=("gated", "relu")
+        "gated",
+        "Unit of the masked layers: 'gated' (tanh times sigmoid) or 'relu'. LSTM layers have their own.",
+        choices=("gated", "relu"),
     )
     output_layers: int = setting(2, "Masked 1x1 layers between the last masked layer and the logits.")
     output_distribution: str = setting(
@@ -169,6 +182,7 @@ class ModelConfig(Config):
                 "give at least one number: an upsampler needs a stage",
             )
         self._check_levels()
+        self._check_masked_blocks()
         if self.prior == "flow":
             require(
                 self.num_levels > 0,
@@ -192,6 +206,33 @@ class ModelConfig(Config):
                 "last of latent_channels, or use prior='standard_normal'",
             )
 
+    def _check_masked_blocks(self) -> None:
+        if self.masked_blocks not in LSTM_BLOCKS:
+            others = ", ".join(map(repr, LSTM_BLOCKS))
+            require(
+                self.residual_connections,
+                "residual_connections",
+                False,
+                f"masked_blocks={self.masked_blocks!r} cannot do without; those that can are {others}",
+            )
+            return
+        require(
+            self.activation == "gated",
+            "activation",
+            self.activation,
+            f"masked_blocks={self.masked_blocks!r} has the gates of an LSTM: leave it at 'gated', or use 'stacks'",
+        )
+        layers = {"pixelcnn_layers": self.pixelcnn_layers}
+        if self.num_levels > 1:
+            layers["latent_pixelcnn_layers"] = self.latent_pixelcnn_layers
+        for name, count in layers.items():
+            require(
+                count != 1,
+                name,
+                count,
+                f"the first layer is a convolution: masked_blocks={self.masked_blocks!r} needs 2 or more",
+            )
+
     def _check_levels(self) -> None:
         strides = self.latent_strides
         require(
@@ -205,7 +246,12 @@ class ModelConfig(Config):
                 self.num_levels <= 1, "latent_channels", self.latent_channels, "several levels need network='residual'"
             )
             require(not any(strides), "latent_strides", strides, "maps of latents need network='residual'")
-            require(self.masked_blocks == "stacks", "masked_blocks", self.masked_blocks, "needs network='residual'")
+            require(
+                self.masked_blocks != "residual",
+                "masked_blocks",
+                self.masked_blocks,
+                "needs network='residual'; others are 'stacks', 'diagonal_bilstm' and 'row_lstm'",
+            )
             return
         if not self.num_levels:
             return

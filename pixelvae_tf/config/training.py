@@ -7,7 +7,7 @@ import dataclasses
 from pixelvae_tf.config.base import Config, require, setting
 from pixelvae_tf.probability.seeds import LARGEST_SEED
 
-OPTIMIZERS = ("adam", "soap")
+OPTIMIZERS = ("adam", "soap", "rmsprop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrainConfig(Config):
     optimizer: str = setting(
         "adam",
         "'adam' is the paper's optimizer; 'soap' is Adam in the eigenbasis of the gradients' second moments: it needs "
-        "fewer steps, and each step takes a little longer.",
+        "fewer steps, and each step takes a little longer; 'rmsprop' is PixelRNN's.",
         choices=OPTIMIZERS,
     )
     learning_rate: float = setting(1e-3, "The highest learning rate of the run.")

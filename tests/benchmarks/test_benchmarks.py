@@ -18,7 +18,7 @@ from pixelvae_tf.config import ConfigError, DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.training.run import build_model
 
-TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,))
+TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,), mixed_precision="float32")
 OURS = Variant("ours", "elementwise", "float32", "stored", 8)
 PLAIN = OURS._replace(implementation="straightforward", xla="none")
 # Biases and maps, gates and ReLUs, and colors in order.
@@ -188,6 +188,18 @@ def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     # The KL has its full weight from step 5 on, so that the loss is the bound of the images of the last steps.
     assert adam["loss"] < untrained - 20 and abs(adam["loss"] - adam["bound"]) < 20
     assert soap["loss"] != adam["loss"] and soap["ms"] > 0
+
+
+def test_precisions_are_compared_from_the_same_weights():
+    run = run_of(image_shape=(8, 8, 1), pixel_levels=17, pixelcnn_layers=1)
+    training = dataclasses.replace(run.training, steps=5, validation_examples=16, learning_rate=1e-3)
+    run = RunConfig(run.model, DataConfig(dataset="digits"), training)
+    asked = {"seeds": (0,), "implementation": ("ours",), "precision": ("float32", "bfloat16")}
+    full, half = convergence.measure(requests.Convergence(run=run, **asked))
+    assert (full["precision"], half["precision"]) == ("float32", "bfloat16")
+    assert full["loss"] != half["loss"]
+    assert abs(full["bound"] - half["bound"]) < 0.05 * full["bound"]
+    assert "bfloat16" in convergence.table([full, half])
 
 
 def test_evaluation_counts_images_times_samples():

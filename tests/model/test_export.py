@@ -63,7 +63,10 @@ ANSWERED = {
     ),
     "the score with noise that is given": (
         request("score_given_noise", images=IMAGES, noise_z1=latent_noise(CONFIG, 40, seed=0)[0].numpy()),
-        lambda model: {"elbo_nats": model.elbo(IMAGES).elbo},
+        lambda model: {
+            "elbo_nats": model.elbo(IMAGES).elbo,
+            "reconstruction_nats": model.elbo(IMAGES).reconstruction,
+        },
     ),
     "samples": (request("sample", num_samples=4, seed=1), lambda model: {"images": model.sample(4, seed=1)}),
     "many samples": (request("sample", num_samples=50, seed=2), lambda model: {"images": model.sample(50, seed=2)}),

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+from absl import flags
+
 from pixelvae_tf import files
 
 OUTCOMES = ("right", "refused", "wrong", "hung")
@@ -111,6 +113,9 @@ def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | N
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+    # The process begins with the flags of the tool that forked it.
+    for name in list(flags.FLAGS):
+        delattr(flags.FLAGS, name)
     sys.argv, program = [str(word) for word in words], words[0]
     run = runpy.run_path if program.endswith(".py") else runpy.run_module
     run(program, run_name="__main__", **({} if program.endswith(".py") else {"alter_sys": True}))
