@@ -1,7 +1,7 @@
 """Measures the likelihood of a split, or of a folder of images, under a trained model; prints one JSON object.
 
-That of a split is kept with the run as eval_SPLIT.json; with --per_example_csv=FILE it is also in FILE.json. That of a
-pretrained model is kept only there.
+The command keeps the object of a split in the work directory as eval_SPLIT.json. With --per_example_csv=FILE it also
+writes the object to FILE.json, for a pretrained model only there.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
+from pixelvae_tf.probability.seeds import LARGEST_SEED
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.trained import find_trained, load_best
 from pixelvae_tf.runs.workdir import Run
@@ -31,16 +32,18 @@ INPUT = flags.DEFINE_string(
 PER_EXAMPLE_CSV = flags.DEFINE_string(
     "per_example_csv",
     None,
-    "File to write with a row for each image: its path in the folder or its number in the "
-    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension.",
+    "CSV file to write, with a row for each image: its path in the folder or its number in the split, the bound in "
+    "nats, the importance estimate (with --importance_samples), and the bound in bits per dimension.",
 )
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
-    "importance_samples", None, "Latent samples an image for the importance-sampled likelihood; leave out for none.", 1
+    "importance_samples", None, "Samples of the latents per image for the importance estimate; leave out for none.", 1
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on the first so many images; 0 for all.", 0)
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time; changes memory and speed, not what counts.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on this many images, from the first on; 0 for all.", 0)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 100, "Images at a time. This changes memory, speed and the noise, not which images count.", 1
+)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
 
 
 def main() -> None:
@@ -49,7 +52,7 @@ def main() -> None:
         csv_file = files.check_output(PER_EXAMPLE_CSV.value, "per_example_csv")
     if INPUT.value is not None:
         if SPLIT.present or DATA_DIR.present:
-            raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
+            raise UsageError("--input: replaces a split; leave out --split and --data_dir")
         given = image_files.find(INPUT.value, "input")
     trained = find_trained(trained_model())
     if isinstance(trained, Run) and given is None:
@@ -67,7 +70,11 @@ def main() -> None:
         measured = evaluate(
             model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
         )
-    weights = {"checkpoint_step": best["step"], "weights": best["weights"]}
+    weights = {
+        "checkpoint_step": best["step"],
+        "weights": best["weights"],
+        "precision": model.dtype_policy.name,
+    }
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
     if given is not None:
         record |= _rounding(batches)
@@ -83,7 +90,7 @@ def main() -> None:
 
 
 def _of_split(config):
-    """Batches of a split, names of its images, and what the record says of it."""
+    """Batches of a split, the names of its images, and their source for the record."""
     from pixelvae_tf import data
 
     batches = data.evaluation_batches(config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value)
@@ -92,7 +99,7 @@ def _of_split(config):
 
 
 def _of_files(folder, names, config):
-    """The same of images in files."""
+    """The same for image files."""
     names = names[: MAX_EXAMPLES.value or None]
     batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}

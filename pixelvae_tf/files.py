@@ -41,7 +41,7 @@ _BLOCK = 1 << 20
 
 
 class FileError(UserError):
-    """A file or folder that cannot be read or written; the message is one line that names it and the remedy."""
+    """An unusable file or folder; the message is one line that names it and the remedy."""
 
 
 def storage_error(error: BaseException) -> str | None:
@@ -87,10 +87,10 @@ def writing(path: pathlib.Path):
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path):
-    """Gives a temporary path of the same ending beside `path`; renames it to `path` if the block succeeds.
+    """Yields a temporary path beside `path` with the same suffix; renames it to `path` if the block succeeds.
 
     Raises:
-        FileError: where the disk or its permissions do not let it be written.
+        FileError: if the disk or its permissions refuse the file.
     """
     temporary = _temporary(path)
     try:
@@ -104,13 +104,13 @@ def replacing(path: pathlib.Path):
 
 @contextlib.contextmanager
 def replacing_folder(path: pathlib.Path):
-    """Gives an empty folder beside `path`, and puts it in the place of `path` if the block succeeds.
+    """Yields an empty folder beside `path`; it takes the place of `path` if the block succeeds.
 
-    A file system gives a folder's place away in one step only if it is empty or free, so an earlier folder is moved
-    aside first: between the two steps there is none. `remove_leftovers` puts it back after a kill between them.
+    A file system replaces a folder in one step only if the old one is empty. So this moves an earlier folder aside
+    first, and between the two steps there is no folder at `path`. `remove_leftovers` restores it after a kill there.
 
     Raises:
-        FileError: where the disk or its permissions do not let it be written.
+        FileError: if the disk or its permissions refuse the folder.
     """
     temporary = _temporary(path)
     earlier = temporary.with_name(f"{temporary.name}.earlier")
@@ -193,7 +193,9 @@ def read_json(path: pathlib.Path) -> Any:
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path}: not readable as JSON ({error}); restore it or start anew elsewhere") from None
+        raise FileError(
+            f"{path}: not readable as JSON ({error}); restore it, or start again in another folder"
+        ) from None
 
 
 def read_record(path: pathlib.Path, kinds: Mapping[str, type]) -> dict[str, Any]:
@@ -235,12 +237,12 @@ def unwritable(folder: pathlib.Path) -> str | None:
 
 
 def check_output(path: str, flag: str) -> pathlib.Path:
-    """A path that can be written. Raises FileError where its folder is missing or does not take a file."""
+    """The path of an output file. Raises FileError if its folder is missing or does not take a file."""
     if not path:
         raise FileError(f"--{flag} is empty: name a file")
     output = pathlib.Path(path)
     if output.is_dir():
-        raise FileError(f"--{flag}={path}: is a folder; name a file in it")
+        raise FileError(f"--{flag}={path}: this is a folder; name a file in it")
     if not output.parent.is_dir():
         raise FileError(f"--{flag}={path}: the folder {output.parent} does not exist; create it first")
     if reason := unwritable(output.parent):

@@ -1,36 +1,34 @@
 """Trains a PixelVAE, PixelCNN or VAE in a work directory; the same command again continues an interrupted run."""
 
-import dataclasses
 import sys
 
 from absl import flags
 
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import define_config_flags, values_of
-from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.commandline.flags import define_config_flags, run_of_flags
+from pixelvae_tf.config import TrainConfig
 from pixelvae_tf.training.cluster import cluster_of
 
 define_config_flags()
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
-# Settings are checked before the data is known, at sides that every number of halvings divides.
-_ANY_SHAPE = (1 << 10, 1 << 10, 1)
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Work directory of the run, for its configuration, checkpoints and records."
+)
 
 
 def main() -> None:
-    model_config = ModelConfig(image_shape=_ANY_SHAPE, **values_of(ModelConfig))
-    data_config = DataConfig(**values_of(DataConfig))
-    train_config = TrainConfig(**_with_short_warmup(values_of(TrainConfig)))
-    cluster_of(train_config)  # A wrong TF_CONFIG is told before the slow imports.
-    devices = program.start_tensorflow(lambda: _devices(train_config))
+    _cut_warmup_of_a_short_trial()
+    # Wrong values and a wrong TF_CONFIG are told before the slow imports.
+    config = run_of_flags()
+    cluster_of(config.training)
+    devices = program.start_tensorflow(lambda: _devices(config.training))
     from pixelvae_tf import data
     from pixelvae_tf.training.run import train
 
-    info = data.describe(data_config)
-    model_config = dataclasses.replace(model_config, image_shape=info.image_shape, pixel_levels=info.pixel_levels)
+    info = data.describe(config.data)
     if devices.is_chief:
-        for note in data.notes(data_config):
+        for note in data.notes(config.data):
             print(note, file=sys.stderr)
-    summary = train(RunConfig(model_config, data_config, train_config), WORKDIR.value, devices)
+    summary = train(run_of_flags(info.image_shape, info.pixel_levels), WORKDIR.value, devices)
     if not devices.is_chief:
         return
     if "interrupted_by" in summary:
@@ -42,14 +40,18 @@ def main() -> None:
         )
 
 
-def _with_short_warmup(values: dict) -> dict:
-    """The settings, with a warm-up of the learning rate that fits into a short trial beside any flag file; says so."""
-    steps, warmup = values["steps"], values["learning_rate_warmup_steps"]
-    if not 1 <= steps <= warmup:
-        return values
-    short = steps // 10
-    print(f"--steps={steps}: the warm-up of the learning rate is cut from {warmup} to {short} steps", file=sys.stderr)
-    return values | {"learning_rate_warmup_steps": short}
+def _cut_warmup_of_a_short_trial() -> None:
+    """Shortens a warm-up of the learning rate that does not fit into --steps, and says so.
+
+    So a short trial works beside any flag file.
+    """
+    steps, warmup = flags.FLAGS.steps, flags.FLAGS.learning_rate_warmup_steps
+    if 1 <= steps <= warmup:
+        flags.FLAGS.learning_rate_warmup_steps = steps // 10
+        print(
+            f"--steps={steps}: the warm-up of the learning rate is cut from {warmup} to {steps // 10} steps",
+            file=sys.stderr,
+        )
 
 
 def _devices(train_config: TrainConfig):

@@ -14,8 +14,8 @@ import numpy as np
 
 import pixelvae_tf.layers
 import pixelvae_tf.networks
-from pixelvae_tf.layers import conditioning, masked_block, masked_conv, pixel_input, weight_norm
-from pixelvae_tf.networks import convolutional, decoder, flow, masked_residual, pixelcnn, residual
+from pixelvae_tf.layers import conditioning, lstm, masked_block, masked_conv, pixel_input, weight_norm
+from pixelvae_tf.networks import convolutional, decoder, flow, masked_residual, pixelcnn, pixelrnn, residual
 
 HEIGHT, WIDTH, BATCH = 3, 4, 4
 LEVELS = 5
@@ -141,6 +141,32 @@ INVENTORY: dict[str, list[Entry]] = {
             "past",
             colors=3,
         )
+    ],
+    "RowLSTM": [
+        Entry(lambda **s: lstm.RowLSTM(3, 3, colors=3, **s), (_maps(6), _biases(12)), "past and present", colors=3)
+    ],
+    "DiagonalBiLSTM": [
+        Entry(lambda **s: lstm.DiagonalBiLSTM(3, colors=3, **s), (_maps(6), _biases(24)), "past and present", colors=3),
+        Entry(
+            lambda **s: lstm.DiagonalBiLSTM(4, residual=False, weight_normalization=False, **s),
+            (_maps(3), _biases(32)),
+            "past and present",
+        ),
+    ],
+    "PixelRNN": [
+        Entry(
+            lambda **s: pixelrnn.PixelRNN(6, 3, 3, output_layers=1, colors=3, **_SMALL, **s),
+            (_maps(3), _vectors(2)),
+            "past",
+            colors=3,
+        ),
+        Entry(
+            lambda **s: pixelrnn.PixelRNN(6, 3, 2, "row_lstm", colors=3, residual_connections=False, **_SMALL, **s),
+            (_maps(3), _maps(4)),
+            "past",
+            colors=3,
+            call=lambda layer, features, maps: layer(features, maps=maps),
+        ),
     ],
     "Decoder": [
         Entry(

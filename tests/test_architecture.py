@@ -12,6 +12,8 @@ COMMANDS = ("train", "evaluate", "sample", "complete", "export")
 ROOMS = (
     "errors",
     "files",
+    "processor",
+    "lazy",
     "zips",
     "probability",
     "config",
@@ -31,6 +33,9 @@ KNOWING_ABSL = {"commandline.flags", *COMMANDS}
 WITHOUT_TENSORFLOW = {
     "errors",
     "files",
+    "processor",
+    "lazy",
+    "probability.seeds",
     "zips",
     "config",
     "runs.weight_files",

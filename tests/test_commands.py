@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from commands import ROOT, TINY, error_line, run, run_anew
+from commands import ROOT, TINY, environment, error_line, run, run_anew
 from PIL import Image
 
 
@@ -76,6 +79,7 @@ def test_evaluation_counts_every_image_once_whatever_the_batch_size(trained):
     assert records[0]["nll_bound_nats"] == pytest.approx(records[1]["nll_bound_nats"], rel=5e-3)
 
 
+@pytest.mark.as_in_production
 def test_sampling_writes_a_grid_that_the_seed_repeats(trained, tmp_path):
     files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
     for path, seed, start in zip(files, (1, 1, 2), (run_anew, run, run), strict=True):
@@ -216,9 +220,31 @@ def test_damaged_weights_are_told_as_such(trained, tmp_path):
     assert "best.json" in error_line(run("evaluate", f"--workdir={copy}"))
 
 
-def test_the_help_explains_every_flag():
-    for command in ("train", "evaluate", "sample", "complete", "export"):
-        result = run_anew(command, "--help")
-        assert result.returncode == 0
-        assert "--workdir" in result.stdout
-        assert result.stderr == ""
+_DEFINED = """
+import importlib, sys
+from absl import flags
+importlib.import_module("pixelvae_tf." + sys.argv[1])
+print(*(flag.name for home, own in flags.FLAGS.flags_by_module_dict().items() if home[:4] != "absl" for flag in own))
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "complete", "export"])
+def test_the_help_explains_every_flag_that_is_defined(command):
+    result = run_anew(command, "--help")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    given = [sys.executable, "-c", _DEFINED, command]
+    defined = subprocess.run(
+        given, capture_output=True, text=True, check=True, cwd=ROOT, env=environment()
+    ).stdout.split()
+    assert "workdir" in defined
+    for name in defined:
+        explained = re.search(rf"^ +--(\[no\])?{name}: (.+)$", result.stdout, re.MULTILINE)
+        assert explained and len(explained[2]) > 10, name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_tool_says_in_one_line_that_the_package_is_not_installed(path):
+    # -S leaves out installed packages, -E those of PYTHONPATH.
+    result = subprocess.run([sys.executable, "-S", "-E", path], capture_output=True, text=True, timeout=60)
+    assert "pip install" in error_line(result)

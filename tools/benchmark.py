@@ -1,12 +1,12 @@
-"""Measures the speed and memory of a part of this package; prints a JSON line a measurement, then a table.
+"""Measures speed and memory; prints one JSON line a measurement, then a table.
 
 python tools/benchmark.py step --flagfile=flags/mnist.cfg --implementation=ours,straightforward    training steps
-python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where they spend their time
-python tools/benchmark.py convergence --flagfile=flags/mnist.cfg --steps=500    how far they come
-python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how they grow with layers, maps, images and sides
+python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where a step spends its time
+python tools/benchmark.py convergence --flagfile=flags/mnist.cfg --steps=500    how far training gets
+python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how a step grows with layers, maps, images, sides
 python tools/benchmark.py evaluate --flagfile=flags/mnist.cfg         the bound, and importance samples
 python tools/benchmark.py sample --flagfile=flags/mnist.cfg           sampling
-python tools/benchmark.py size --flagfile=flags/imagenet64.cfg        what training needs, by calculation; two steps
+python tools/benchmark.py size --flagfile=flags/imagenet64.cfg        calculated needs of training; two steps
 python tools/benchmark.py input --dataset=imagenet64 --image_size=64 --data_dir=DIR    reading prepared images
 python tools/benchmark.py prepare --input=train_64x64.tar                              preparing them
 """
@@ -16,18 +16,26 @@ import importlib
 import json
 import sys
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import data, files
 from pixelvae_tf.benchmarks import requests
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_config_flags, define_flags, values_of
-from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pixelvae_tf.commandline.flags import (
+    UsageError,
+    define_config_flags,
+    define_flags,
+    first_word,
+    run_of_flags,
+    values_of,
+)
+from pixelvae_tf.config import RunConfig
 
 # The first word, before the flags: each benchmark has its own.
-CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
+CHOSEN = first_word()
 REQUEST = requests.BY_NAME.get(CHOSEN)
-OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements and where they were made.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements, with the machine and versions.")
 if REQUEST is not None:
     define_flags(REQUEST)
     if issubclass(REQUEST, requests.OfModel):
@@ -36,7 +44,7 @@ if REQUEST is not None:
 
 def run_of(request: requests.OfModel) -> RunConfig:
     """The run of the flags, on images of --image_shape, or of --image_size in color, or of --dataset."""
-    data_config = DataConfig(**values_of(DataConfig))
+    data_config = run_of_flags().data
     side = data_config.image_size
     if request.image_shape:
         shape, levels = request.image_shape, request.pixel_levels
@@ -45,8 +53,7 @@ def run_of(request: requests.OfModel) -> RunConfig:
     else:
         info = data.describe(data_config)
         shape, levels = info.image_shape, info.pixel_levels
-    model = ModelConfig(image_shape=shape, pixel_levels=levels, **values_of(ModelConfig))
-    return RunConfig(model, data_config, TrainConfig(**values_of(TrainConfig)))
+    return run_of_flags(shape, levels)
 
 
 def main() -> None:
@@ -65,7 +72,7 @@ def main() -> None:
         rows.append(row)
         print(json.dumps({"benchmark": CHOSEN, **row}), flush=True)
     if output is not None:
-        # Where the record goes says nothing of what was measured, and may name a folder of this machine.
+        # The output path says nothing about the measurement and may name a folder of this machine.
         given = [word for word in sys.argv[1:] if not word.startswith("--output=")]
         command = " ".join(["tools/benchmark.py", CHOSEN, *given])
         files.write_json(output, {"benchmark": CHOSEN, "command": command, "rows": rows, **environment()})

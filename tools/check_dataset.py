@@ -7,6 +7,7 @@ where a file is damaged or a name stands twice. Images alike in every pixel are 
 import json
 import sys
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 

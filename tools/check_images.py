@@ -7,6 +7,7 @@ passed over and why, and every image that cannot be read. Ends with exit code 1 
 import json
 import sys
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 

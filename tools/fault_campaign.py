@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files

@@ -7,6 +7,7 @@ then train with --dataset=imagenet64 --data_dir=DIR. Prints one JSON object.
 import json
 import sys
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 

@@ -5,13 +5,13 @@ python tools/training_state.py unpack --file=mnist.zip --workdir=runs/mnist    t
 """
 
 import pathlib
-import sys
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.commandline.flags import UsageError, first_word
 from pixelvae_tf.runs import packing
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; unpack makes it.")
@@ -34,5 +34,5 @@ def main(action: str) -> None:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
+    chosen = first_word()
     program.run(lambda: main(chosen), __doc__)

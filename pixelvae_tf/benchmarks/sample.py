@@ -56,7 +56,8 @@ def _forward(model: PixelVAE):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def forward(images, latents):
-        return model.priors(list(latents))[:-1], model.p_x_given_z1(images, latents[0] if latents else None)
+        condition = model.pixel_decoder.condition(latents[0] if latents else None)
+        return model.priors(list(latents))[:-1], model.p_x_given_z1(images, condition)
 
     return forward
 
@@ -70,7 +71,7 @@ def _naive(model: PixelVAE, turns: int):
         condition = _condition(model, noise)
 
         def redraw(values):
-            return model.p_x(values, condition).sample(noise.pixels)
+            return model.p_x_given_z1(values, condition).sample(noise.pixels)
 
         return in_raster_order(redraw, tf.cast(images, tf.int32), order, turns)
 
@@ -115,7 +116,7 @@ def _fastest(calls: int, call: Callable[..., Any], *arguments) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     columns = {
         "images": "batch_size",
         "full pass": "full_pass_seconds",

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from pixelvae_tf.benchmarks import graph_cost, model_size, straightforward, tables, timing
 from pixelvae_tf.benchmarks.requests import Step
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.layers import units
-from pixelvae_tf.networks import factory
+from pixelvae_tf.networks.factory import NetworkFactory
 from pixelvae_tf.training.precision import with_precision
 from pixelvae_tf.training.run import build_model
 
@@ -96,7 +95,7 @@ class TrainingStep:
         config = self.run.model
         shape = (self.variant.batch_size, *config.image_shape)
         step = tf.function(self.model.train_step, autograph=False, jit_compile=self.variant.xla == "all" or None)
-        with _plain_gates() if self.variant.xla == "none" else contextlib.nullcontext():
+        with units.plain_gates() if self.variant.xla == "none" else contextlib.nullcontext():
             self._step = step.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
         self.graph = self._step.graph
         self.calculated_bytes = model_size.state_bytes(self.model) + graph_cost.peak_bytes(self.graph)
@@ -126,20 +125,9 @@ def build(run: RunConfig, implementation: str):
         return ours
     if run.model.masked_blocks != "stacks" or not run.model.pixelcnn_layers:
         raise ConfigError("implementation='straightforward': is of masked stacks, which this model does not have")
-    with mock.patch.object(factory, "PixelCNN", straightforward.StraightforwardPixelCNN):
-        model = build_model(run)
+    model = build_model(run, functools.partial(NetworkFactory, stacks=straightforward.StraightforwardPixelCNN))
     straightforward.take_weights(model, ours)
     return model
-
-
-def _plain_gates():
-    """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients."""
-
-    def gate(bias, *maps):
-        signal, gates = ops.split(sum(maps, bias), 2, axis=-1)
-        return ops.tanh(signal) * ops.sigmoid(gates)
-
-    return mock.patch.object(units, "gate", gate)
 
 
 def _check_fits(needed: int, batch_size: int) -> None:
@@ -199,5 +187,5 @@ def memory_record(step: TrainingStep) -> dict[str, int]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     return tables.aligned(tables.step(rows))

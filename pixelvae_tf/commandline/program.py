@@ -1,4 +1,4 @@
-"""What every command line shares: quiet start-up, errors in one line, exit codes."""
+"""Shared by all command lines: a quiet start, errors in one line, exit codes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pixelvae_tf.errors import UserError
 
 
 def run(main: Callable[[], None], description: str) -> None:
-    """Runs a command: parses its flags, then calls `main`; a known error ends it with one line and exit code 1.
+    """Runs a command: parses its flags and calls `main`. A `UserError` ends it with one line and exit code 1.
 
     Args:
-        main: the command; it checks what it can, then calls `start_tensorflow` before its slow imports.
-        description: what its help says first.
+        main: the command. It checks its flags first and calls `start_tensorflow` before its slow imports.
+        description: the first lines of its help.
     """
     try:
         parse(description)
@@ -76,13 +76,13 @@ def _end(code: int) -> None:
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
-    """Imports TensorFlow and wakes its devices without the notes that its C++ parts print; shows them on failure.
+    """Imports TensorFlow and starts its devices. Hides the notes of its C++ code, and shows them on failure.
 
     Args:
-        first: what has to happen before the devices wake, such as joining a cluster.
+        first: called before the devices start, for example to join a cluster.
 
     Returns:
-        What `first` returned.
+        The result of `first`.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:
@@ -109,10 +109,10 @@ def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
 
 
 def sampling_threads() -> None:
-    """For `start_tensorflow` of a command that samples: one thread an operation.
+    """Gives each operation one thread: the `first` of a command that samples, for `start_tensorflow`.
 
-    The sampler's operations are small, and it draws parts of a batch side by side, one a core. Several threads for
-    each operation would mostly wait for each other, busily: 100 MNIST images take 1.5 times as long on two cores.
+    The sampler's operations are small, and it draws one shard of a batch on each core in parallel. Several threads for
+    each operation would mostly spin while they wait: 100 MNIST images take 1.5 times as long on two cores.
     """
     import tensorflow as tf
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import places
+from pixelvae_tf.data.location import prepared_folder
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo
 
 _SHAPE = (28, 28, 1)
@@ -42,12 +43,6 @@ _BINARIZATION_SEED = 0
 def describe(config: DataConfig) -> DatasetInfo:
     """The facts of the dataset."""
     return DatasetInfo(config.dataset, _SHAPE, _LEVELS[config.dataset], dict(_SIZES))
-
-
-def data_dir(config: DataConfig) -> pathlib.Path:
-    """The folder in which prepared data is looked for and to which a download goes."""
-    chosen = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(chosen).expanduser()
 
 
 @functools.cache
@@ -87,7 +82,7 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
     tfds.disable_progress_bar()
     # TFDS warns of folders that it then fails to read, which is told below.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    folder = data_dir(config)
+    folder = prepared_folder(config)
     try:
         builder = tfds.builder(config.dataset, data_dir=str(folder))
     except Exception as error:  # TFDS raises many kinds for a damaged folder

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from pixelvae_tf import files
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import places
+from pixelvae_tf.data.location import prepared_folder
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
 VERSION = "1.0.0"
@@ -43,12 +43,6 @@ class Prepared:
     shards: dict[str, tuple[tuple[pathlib.Path, int], ...]]
     image_size: int
     variant: str
-
-
-def data_dir(config: DataConfig) -> pathlib.Path:
-    """The folder in which prepared data is looked for."""
-    chosen = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(chosen).expanduser()
 
 
 def size_name(image_size: int) -> str:
@@ -126,17 +120,17 @@ def find(config: DataConfig) -> Prepared:
     Raises:
         DataError: where it is not prepared, has another size or variant, or its description is damaged.
     """
-    root = data_dir(config) / config.dataset
+    root = prepared_folder(config) / config.dataset
     there = [size for size in SIZES if (root / size_name(size) / VERSION / "dataset_info.json").is_file()]
     wanted = config.image_size
-    if not there and (hint := places.hint(data_dir(config), config.dataset)):
+    if not there and (hint := places.hint(prepared_folder(config), config.dataset)):
         raise DataError(hint)
     if not there or (wanted and wanted not in there):
         size = f" at {size_name(wanted)}" if wanted else ""
         have = f"; it holds {' and '.join(map(size_name, there))}" if there else ""
         raise DataError(
-            f"{config.dataset}: no prepared data{size} in {data_dir(config)}{have}; prepare it with "
-            f"{NAMES[config.dataset]} --output={data_dir(config)}"
+            f"{config.dataset}: no prepared data{size} in {prepared_folder(config)}{have}; prepare it with "
+            f"{NAMES[config.dataset]} --output={prepared_folder(config)}"
             f"{f' --image_size={wanted}' if wanted else ''}, or name its folder with --data_dir"
         )
     if not wanted and len(there) > 1:

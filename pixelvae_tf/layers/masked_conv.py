@@ -15,6 +15,14 @@ from pixelvae_tf.layers.weight_norm import WeightNormalization
 class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with a causal mask; keeps the image's size.
 
+    >>> import keras
+    >>> conv = MaskedConv2D(1, 3, mask_type="A", kernel_initializer="ones", weight_normalization=False)
+    >>> one_pixel = keras.ops.scatter([[0, 1, 1, 0]], [1.0], (1, 3, 3, 1))
+    >>> print(keras.ops.convert_to_numpy(conv(one_pixel))[0, :, :, 0])  # seen by later pixels alone
+    [[0. 0. 0.]
+     [0. 0. 1.]
+     [1. 1. 1.]]
+
     The rows and columns of the kernel that the mask hides altogether are neither stored nor computed: a 5x5
     vertical kernel of type B is a 3x5 one, padded above. What is hidden inside the rest (a later color at the
     current pixel, the right part of a raster kernel's last row) is multiplied by zero, from the first call on.

@@ -35,22 +35,20 @@ class PixelInput(keras.layers.Layer):
 
     def call(self, pixels):
         if not self.embedding_channels:
-            return self._scaled(pixels)
+            return self.scaled(pixels)
         height, width, colors = pixels.shape[1:]
         rows = ops.cast(pixels, "int32") + ops.arange(colors, dtype="int32") * self.pixel_levels
         embedded = ops.take(self.embedding, rows, axis=0)
         return ops.reshape(embedded, (-1, height, width, colors * self.embedding_channels))
 
-    def _scaled(self, pixels):
+    def scaled(self, pixels):
+        """The pixels in the type of the computation: 0 and 1, or about -2..2."""
         pixels = ops.cast(pixels, self.compute_dtype)
         return pixels if self.pixel_levels == 2 else pixels * (4.0 / self.pixel_levels) - 2.0
 
-    def incremental(self):
-        """The same for the values of one color, as a function of them, (..., 1), and of the color, from 0."""
-        if not self.embedding_channels:
-            return lambda pixels, color: self._scaled(pixels)
-        table = ops.cast(self.embedding, self.compute_dtype)
-        return lambda pixels, color: ops.take(table, pixels[..., 0] + color * self.pixel_levels, axis=0)
+    def incremental(self) -> PixelInputSteps:
+        """The same for pixels that arrive in the order of generation, color by color."""
+        return PixelInputSteps(self)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] * max(1, self.embedding_channels))
@@ -61,3 +59,17 @@ class PixelInput(keras.layers.Layer):
             "pixel_levels": self.pixel_levels,
             "embedding_channels": self.embedding_channels,
         }
+
+
+class PixelInputSteps:
+    """A `PixelInput` a color of a pixel at a time, or of a row of pixels; it keeps nothing of those before."""
+
+    def __init__(self, layer: PixelInput):
+        self.layer = layer
+        self.table = ops.cast(layer.embedding, layer.compute_dtype) if layer.embedding_channels else None
+
+    def features(self, pixels, color: int):
+        """Integers of one color, (..., 1), to its features, (..., max(1, embedding_channels)); colors count from 0."""
+        if self.table is None:
+            return self.layer.scaled(pixels)
+        return ops.take(self.table, pixels[..., 0] + color * self.layer.pixel_levels, axis=0)

@@ -6,15 +6,20 @@ forward and one backward.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from pixelvae_tf.layers.compilation import compiled
+
 ACTIVATIONS = ("gated", "relu")
+_gates_are_plain = False
 
 
 def parts_of(activation: str) -> int:
@@ -44,7 +49,26 @@ def apply_unit(activation: str, bias, *maps):
     Returns:
         (batch, height, width, channels).
     """
-    return ops.relu(_total(*maps, bias)) if activation == "relu" else gate(bias, *maps)
+    if activation == "relu":
+        return ops.relu(_total(*maps, bias))
+    return plain_gate(bias, *maps) if _gates_are_plain else gate(bias, *maps)
+
+
+@contextlib.contextmanager
+def plain_gates() -> Iterator[None]:
+    """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients, to compare."""
+    global _gates_are_plain
+    before, _gates_are_plain = _gates_are_plain, True
+    try:
+        yield
+    finally:
+        _gates_are_plain = before
+
+
+def plain_gate(bias, *maps):
+    """tanh(a) * sigmoid(b) of the halves of the sum, in the precision of the maps."""
+    signal, gates = ops.split(_total(*maps, bias), 2, axis=-1)
+    return ops.tanh(signal) * ops.sigmoid(gates)
 
 
 def initializer_after_relu() -> keras.initializers.Initializer:
@@ -80,7 +104,7 @@ def gate(bias, *maps):
     return outputs, gradient
 
 
-@tf.function(jit_compile=True, autograph=False)
+@compiled
 def _gate(bias, *maps):
     """The gate and its tanhs, both in the precision of the maps."""
     dtype, lanes = maps[0].dtype, maps[0].shape[-1]
@@ -91,7 +115,7 @@ def _gate(bias, *maps):
     return tf.cast(signal * (0.5 + 0.5 * half), dtype), tf.cast(tanhs, dtype)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@compiled
 def _gate_gradient(tanhs, upstream):
     signal, half = tf.split(tf.cast(tanhs, tf.float32), 2, axis=-1)
     upstream = tf.cast(upstream, tf.float32)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -20,6 +22,7 @@ class WeightAverage(tf.Module):
     def __init__(self, variables, decay: float):
         super().__init__(name="weight_average")
         self.decay = decay
+        self.in_place = False
         self._variables = list(variables)
         self.averages = [
             # Every replica computes the same average, so that one of them may write it.
@@ -39,14 +42,26 @@ class WeightAverage(tf.Module):
         for average, variable in zip(self.averages, self._variables, strict=True):
             average.assign(variable.value + keep * (average - variable.value))
 
+    def values(self) -> list[np.ndarray]:
+        """The averages, in the order of the variables."""
+        return [average.numpy() for average in self.averages]
+
+    def restart(self, values: Sequence[np.ndarray] | None = None) -> None:
+        """Goes on from these averages; from the present weights where there are none."""
+        present = [variable.numpy() for variable in self._variables]
+        for average, value in zip(self.averages, present if values is None else values, strict=True):
+            average.assign(value)
+
     @contextlib.contextmanager
     def applied(self):
         """Puts the averages into the model for the time of a `with` block, then the weights back, bit for bit."""
         weights = [variable.numpy() for variable in self._variables]
         for variable, average in zip(self._variables, self.averages, strict=True):
             variable.assign(average.numpy())
+        self.in_place = True
         try:
             yield
         finally:
+            self.in_place = False
             for variable, weight in zip(self._variables, weights, strict=True):
                 variable.assign(weight)

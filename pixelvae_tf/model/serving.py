@@ -1,6 +1,6 @@
 """Exports a model as a SavedModel, which TensorFlow loads and runs alone; `docs/serving.md` is the page for users.
 
-The endpoints are the graphs behind the methods of `ImageInterface`, so that a seed gives the same numbers here and
+The endpoints are the graphs behind the methods of `PixelVAE`, so that a seed gives the same numbers here and
 there. What those methods check of their arguments is checked in the graph.
 """
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.model import checks
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import draw_noise, latent_noise
@@ -54,19 +55,35 @@ class Endpoints:
 
     def log_likelihood(self, images, importance_samples, seed):
         """Estimates log p(x) of each image by importance sampling; exact for a model without latents."""
-        importance_samples = _require(importance_samples, importance_samples >= 1, "importance_samples: use 1 or more")
-        return {"log_likelihood_nats": self.model._log_likelihood(self._checked(images), importance_samples, seed)}
+        importance_samples = checks.require(
+            importance_samples, importance_samples >= 1, "importance_samples: use 1 or more"
+        )
+        return {
+            "log_likelihood_nats": self.model.graphs.log_likelihood(self._checked(images), importance_samples, seed)
+        }
 
     def encode(self, images):
         """Finds the latents of each image: the posteriors of every level, and samples of them with seed 0."""
-        parts = self.model._encode(self._checked(images), 0)._asdict()
+        parts = self.model.graphs.encode(self._checked(images), 0)._asdict()
         return {f"z{level + 1}_{part}": z for part, values in parts.items() for level, z in enumerate(values)}
+
+    def posterior(self, images):
+        """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
+        posteriors = self.model.q_z_given_x(self._converting(images))
+        return {
+            f"z{level + 1}_{part}": getattr(q, part) for level, q in enumerate(posteriors) for part in ("mean", "scale")
+        }
+
+    def score_given_noise(self, images, *noise):
+        """Scores images with standard normal noise that is given, level by level; converts to TensorFlow Lite."""
+        terms = self.model.elbo_terms(self._converting(images), noise)
+        return {"elbo_nats": terms.elbo, "reconstruction_nats": terms.reconstruction}
 
     def sample(self, num_samples, seed):
         """Draws images from the model."""
-        num_samples = _require(num_samples, num_samples >= 1, "num_samples: use 1 or more")
+        num_samples = checks.require(num_samples, num_samples >= 1, "num_samples: use 1 or more")
         noise = draw_noise(self.config, num_samples, seed)
-        return {"images": self.model._draw["cached"](noise, self.unchanged)}
+        return {"images": self.model.graphs.draw["cached"](noise, self.unchanged)}
 
     def reconstruct(self, images, seed):
         """Draws an image from p(x | z1) for each given one, at a sample of its posterior of z1."""
@@ -76,37 +93,40 @@ class Endpoints:
         """Keeps the first rows of each image and draws the others."""
         height, width, _ = self.config.image_shape
         inside = (keep_rows >= 0) & (keep_rows <= height)
-        keep_rows = _require(keep_rows, inside, f"keep_rows: the images have {height} rows; use 0 to {height}")
+        keep_rows = checks.require(keep_rows, inside, f"keep_rows: the images have {height} rows; use 0 to {height}")
         known = tf.broadcast_to(tf.range(height)[:, None] < keep_rows, (1, height, width))
         return self._completed(images, known, seed)
 
     def complete_mask(self, images, mask, seed):
         """Keeps the pixels of each image where the mask is true and draws the others."""
         fits = (tf.shape(mask)[0] == 1) | (tf.shape(mask)[0] == tf.shape(images)[0])
-        mask = _require(mask, fits, "mask: give one, or as many as images")
+        mask = checks.require(mask, fits, "mask: give one, or as many as images")
         shape = self.config.image_shape[:2]
-        mask = _require(mask, tf.shape(mask)[1:] == shape, f"mask: this model takes (1 or batch, {_listed(shape)})")
+        mask = checks.require(
+            mask, tf.shape(mask)[1:] == shape, f"mask: this model takes (1 or batch, {_listed(shape)})"
+        )
         return self._completed(images, mask, seed)
+
+    def _converting(self, images):
+        """The images, checked, in a type that the operations of TensorFlow Lite take."""
+        return self._checked(tf.cast(images, tf.int32))
 
     def _completed(self, images, known, seed):
         known = tf.broadcast_to(known[..., None], (tf.shape(known)[0], *self.config.image_shape))
         return self._continued(tf.where(known, self._checked(images), 0), known, seed)
 
     def _continued(self, images, known, seed):
-        return {"images": self.model._continue["cached"](images, known, randomness.as_seed(seed), self.unchanged)}
+        seed = randomness.as_seed(seed)
+        return {"images": self.model.graphs.complete["cached"](images, known, seed, self.unchanged)}
 
     def _checked(self, images):
         shape, top = self.config.image_shape, self.config.pixel_levels - 1
-        images = _require(images, tf.shape(images)[0] >= 1, "images: give one or more")
+        images = checks.require(images, tf.shape(images)[0] >= 1, "images: give one or more")
         # A signature says this too, but not everything that calls one looks.
-        images = _require(images, tf.shape(images)[1:] == shape, f"images: this model takes (batch, {_listed(shape)})")
-        return _require(images, images <= top, f"images: this model takes pixels 0..{top}")
-
-
-def _require(value, condition, message: str):
-    """The value, once the condition is known to hold; else an InvalidArgumentError with the message."""
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(condition), [message])]):
-        return tf.identity(value)
+        images = checks.require(
+            images, tf.shape(images)[1:] == shape, f"images: this model takes (batch, {_listed(shape)})"
+        )
+        return checks.require(images, images <= top, f"images: this model takes pixels 0..{top}")
 
 
 def _listed(shape: tuple[int, ...]) -> str:
@@ -117,12 +137,17 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
     """The endpoints that a model of this configuration has, and the arguments of each."""
     images = tf.TensorSpec((None, *config.image_shape), tf.uint8, "images")
     mask = tf.TensorSpec((None, *config.image_shape[:2]), tf.bool, "mask")
+    noise = [
+        tf.TensorSpec((None, *shape), tf.float32, f"noise_z{level + 1}")
+        for level, shape in enumerate(config.latent_shapes)
+    ]
     numbers = ("num_samples", "importance_samples", "keep_rows", "seed")
     num_samples, importance_samples, keep_rows, seed = (tf.TensorSpec((), tf.int32, name) for name in numbers)
     return {
         "serving_default": [images],
         "log_likelihood": [images, importance_samples, seed],
-        **({"encode": [images]} if config.num_levels else {}),
+        **({"encode": [images], "posterior": [images]} if config.num_levels else {}),
+        "score_given_noise": [images, *noise],
         "sample": [num_samples, seed],
         "reconstruct": [images, seed],
         "complete": [images, keep_rows, seed],
@@ -136,6 +161,10 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         f"z{level}_{name}": f"{what} of the posterior of z{level}"
         for level in range(1, config.num_levels + 1)
         for name, what in {"mean": "mean", "scale": "standard deviation", "sample": "a sample"}.items()
+    }
+    noise = {
+        f"noise_z{level}": f"standard normal noise of z{level}: zeros for the posterior's mean"
+        for level in range(1, config.num_levels + 1)
     }
     kl = {
         f"kl_z{level}_nats": f"the rate of z{level}: KL of its posterior from its prior, nats an image"
@@ -153,6 +182,7 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         "reconstruction_nats": "the distortion -log p(x | z1), nats an image",
         "log_likelihood_nats": f"log p(x), {'estimated' if config.num_levels else 'exact'}, nats an image",
         **of_level,
+        **noise,
         **kl,
     }
 
@@ -172,7 +202,7 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
         What it wrote as export.json: the record, the configuration of the model, and the endpoints.
     """
     with files.replacing_folder(output) as folder:
-        with contextlib.nullcontext() if xla else _nested_functions_inlined():
+        with contextlib.nullcontext() if xla else nested_functions_inlined():
             endpoints = _write_saved_model(model, folder)
         if keras_file:
             model.save(folder / KERAS_FILE)
@@ -182,7 +212,9 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
             "model": model.config.to_dict(),
             "xla": xla,
             "endpoints": endpoints,
-            "left_out": {} if "encode" in endpoints else {"encode": "this model has no latents"},
+            "left_out": {
+                name: "this model has no latents" for name in ("encode", "posterior") if name not in endpoints
+            },
         }
         # Last, so that a folder that has it is whole.
         files.write_json(folder / RECORD, contents)
@@ -210,7 +242,7 @@ def _described(tensor, name: str, config: ModelConfig) -> dict:
 
 
 @contextlib.contextmanager
-def _nested_functions_inlined() -> Iterator[None]:
+def nested_functions_inlined() -> Iterator[None]:
     """Traces without nested functions, and so without those of them that ask for compilation."""
     tf.config.run_functions_eagerly(True)
     try:

@@ -15,8 +15,8 @@ class Decoder(keras.layers.Layer):
         output_channels: parameters of a position of y.
         upsampler: layer that makes maps of y's size from z; None lets z reach the masked layers as a vector, or
             leaves it out.
-        masked: autoregressive network over y, a `PixelCNN` or `MaskedResidualNetwork`; None makes the positions of y
-            independent given z.
+        masked: autoregressive network over y, a `PixelCNN`, `MaskedResidualNetwork` or `PixelRNN`; None makes the
+            positions of y independent given z.
         weight_normalization: see `weight_norm`.
 
     Call: `features` of y (batch, height, width, channels), what `condition` gives of z, and in training the masked

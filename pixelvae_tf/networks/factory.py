@@ -5,11 +5,13 @@ from __future__ import annotations
 import keras
 
 from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.config.model import LSTM_BLOCKS
 from pixelvae_tf.networks.convolutional import ConvEncoder, Upsampler
 from pixelvae_tf.networks.decoder import Decoder
 from pixelvae_tf.networks.flow import RealNVP
 from pixelvae_tf.networks.masked_residual import MaskedResidualNetwork
 from pixelvae_tf.networks.pixelcnn import PixelCNN
+from pixelvae_tf.networks.pixelrnn import PixelRNN
 from pixelvae_tf.networks.residual import ResidualEncoder, ResidualUpsampler
 from pixelvae_tf.probability.distributions import parameters_per_color
 
@@ -20,10 +22,12 @@ class NetworkFactory:
     Args:
         config: the model.
         dtype: Keras dtype policy of every layer.
+        stacks: the network of masked stacks, a layer with the arguments and calls of `PixelCNN`.
     """
 
-    def __init__(self, config: ModelConfig, dtype):
+    def __init__(self, config: ModelConfig, dtype, stacks: type[keras.layers.Layer] = PixelCNN):
         self.config = config
+        self.stacks = stacks
         self.strides = config.latent_strides or (0,) * config.num_levels
         self.plain = {"weight_normalization": config.weight_normalization, "dtype": dtype}
         self.residual = {
@@ -102,4 +106,7 @@ class NetworkFactory:
         }
         if config.masked_blocks == "residual":
             return MaskedResidualNetwork(outputs, filters, layers, **shared)
-        return PixelCNN(outputs, filters, layers, activation=config.activation, **shared)
+        if config.masked_blocks in LSTM_BLOCKS:
+            residual = config.residual_connections
+            return PixelRNN(outputs, filters, layers, config.masked_blocks, residual_connections=residual, **shared)
+        return self.stacks(outputs, filters, layers, activation=config.activation, **shared)

@@ -16,6 +16,15 @@ from pixelvae_tf.layers.weight_norm import Conv2D
 class PixelCNN(keras.layers.Layer):
     """Masked blocks, masked 1x1 layers, and logits; conditional on a latent vector, on maps, or on neither.
 
+    >>> import numpy
+    >>> network = PixelCNN(output_channels=1, filters=4, num_layers=2, first_kernel_size=3, kernel_size=3)
+    >>> image, z = numpy.zeros((1, 4, 4, 1), "float32"), numpy.ones((1, 2), "float32")
+    >>> changed = image.copy()
+    >>> changed[0, 2, 1] = 1.0
+    >>> difference = numpy.abs(numpy.asarray(network(changed, z) - network(image, z)))[0, :, :, 0]
+    >>> bool(difference[:2].any() or difference[2, :2].any()), bool(difference[2:].any())  # before it, and after
+    (False, True)
+
     A latent vector shifts the bias of every unit of both stacks. Maps (z after upsampling) enter the first
     block's units beside the image through an unmasked 1x1 convolution: they hold no pixel, so nothing of them
     needs hiding at any position.

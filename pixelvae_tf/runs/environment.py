@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import pathlib
 import platform
-import re
 import subprocess
 
-# Those that matter to matrix products, the slower first.
-_TOLD_FEATURES = ("avx512f", "avx512_bf16", "amx_bf16")
+from pixelvae_tf import processor
 
 
 def environment() -> dict:
@@ -28,29 +24,8 @@ def environment() -> dict:
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "hardware": ", ".join(names) if names else processor(),
+        "hardware": ", ".join(names) if names else processor.describe(),
     }
-
-
-def processor() -> str:
-    """Name, cores and features of the processor that decide how fast it multiplies matrices."""
-    names = re.findall(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    name = names[0].strip() if names else platform.processor() or platform.machine() or "unknown processor"
-    features = [feature.upper().replace("_", "-") for feature in _TOLD_FEATURES if feature in processor_features()]
-    return f"{name}, {os.cpu_count()} CPU cores" + (f" with {', '.join(features)}" if features else "")
-
-
-def processor_features() -> set[str]:
-    """The features of the processor by Linux's names, such as "avx512_bf16"; none where the system does not tell."""
-    return set(" ".join(re.findall(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)).split())
-
-
-@functools.cache
-def _cpuinfo() -> str:
-    try:
-        return pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
 
 
 def _revision() -> str | None:

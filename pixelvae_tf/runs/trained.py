@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def find(source: str | os.PathLike) -> Run | Pretrained:
     """The run or the pretrained model that `load` is asked for, without a look at its files."""
-    if isinstance(source, str) and source in pretrained.names():
+    if isinstance(source, str) and source in pretrained.accepted_names():
         return Pretrained(source)
     if isinstance(source, str) and os.path.basename(source) == source and not os.path.exists(source):
         raise FileError(
@@ -58,7 +58,7 @@ def load(source: str | os.PathLike) -> PixelVAE:
 
     Args:
         source: the name of a pretrained model, which it is wherever this runs, or the work directory of a run. A
-            folder that has the name of a pretrained model is "./mnist" or a `pathlib.Path`.
+            folder that has the name of a pretrained model is "./digits" or a `pathlib.Path`.
 
     Raises:
         FileError: for a name that is neither; without a run, without weights, or for a damaged weights file.

@@ -46,6 +46,7 @@ class Run:
         self.best_file = self.best_folder / "best.json"
         self.history_file = self.workdir / "history.jsonl"
         self.summary_file = self.workdir / "summary.json"
+        self._config: RunConfig | None = None
         self._lock: lock.Lock | None = None
 
     @contextlib.contextmanager
@@ -101,7 +102,7 @@ class Run:
         """
         self._make_folder()
         if self.config_file.exists():
-            difference = self.config().difference(config)
+            difference = self._read_config().difference(config)
             if difference:
                 raise FileError(
                     f"--workdir={self.workdir}: holds a run of another configuration: {difference}; "
@@ -110,6 +111,7 @@ class Run:
         elif any(not files.is_temporary(path.name) and path.name != lock.NAME for path in self.workdir.iterdir()):
             raise FileError(f"--workdir={self.workdir}: is not empty and holds no run; choose another folder")
         files.write_json(self.config_file, config.to_dict())
+        self._config = config
 
     def keep_fingerprint(self, found: dict[str, dict]) -> str | None:
         """Records which images the run uses from here on.
@@ -154,7 +156,7 @@ class Run:
                 f"--workdir={self.workdir}: this worker does not see the run that the chief has begun there; "
                 "choose a folder on storage that all workers share"
             )
-        chiefs = self.config().to_dict()
+        chiefs = self._read_config().to_dict()
         for part, values in config.to_dict().items():
             for name, value in values.items():
                 own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
@@ -178,7 +180,12 @@ class Run:
                 yield pathlib.Path(folder)
 
     def config(self) -> RunConfig:
-        """The configuration on record. Raises FileError where there is none, or a damaged one."""
+        """The configuration on record, read once. Raises FileError where there is none, or a damaged one."""
+        if self._config is None:
+            self._config = self._read_config()
+        return self._config
+
+    def _read_config(self) -> RunConfig:
         if not self.workdir.is_dir():
             raise FileError(f"--workdir={self.workdir}: no such folder; train first")
         if not self.config_file.exists():

@@ -10,11 +10,12 @@ Arrays in the order of generation are (rows, columns, batch, channels): a row, a
 
 from __future__ import annotations
 
-import os
-
 import tensorflow as tf
 
+from pixelvae_tf.layers.compilation import compiled
 from pixelvae_tf.layers.incremental import Steps
+from pixelvae_tf.processor import cores
+from pixelvae_tf.sampling.ancestral import sample_latents
 
 # Fewer images in a part of a batch would not keep a core busy.
 _SMALLEST_PART = 16
@@ -33,7 +34,7 @@ class Pixels:
         self.model = model
         self.temperature = temperature
         self.colors = model.config.image_shape[-1]
-        self.features = model.pixel_input.incremental()
+        self.features = model.pixel_input.incremental().features
 
     def draw(self, parameters, noise, color: int):
         """The values of one color at a position, (batch, 1), from the network's output there."""
@@ -105,7 +106,7 @@ def above_the_image(steps: Steps, variable: Pixels | Latents, columns: int, batc
 def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
     """A compiled function that draws the pixels of a row from left to right, given what lies above."""
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def draw_row(from_above, noise, batch_size):
         def at(column):
             column = tf.minimum(column, columns - 1)
@@ -144,22 +145,13 @@ def _padding(variable: Pixels | Latents, shape):
 
 
 def sample_latents_cached(model, noise: tuple):
-    """`naive.sample_latents_naive`, each level of maps in about the time of one pass of its decoder."""
-    z = None
-    for level in reversed(range(model.config.num_levels)):
-        if z is None:
-            z = model.p_topmost(noise[level]).sample(noise[level])
-        else:
-            z = _sample_level(model, level, z, noise[level])
-    return z
+    """`sample_latents`, each level of maps in about the time of one pass of its decoder."""
+    return sample_latents(model, noise, draw_level_cached)
 
 
-def _sample_level(model, level: int, z_upper, noise):
-    decoder = model.latent_decoders[level]
-    condition = decoder.condition(z_upper)
-    if decoder.masked is None:
-        return model.p_z(level, noise, condition).sample(noise)
-    return _draw(decoder, Latents(model, level), condition, noise)
+def draw_level_cached(model, level: int, condition: dict, noise):
+    """`naive.draw_level_naive`, in about the time of one pass of the decoder."""
+    return _draw(model.latent_decoders[level], Latents(model, level), condition, noise)
 
 
 def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0):
@@ -169,7 +161,8 @@ def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperatu
     given, known = tf.cast(images, tf.int32), tf.convert_to_tensor(known)
     condition = model.pixel_decoder.condition(z1)
     if model.pixel_decoder.masked is None:
-        return tf.where(known, given, model.p_x(given, condition).with_temperature(temperature).sample(uniforms))
+        p_x = model.p_x_given_z1(given, condition).with_temperature(temperature)
+        return tf.where(known, given, p_x.sample(uniforms))
     noise = (uniforms, *(tf.broadcast_to(part, tf.shape(uniforms)) for part in (given, known)))
     return _draw(model.pixel_decoder, Pixels(model, temperature), condition, noise)
 
@@ -177,7 +170,7 @@ def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperatu
 def _draw(decoder, variable: Pixels | Latents, condition: dict, noise):
     """Draws all positions of a batch, in parts side by side: a loop over pixels keeps one core busy, not several."""
     batch_size = tf.shape(tf.nest.flatten(noise)[0])[0]
-    parts = tf.clip_by_value(batch_size // _SMALLEST_PART, 1, _cores())
+    parts = tf.clip_by_value(batch_size // _SMALLEST_PART, 1, _parts_at_once())
     size = -(-batch_size // parts)
     parts = -(-batch_size // size)  # None of them empty.
 
@@ -194,6 +187,6 @@ def _draw(decoder, variable: Pixels | Latents, condition: dict, noise):
     return tf.while_loop(lambda index, _: index < parts, draw_part, (0, drawn), parallel_iterations=8)[-1].concat()
 
 
-def _cores() -> int:
+def _parts_at_once() -> int:
     """Parts of a batch that run at the same time; a GPU takes all in one."""
-    return 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
+    return 1 if tf.config.list_physical_devices("GPU") else cores()

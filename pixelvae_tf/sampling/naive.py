@@ -8,34 +8,26 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pixelvae_tf.sampling.ancestral import sample_latents
+
 
 def sample_latents_naive(model, noise: tuple):
-    """Samples z_L, ..., z_1 from the prior, a full pass of its decoder for every position of a level of maps.
+    """`sample_latents` with a full pass of its decoder for every position of a level of maps."""
+    return sample_latents(model, noise, draw_level_naive)
+
+
+def draw_level_naive(model, level: int, condition: dict, noise):
+    """A level of maps, (batch, height, width, channels), a full pass of its decoder for every position.
 
     Args:
         model: a `PixelVAE`.
-        noise: standard normals for every level, z1 first.
-
-    Returns:
-        z1, (batch, channels) or (batch, height, width, channels); None for a model without latents.
+        level: of the latents, 0 for z1.
+        condition: what the level's decoder needs of the level above.
+        noise: standard normals, (batch, height, width, channels).
     """
-    z = None
-    for level in reversed(range(model.config.num_levels)):
-        if z is None:
-            z = model.p_topmost(noise[level]).sample(noise[level])
-        else:
-            z = _sample_level_naive(model, level, z, noise[level])
-    return z
-
-
-def _sample_level_naive(model, level: int, z_upper, noise):
-    decoder = model.latent_decoders[level]
-    condition = decoder.condition(z_upper)
-    if decoder.masked is None:
-        return model.p_z(level, noise, condition).sample(noise)
 
     def redraw(z):
-        return model.p_z(level, z, condition).sample(noise)
+        return model.p_z_given_upper(level, z, condition).sample(noise)
 
     height, width, _ = model.config.latent_shapes[level]
     return in_raster_order(redraw, tf.zeros_like(noise), tf.reshape(tf.range(height * width), (1, height, width, 1)))
@@ -63,7 +55,7 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperatur
     condition = model.pixel_decoder.condition(z1)
 
     def redraw(images):
-        p_x = model.p_x(images, condition).with_temperature(temperature)
+        p_x = model.p_x_given_z1(images, condition).with_temperature(temperature)
         return tf.where(known, images, p_x.sample(uniforms))
 
     if model.pixel_decoder.masked is None:

@@ -24,8 +24,8 @@ class SamplingNoise(NamedTuple):
         pixels: uniforms in [0, 1), (batch, height, width, colors).
     """
 
-    latents: tuple
-    pixels: object
+    latents: tuple[tf.Tensor, ...]
+    pixels: tf.Tensor
 
 
 def latent_noise(config: ModelConfig, batch_size, seed) -> tuple:

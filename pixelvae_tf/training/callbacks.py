@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ from tensorboard.plugins.hparams import api as hparams
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.evaluation import pictures
-from pixelvae_tf.model.distributed_fit import StopFlag
+from pixelvae_tf.model.replicas import StopFlag
 from pixelvae_tf.probability import objectives
 
 
@@ -73,6 +74,9 @@ class StopOnSignal(StepCallback):
         self._before = {}
 
     def on_train_begin(self, logs=None):
+        # Python gives signals to the main thread alone: a training in another one is ended by its program.
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in self.SIGNALS:
             self._before[number] = signal.signal(number, self._receive)
 
@@ -188,7 +192,7 @@ class TensorBoard(StepCallback):
         }
         with self.writer.as_default(step=0):
             hparams.hparams(values)
-            tf.summary.graph(self.model.bound_graph())
+            tf.summary.graph(self.model.graphs.elbo.get_concrete_function().graph)
 
     def after_step(self, step, logs):
         training = self.config.training

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
@@ -92,8 +93,8 @@ class Devices:
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     @contextlib.contextmanager
-    def in_step(self) -> Iterator[None]:
-        """All workers do the block and wait for each other; when it fails on one with a UserError, all stop."""
+    def all_or_none(self) -> Iterator[None]:
+        """All workers do the block and wait for each other at its end; a UserError in it on one of them stops all."""
         problem = None
         try:
             yield
@@ -165,7 +166,8 @@ def _joined(cluster: Cluster) -> tf.distribute.Strategy:
     own = cluster.name(cluster.index)
     print(f"{own} of {cluster.size}: waiting for the others", flush=True)
     # Python would see Ctrl-C only after the wait.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL) if in_main_thread else None
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
@@ -176,7 +178,8 @@ def _joined(cluster: Cluster) -> tf.distribute.Strategy:
     except RuntimeError:
         raise ClusterError(f"{own} cannot join the others: {_TOO_LATE}") from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
 
 
 def _first_line(error: tf.errors.OpError) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from pixelvae_tf.config import TrainConfig
 from pixelvae_tf.training.soap import SOAP
 
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP}
+_OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP, "rmsprop": keras.optimizers.RMSprop}
 
 
 def optimizer_of(training: TrainConfig) -> keras.Optimizer:

@@ -6,8 +6,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from pixelvae_tf import processor
 from pixelvae_tf.config import RunConfig
-from pixelvae_tf.runs.environment import processor_features
 from pixelvae_tf.runs.workdir import Run
 
 # Processors that multiply bfloat16 matrices in hardware, by the names of Linux. Others compute them more slowly than
@@ -26,7 +26,7 @@ def best_precision() -> str:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         fast = all(each.get("compute_capability", (0, 0)) >= _BFLOAT16_COMPUTE_CAPABILITY for each in details)
     else:
-        fast = bool(_BFLOAT16_FEATURES & processor_features())
+        fast = bool(_BFLOAT16_FEATURES & processor.features())
     return "bfloat16" if fast else "float32"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -11,8 +12,9 @@ import tensorflow as tf
 from pixelvae_tf import data, files
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.model.distributed_fit import StopFlag
 from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.model.replicas import StopFlag
+from pixelvae_tf.networks.factory import NetworkFactory
 from pixelvae_tf.runs import checkpoints, history
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.workdir import Run
@@ -25,13 +27,13 @@ from pixelvae_tf.training.validation import Validation, ValidationRecords, valid
 _CHECKPOINTS_KEPT = 2
 
 
-def build_model(config: RunConfig) -> PixelVAE:
-    """A fresh model, compiled for training, with weights from the seed."""
+def build_model(config: RunConfig, networks: Callable[..., NetworkFactory] = NetworkFactory) -> PixelVAE:
+    """A fresh model, compiled for training, with weights from the seed; its layers are those that `networks` makes."""
     training = with_precision(config).training
     keras.utils.set_random_seed(training.seed)
     policy = "mixed_bfloat16" if training.mixed_precision == "bfloat16" else "float32"
     with _recomputing(config):
-        model = PixelVAE(config.model, dtype=policy)
+        model = PixelVAE(config.model, networks, dtype=policy)
     model.compile(
         optimizer_of(training),
         kl_warmup_steps=training.kl_warmup_steps,
@@ -83,13 +85,11 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
     training = config.training
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with devices.in_step():
+    with devices.all_or_none():
         validation = data.evaluation_batches(
             config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
         )
-        # Refuses a batch that is larger than the data before the work directory is touched.
-        batches_from = _training_batches(config, devices)
-        batches_from(0)
+        _check_training_data(config, devices)
         if devices.is_chief:
             until_the_end.enter_context(run.in_training())
             config = with_precision(config, run)
@@ -97,7 +97,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
             changed = run.keep_fingerprint(data.fingerprint(config.data))
             if changed:
                 print(changed, file=sys.stderr)
-    with devices.in_step():
+    with devices.all_or_none():
         if not devices.is_chief:
             run.join(config)
             config = with_precision(config, run)
@@ -106,10 +106,10 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
     with run.checkpoint_folder(devices.is_chief) as folder:
         checkpoint = _checkpoint_of(model, seconds)
-        with devices.in_step():
+        with devices.all_or_none():
             start, notes = _restore(checkpoint, model, run, training.checkpoint_every)
         _check_same_step(devices.gather(start), run)
-        with devices.in_step():
+        with devices.all_or_none():
             if devices.is_chief:
                 _make_ready(run, start, [*notes, run.check_best(goes_on=start < training.steps)])
         manager = tf.train.CheckpointManager(checkpoint, str(folder), _CHECKPOINTS_KEPT)
@@ -117,34 +117,36 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
             measure = validation_of(model, validation, training.batch_size, devices)
             examples = next(iter(validation)).numpy()
             around = _callbacks(config, run, devices, model, manager, seconds, measure, examples)
-            received = _fit(model, batches_from(start), training.steps - start, around)
+            received = _fit(model, _training_batches(config, devices, start), training.steps - start, around)
             step = int(model.optimizer.iterations.numpy())
             if step < training.steps:
                 return {"steps": step, "interrupted_by": received}
-    with devices.in_step():
+    with devices.all_or_none():
         return _finish(config, run, model, seconds, devices)
 
 
-def _training_batches(config: RunConfig, devices: Devices):
-    """What gives the training batches from a step on, each replica its rows of every global batch."""
+def _check_training_data(config: RunConfig, devices: Devices) -> None:
+    """Refuses a batch that is larger than the data, before the work directory is touched, by making the batches."""
+    _training_batches(config, devices, start_step=0)
+
+
+def _training_batches(config: RunConfig, devices: Devices, start_step: int):
+    """The training batches from a step on, each replica its rows of every global batch."""
     training = config.training
 
-    def batches_from(step: int):
-        def of_worker(count: int, index: int) -> tf.data.Dataset:
-            return data.training_batches(
-                config.data,
-                batch_size=training.batch_size,
-                seed=training.seed,
-                start_step=step,
-                num_shards=count,
-                shard_index=index,
-            )
+    def of_worker(count: int, index: int) -> tf.data.Dataset:
+        return data.training_batches(
+            config.data,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            start_step=start_step,
+            num_shards=count,
+            shard_index=index,
+        )
 
-        if devices.num_replicas == 1:
-            return of_worker(1, 0)
-        return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
-
-    return batches_from
+    if devices.num_replicas == 1:
+        return of_worker(1, 0)
+    return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
 
 
 def _checkpoint_of(model: PixelVAE, seconds: tf.Variable) -> tf.train.Checkpoint:

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf.model.fitting import parts_of
-from pixelvae_tf.model.pixelvae import PixelVAE
+from pixelvae_tf.model.pixelvae import PixelVAE, parts_of
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import replica_noise
@@ -83,8 +82,13 @@ def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -
         devices: to measure on.
     """
     if devices.num_replicas == 1:
-        return lambda: model.evaluate(batches, verbose=0, return_dict=True)
+        return lambda: _parts(model, batches)
     return DistributedValidation(model, batches, batch_size, devices)
+
+
+def _parts(model: PixelVAE, batches) -> dict[str, float]:
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    return {name: found[name] for name in model.part_names}
 
 
 class DistributedValidation:

@@ -3,14 +3,10 @@
 import dataclasses
 
 import pytest
-from absl import flags
 from commands import ROOT
 
-from pixelvae_tf.commandline.flags import _read_flagfile, define_config_flags, values_of
-from pixelvae_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-
-if "pixelcnn_layers" not in flags.FLAGS:
-    define_config_flags()
+from pixelvae_tf.commandline import flags
+from pixelvae_tf.config import RunConfig
 
 SHAPES = {"digits": (8, 8, 1, 17), "binarized_mnist": (28, 28, 1, 2), "mnist": (28, 28, 1, 256)}
 FILES = sorted(path for path in (ROOT / "flags").glob("*.cfg") if not path.stem.endswith("_base"))
@@ -18,16 +14,10 @@ FILES = sorted(path for path in (ROOT / "flags").glob("*.cfg") if not path.stem.
 
 def configuration(path) -> RunConfig:
     """What a training with this flag file alone would record."""
-    for part in (ModelConfig, DataConfig, TrainConfig):
-        for name in part.__dataclass_fields__:
-            if name in flags.FLAGS:
-                flags.FLAGS[name].value = flags.FLAGS[name].default
-    flags.FLAGS(["train", *_read_flagfile(path, ())])
-    data = DataConfig(**values_of(DataConfig))
+    data = flags.configuration(path, [], flags.ANY_SHAPE, 2).data
     size = data.image_size or 64
     *shape, levels = SHAPES.get(data.dataset, (size, size, 3, 256))
-    model = ModelConfig(image_shape=tuple(shape), pixel_levels=levels, **values_of(ModelConfig))
-    return RunConfig(model, data, TrainConfig(**values_of(TrainConfig)))
+    return flags.configuration(path, [], shape, levels)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

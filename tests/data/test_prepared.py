@@ -11,6 +11,7 @@ import pytest
 from pixelvae_tf import data
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import mnist
+from pixelvae_tf.data.location import prepared_folder
 
 COUNTS = {"train": 6, "validation": 4, "test": 3}
 SHARD = "binarized_mnist/1.0.0/binarized_mnist-test.tfrecord-00000-of-00001"
@@ -74,8 +75,8 @@ def test_prepared_images_arrive_unchanged_and_in_order(copy, split):
 
 def test_the_environment_names_the_folder_where_the_configuration_does_not(copy, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(copy))
-    assert mnist.data_dir(DataConfig("binarized_mnist")) == copy
-    assert mnist.data_dir(DataConfig("binarized_mnist", "other")).name == "other"
+    assert prepared_folder(DataConfig("binarized_mnist")) == copy
+    assert prepared_folder(DataConfig("binarized_mnist", "other")).name == "other"
 
 
 @pytest.mark.parametrize("name", ["binarized_mnist", "mnist"])

@@ -99,6 +99,28 @@ def replay_residual_block(layer, maps):
     return [in_order(outputs)]
 
 
+def replay_lstm(layer, maps, bias):
+    steps = layer.incremental(bias[:, 0, 0])
+    cache = steps.start_rows(WIDTH, BATCH)
+    finished = tf.nest.map_structure(
+        lambda pixel: tf.zeros((WIDTH, *pixel.shape)), steps.finished(steps.start_pixels(BATCH))
+    )
+    outputs = []
+    for index, row in enumerate(rows_of(maps)):
+        cache, from_above = steps.row(cache, index, finished)
+        windows, left_behind = steps.start_pixels(BATCH), []
+        outputs.append([])
+        for column, pixel in enumerate(row):
+            outputs[-1].append([])
+            above = tf.nest.map_structure(lambda part, column=column: part[column], from_above)
+            for color, newest in enumerate(by_color(pixel, layer.colors)):
+                windows, part = steps.pixel(windows, newest, above, color)
+                outputs[-1][-1].append(part)
+            left_behind.append(steps.finished(windows))
+        finished = tf.nest.map_structure(lambda *pixels: tf.stack(pixels), *left_behind)
+    return [in_order(outputs)]
+
+
 def replay_network(steps, features, colors: int):
     caches = steps.start_rows(WIDTH, BATCH)
     finished = tf.nest.map_structure(
@@ -127,10 +149,15 @@ REPLAYS = {
     "MaskedConv2D": lambda layer, entry: replay_conv(layer, *entry.inputs),
     "MaskedBlock": lambda layer, entry: replay_block(layer, *entry.inputs),
     "MaskedResidualBlock": lambda layer, entry: replay_residual_block(layer, *entry.inputs),
-    "PixelCNN": lambda layer, entry: replay_network(
-        layer.incremental(**{"maps" if entry.inputs[1].ndim == 4 else "z": entry.inputs[1]}),
-        entry.inputs[0],
-        entry.colors,
+    "RowLSTM": lambda layer, entry: replay_lstm(layer, *entry.inputs),
+    "DiagonalBiLSTM": lambda layer, entry: replay_lstm(layer, *entry.inputs),
+    **dict.fromkeys(
+        ("PixelCNN", "PixelRNN"),
+        lambda layer, entry: replay_network(
+            layer.incremental(**{"maps" if entry.inputs[1].ndim == 4 else "z": entry.inputs[1]}),
+            entry.inputs[0],
+            entry.colors,
+        ),
     ),
     "MaskedResidualNetwork": lambda layer, entry: replay_network(
         layer.incremental(entry.inputs[1]), entry.inputs[0], entry.colors

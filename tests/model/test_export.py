@@ -14,13 +14,14 @@ import pytest
 import tensorflow as tf
 import tiny
 from commands import ROOT, environment, run_anew
-from models import NARROW
+from models import NARROW, in_small
 from tensorflow.core.protobuf import saved_model_pb2
 
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
 from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
+from pixelvae_tf.sampling.noise import latent_noise
 
 CONFIG = dataclasses.replace(
     tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
@@ -54,6 +55,17 @@ ANSWERED = {
             "elbo_nats": model.elbo(IMAGES[:1]).elbo,
             "reconstruction_nats": model.elbo(IMAGES[:1]).reconstruction,
             "kl_z1_nats": model.elbo(IMAGES[:1]).kl[0],
+        },
+    ),
+    "latents without samples": (
+        request("posterior", images=IMAGES),
+        lambda model: {"z1_mean": model.encode(IMAGES).mean[0], "z1_scale": model.encode(IMAGES).scale[0]},
+    ),
+    "the score with noise that is given": (
+        request("score_given_noise", images=IMAGES, noise_z1=latent_noise(CONFIG, 40, seed=0)[0].numpy()),
+        lambda model: {
+            "elbo_nats": model.elbo(IMAGES).elbo,
+            "reconstruction_nats": model.elbo(IMAGES).reconstruction,
         },
     ),
     "samples": (request("sample", num_samples=4, seed=1), lambda model: {"images": model.sample(4, seed=1)}),
@@ -153,6 +165,7 @@ def answers(exported, tmp_path_factory):
     return {**pickle.loads((folder / "answers").read_bytes()), "folder": folder}
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("name", ANSWERED)
 def test_a_process_without_this_package_gets_the_same_numbers_bit_for_bit(name, answers, model):
     expected = ANSWERED[name][1](model)
@@ -162,12 +175,14 @@ def test_a_process_without_this_package_gets_the_same_numbers_bit_for_bit(name, 
         np.testing.assert_array_equal(answers[name][key], array)
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_wrong_request_is_refused_by_name(name, answers):
     assert isinstance(answers[name], str)
     assert REFUSED[name][1] in answers[name]
 
 
+@pytest.mark.as_in_production
 def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, model):
     for key, scores in answers["scores"].items():
         np.testing.assert_allclose(answers["scores in another order"][key], scores[::-1], rtol=1e-5)
@@ -178,10 +193,12 @@ def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, mod
     np.testing.assert_allclose(answers["scores"]["elbo_nats"][:5], alone, rtol=1e-5)
 
 
+@pytest.mark.as_in_production
 def test_another_seed_gives_other_samples(answers):
     assert not np.array_equal(answers["other samples"]["images"], answers["samples"]["images"])
 
 
+@pytest.mark.as_in_production
 def test_saved_model_cli_shows_every_endpoint_and_runs_one(answers, model):
     for name, arguments in serving.signatures(CONFIG).items():
         shown = answers["show"].partition(f"signature_def['{name}']")[2].partition("signature_def[")[0]
@@ -217,21 +234,10 @@ def test_the_page_for_users_names_every_endpoint_and_everything_that_goes_in_and
             assert f"`{word}" in page or f'"{word}"' in page, word
 
 
+@pytest.mark.as_in_production
 def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
     reloaded = keras.saving.load_model(exported / "model.keras")
     np.testing.assert_array_equal(reloaded.elbo(IMAGES, seed=2).elbo, model.elbo(IMAGES, seed=2).elbo)
-
-
-def in_small(config: ModelConfig) -> ModelConfig:
-    """The network of a flag file with few feature maps, over small images, and no deeper than two layers."""
-    side = 2 ** (len(config.encoder_channels) - 1) if config.network == "residual" else 4
-    return dataclasses.replace(
-        config,
-        image_shape=(side, side, config.image_shape[-1]),
-        pixelcnn_layers=min(config.pixelcnn_layers, 2),
-        latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
-        residual_blocks=min(config.residual_blocks, 1),
-    )
 
 
 def kind(config: ModelConfig) -> tuple:
@@ -274,9 +280,10 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
     assert_same(loaded, model)
     has_latents = model.config.num_levels > 0
     assert hasattr(loaded, "encode") == ("encode" in record["endpoints"]) == has_latents
-    assert record["left_out"] == ({} if has_latents else {"encode": "this model has no latents"})
+    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior"])
 
 
+@pytest.mark.as_in_production
 def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
     model = tiny.model(CONFIG)
     before = model.sample(5, seed=1)

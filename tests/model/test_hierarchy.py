@@ -5,28 +5,30 @@ import pytest
 import tensorflow as tf
 import tiny
 from causality import dependence, earlier
-from models import COLOR, THREE_LEVELS, VARIANTS, model, some_images
+from models import COLOR, THREE_LEVELS, VARIANTS, shared_model, some_images
 
 from pixelvae_tf.probability import objectives
-from pixelvae_tf.sampling.naive import _sample_level_naive, sample_latents_naive
+from pixelvae_tf.sampling.naive import draw_level_naive, sample_latents_naive
 from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors, varying_noise
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
-    network = model(COLOR, **VARIANTS[variant])
+    network = shared_model(COLOR, **VARIANTS[variant])
     images = tiny.all_images(network.config)
     assert len(images) == 2**12
     noise = latent_noise(network.config, 1, seed=3)
     z1 = sample_latents_naive(network, noise)
     repeated = None if z1 is None else tf.repeat(z1, len(images), axis=0)
-    log_p = objectives.sum_over_dimensions(network.p_x_given_z1(images, repeated).log_prob(images))
+    log_p = objectives.sum_over_dimensions(
+        network.p_x_given_z1(images, network.pixel_decoder.condition(repeated)).log_prob(images)
+    )
     assert np.exp(np.float64(log_p)).sum() == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["three levels", "masked residual blocks", "log scales"])
 def test_the_kl_of_each_level_agrees_with_monte_carlo(variant):
-    network = model(**VARIANTS[variant])
+    network = shared_model(**VARIANTS[variant])
     images = np.repeat(some_images(network.config, 1), 5_000, axis=0)
     noise = latent_noise(network.config, len(images), seed=1)
     posteriors = network.q_z_given_x(images)
@@ -40,7 +42,7 @@ def test_the_kl_of_each_level_agrees_with_monte_carlo(variant):
 
 
 def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
-    network = model()
+    network = tiny.model(THREE_LEVELS, gain=1.0)
     # Posteriors nearly as wide as the priors, without which the importance weights of so few samples vary too much.
     for head in network.encoder.heads:
         head.kernel.assign(0.1 * head.kernel)
@@ -51,13 +53,17 @@ def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
     estimate = network.log_likelihood(images, importance_samples=3_000, seed=2)
     for image, found in zip(images, estimate, strict=True):
         copies = np.repeat(image[None], draws, axis=0)
-        p = np.exp(objectives.sum_over_dimensions(network.p_x_given_z1(copies, z1).log_prob(copies)).numpy())
+        p = np.exp(
+            objectives.sum_over_dimensions(
+                network.p_x_given_z1(copies, network.pixel_decoder.condition(z1)).log_prob(copies)
+            ).numpy()
+        )
         stderr = p.std() / np.sqrt(draws) / p.mean()
         assert found == pytest.approx(np.log(p.mean()), abs=5 * stderr + 0.1)
 
 
 def test_more_importance_samples_raise_the_bound_of_three_levels():
-    network = model()
+    network = shared_model()
     images = some_images(network.config, 500)
     few, many = (network.log_likelihood(images, count, seed=1).mean() for count in (1, 50))
     elbo = network.elbo(images, seed=1).elbo
@@ -68,13 +74,15 @@ def test_more_importance_samples_raise_the_bound_of_three_levels():
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("masked_blocks", ["stacks", "residual"])
 def test_each_position_of_a_latent_map_sees_only_the_positions_before_it(level, masked_blocks):
-    network = model(masked_blocks=masked_blocks)
+    network = shared_model(masked_blocks=masked_blocks)
     height, width, _ = network.config.latent_shapes[level]
     generator = np.random.default_rng(0)
     z_upper = generator.normal(size=(1, *network.config.latent_shapes[level + 1])).astype("float32")
 
+    decoder = network.latent_decoders[level]
+
     def prior_of(z):
-        prior = network.p_z_given_upper(level, z, tf.repeat(z_upper, len(z), axis=0))
+        prior = network.p_z_given_upper(level, z, decoder.condition(tf.repeat(z_upper, len(z), axis=0)))
         return tf.concat([prior.mean, prior.scale], axis=-1)
 
     strength = dependence(prior_of, generator.normal(size=(4, height, width, 1)))
@@ -89,19 +97,24 @@ def test_each_position_of_a_latent_map_sees_only_the_positions_before_it(level, 
 
 @pytest.mark.parametrize("variant", ["three levels", "Gaussian prior"])
 def test_ancestral_samples_of_latents_are_their_noise_under_the_prior_they_condition(variant):
-    network = model(**VARIANTS[variant])
+    network = shared_model(**VARIANTS[variant])
     noise = latent_noise(network.config, 8, seed=0)
     samples = list(noise)
     for level in reversed(range(network.config.num_levels - 1)):
         samples[level] = sample_latents_naive(network, tuple(noise)) if level == 0 else None
         if level == 1:
-            samples[1] = _sample_level_naive(network, 1, samples[2], noise[1])
+            decoder = network.latent_decoders[1]
+            condition = decoder.condition(samples[2])
+            if decoder.masked is None:
+                samples[1] = network.p_z_given_upper(1, noise[1], condition).sample(noise[1])
+            else:
+                samples[1] = draw_level_naive(network, 1, condition, noise[1])
     for z, prior, level_noise in zip(samples, network.priors(samples), noise, strict=True):
         np.testing.assert_allclose(prior.sample(level_noise), z, atol=1e-5)
 
 
 def test_the_floor_of_the_priors_scale_is_for_training_alone():
-    network = model()
+    network = shared_model()
     images = some_images(network.config, 4)
     noise = latent_noise(network.config, 4, seed=0)
     samples = sample_posteriors(network.q_z_given_x(images), noise)
@@ -112,7 +125,7 @@ def test_the_floor_of_the_priors_scale_is_for_training_alone():
 
 
 def test_an_images_bound_does_not_depend_on_its_batch():
-    network = model()
+    network = shared_model()
     images = some_images(network.config, 6)
     noise = latent_noise(network.config, 6, seed=0)
     whole = network.elbo_terms(images, noise).elbo
@@ -136,7 +149,7 @@ def test_every_variant_learns(variant):
 
 
 def test_the_kl_weights_of_two_levels_follow_each_other():
-    network = model(COLOR, **VARIANTS["two levels"])
+    network = tiny.model(COLOR, gain=1.0, **VARIANTS["two levels"])
     network.compile("adam", kl_warmup_steps=(4, 2))
     batches = tf.data.Dataset.from_tensors(some_images(network.config, 4))
     weights = [network.fit(batches, verbose=0).history for _ in range(5)]
@@ -156,7 +169,7 @@ def test_only_the_chosen_level_of_noise_varies_along_a_row(vary):
 
 
 def test_a_grid_of_varied_pixels_shares_its_latents_and_a_level_that_is_not_there_is_refused():
-    network = model(**VARIANTS["one level"])
+    network = shared_model(**VARIANTS["one level"])
     images = network.sample_varying("pixels", 2, 3, seed=0)
     assert images.shape == (6, *network.config.image_shape)
     np.testing.assert_array_equal(images, network.sample_varying("pixels", 2, 3, seed=0))

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tiny
 from models import THREE_LEVELS, some_images
 
-from pixelvae_tf.model import interface
+from pixelvae_tf.model.graphs import Graphs
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import latent_noise
 
@@ -26,10 +26,10 @@ def one_after_another(model, images) -> np.ndarray:
 
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_samples_taken_together_have_the_noise_of_samples_one_after_another(name, at_once, monkeypatch):
+def test_samples_taken_together_have_the_noise_of_samples_one_after_another(name, at_once):
     model = tiny.model(CONFIGS[name], gain=1.0)
     height, width, _ = model.config.image_shape
     images = some_images(model.config, 5)
-    monkeypatch.setattr(interface, "PIXELS_A_PASS", at_once * len(images) * height * width)
-    found = model.log_likelihood(images, SAMPLES, SEED)
+    graphs = Graphs(model, pixels_a_pass=at_once * len(images) * height * width)
+    found = graphs.log_likelihood(images, SAMPLES, SEED).numpy()
     np.testing.assert_allclose(found, one_after_another(model, images), rtol=1e-5)

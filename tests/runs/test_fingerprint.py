@@ -1,5 +1,6 @@
 """A run knows which images it was trained on, and tells of others."""
 
+import json
 import math
 
 import pytest
@@ -13,6 +14,8 @@ def images(count, sha256):
 
 
 DATA = {"train": images(20, "a"), "validation": images(6, "b"), "test": images(6, "b")}
+
+BEST = {"step": 2, "nll_bound_nats": 3.0, "weights": "raw", "file": "step-00000002.weights.h5", "sha256": "e"}
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def test_other_images_are_told_with_both_counts(run):
 
 def test_a_best_bound_on_other_validation_images_is_none(run):
     run.best_folder.mkdir()
-    run.best_file.write_text('{"nll_bound_nats": 3.0, "validation_data": {"images": 6, "sha256": "b"}}')
+    run.best_file.write_text(json.dumps(BEST | {"validation_data": DATA["validation"]}))
     assert ValidationRecords(run, None, None).best_bound == 3.0
     run.keep_fingerprint(DATA | {"validation": images(9, "d")})
     assert ValidationRecords(run, None, None).best_bound == math.inf
@@ -44,5 +47,5 @@ def test_a_best_bound_on_other_validation_images_is_none(run):
 def test_a_best_bound_of_a_run_without_a_fingerprint_holds(tmp_path):
     run = Run(tmp_path)
     run.best_folder.mkdir()
-    run.best_file.write_text('{"nll_bound_nats": 3.0}')
+    run.best_file.write_text(json.dumps(BEST))
     assert ValidationRecords(run, None, None).best_bound == 3.0

@@ -7,8 +7,8 @@ import tensorflow as tf
 import tiny
 import workdirs
 
+from pixelvae_tf import processor
 from pixelvae_tf.config import RunConfig, TrainConfig
-from pixelvae_tf.runs import environment
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import precision
 from pixelvae_tf.training.run import build_model
@@ -27,7 +27,7 @@ def machine(monkeypatch):
     """Gives the process a processor with these features, and these GPUs by their compute capability."""
 
     def become(features: str = "", gpus=()):
-        monkeypatch.setattr(environment, "_cpuinfo", lambda: CPUINFO.format(features=features))
+        monkeypatch.setattr(processor, "_cpuinfo", lambda: CPUINFO.format(features=features))
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: list(gpus))
         monkeypatch.setattr(
             tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu} if gpu else {}
@@ -56,8 +56,8 @@ def test_bfloat16_is_for_devices_that_multiply_it_in_hardware(machine, features,
 
 def test_a_processor_is_told_by_its_name_its_cores_and_what_speeds_matrices(machine):
     machine("avx512f avx512_bf16")
-    assert environment.processor().startswith("Some CPU @ 2.00GHz, ")
-    assert environment.processor().endswith(" CPU cores with AVX512F, AVX512-BF16")
+    assert processor.describe().startswith("Some CPU @ 2.00GHz, ")
+    assert processor.describe().endswith(" CPU cores with AVX512F, AVX512-BF16")
 
 
 def test_a_deterministic_run_and_an_explicit_choice_do_not_ask_the_device(machine):

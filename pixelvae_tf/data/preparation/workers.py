@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pixelvae_tf.data.schema import DataError
+from pixelvae_tf.processor import cores
 
 _CHUNK = 32
 _CHUNKS_AHEAD = 3  # for each worker: enough that none waits, few enough that memory stays small
@@ -31,7 +32,7 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
     Raises:
         DataError: where a worker process ends before its work.
     """
-    processes = processes or len(_cores())
+    processes = processes or cores()
     chunks = iter(functools.partial(_take, iter(records)), [])
     first = next(chunks, [])
     if len(first) < _CHUNK:
@@ -73,7 +74,3 @@ def end_with_parent() -> None:
 
 def _take(records: Iterator[Any]) -> list[Any]:
     return list(itertools.islice(records, _CHUNK))
-
-
-def _cores() -> set[int] | range:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

@@ -1,0 +1,178 @@
+"""What the methods of a model accept: one line that says what is wrong, and what to give."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf.config import ModelConfig, TrainConfig
+from pixelvae_tf.config.base import ConfigError
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.probability.seeds import checked_seed
+
+
+def whole_number(value, name: str, least: int = 1) -> int:
+    """The value as an int. Raises UserError for anything but a whole number of at least `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise UserError(f"{name}={value!r}: give a whole number")
+    if value < least:
+        raise UserError(f"{name}={value}: use {least} or more")
+    return int(value)
+
+
+def seed_outside_graphs(seed, method: str) -> int:
+    """The seed, checked, of a method that gives arrays. Raises UserError inside a graph, where there are none yet."""
+    if not tf.executing_eagerly():
+        raise UserError(
+            f"{method}: gives arrays, which a tf.function or a dataset's map cannot have; use the functions of "
+            f"model.graphs there"
+        )
+    return checked_seed(seed)
+
+
+def images_outside_graphs(images, config: ModelConfig) -> np.ndarray:
+    """The images as a uint8 array. Raises UserError for another shape, type or range."""
+    if tf.is_tensor(images) and not hasattr(images, "numpy"):
+        raise UserError("images: are part of a graph; use the functions of model.graphs, such as model.graphs.elbo")
+    images = np.asarray(images)
+    if images.ndim and not len(images):
+        raise UserError(f"images of shape {images.shape}: give one or more, (batch, {_listed(config.image_shape)})")
+    _check_shape_and_type(images.shape, images.dtype, config)
+    _check_range(images, config)
+    return images.astype("uint8")
+
+
+def _check_shape_and_type(shape, dtype, config: ModelConfig) -> None:
+    wanted, top = config.image_shape, config.pixel_levels - 1
+    own = shape[1:]
+    if len(shape) != 4 or any(size not in (None, side) for size, side in zip(own, wanted, strict=True)):
+        remedy = "; put images into batches" if tuple(shape) == wanted else ""
+        raise UserError(f"images of shape {tuple(shape)}: this model takes (batch, {_listed(wanted)}){remedy}")
+    if not tf.as_dtype(dtype).is_integer:
+        raise UserError(f"images of type {tf.as_dtype(dtype).name}: give integers 0..{top}, for example uint8")
+
+
+def _check_range(images: np.ndarray, config: ModelConfig) -> None:
+    if images.size and (images.min() < 0 or images.max() >= config.pixel_levels):
+        raise UserError(f"pixels {images.min()}..{images.max()}: this model takes 0..{config.pixel_levels - 1}")
+
+
+def images_in_graph(images, config: ModelConfig):
+    """The images, whose type and shape are checked now, and whose pixels are checked when the graph runs.
+
+    Raises:
+        UserError: for another type or shape; the graph raises InvalidArgumentError for another range.
+    """
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank is not None:
+        _check_shape_and_type(images.shape.as_list(), images.dtype, config)
+    top = config.pixel_levels - 1
+    if images.dtype == tf.uint8 and top == 255:
+        return images
+    inside = images <= tf.cast(top, images.dtype)
+    if not images.dtype.is_unsigned:
+        inside &= images >= 0
+    return require(images, inside, f"images: this model takes pixels 0..{top}")
+
+
+def require(value, condition, message: str):
+    """The value, once the condition is known to hold; else an InvalidArgumentError with the message."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(condition), [message])]):
+        return tf.identity(value)
+
+
+def batch_of(data) -> tuple:
+    """Images and the weights of the examples, or None, of what `fit` hands a step; labels are left out.
+
+    Raises:
+        UserError: for a dictionary, as TensorFlow Datasets gives it.
+    """
+    if isinstance(data, dict):
+        raise UserError(
+            f"the data is a dictionary of {', '.join(map(repr, data))}: give its images alone, for example "
+            '.map(lambda example: example["image"])'
+        )
+    images, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(images, dict):
+        return batch_of(images)
+    return images, weights
+
+
+def given_data(data, config: ModelConfig) -> None:
+    """Checks what can be seen of the data before `fit`, `evaluate` or `predict` start. Raises UserError."""
+    if isinstance(data, tf.data.Dataset):
+        images, _ = batch_of(data.element_spec)
+        _check_shape_and_type(images.shape.as_list(), images.dtype, config)
+    elif isinstance(data, (tuple, list)) and len(data) and not np.isscalar(data[0]) and len(np.shape(data[0])) == 4:
+        given_data(data[0], config)
+    elif isinstance(data, dict):
+        batch_of(data)
+    elif isinstance(data, np.ndarray) or (tf.is_tensor(data) and hasattr(data, "numpy")):
+        images_outside_graphs(data, config)
+
+
+def labels(x, y, arguments: dict):
+    """The labels that `fit` hands to Keras, which drops the weights of examples that have none.
+
+    Raises:
+        UserError: for weights of classes without labels.
+    """
+    if y is not None or isinstance(x, tf.data.Dataset):
+        return y
+    if arguments.get("class_weight") is not None:
+        raise UserError("class_weight: give the classes of the images as y")
+    return np.zeros(len(x), "int32") if arguments.get("sample_weight") is not None else None
+
+
+def mask_of(config: ModelConfig, keep_rows: int | None, mask) -> np.ndarray:
+    """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises UserError as it does."""
+    if (keep_rows is None) == (mask is None):
+        raise UserError("keep_rows, mask: give one of the two, to say which pixels are kept")
+    height, width, _ = config.image_shape
+    if mask is None:
+        if isinstance(keep_rows, bool) or not isinstance(keep_rows, (int, np.integer)) or not 0 <= keep_rows <= height:
+            raise UserError(f"keep_rows={keep_rows}: the images have {height} rows; use 0 to {height}")
+        return np.broadcast_to((np.arange(height) < keep_rows)[None, :, None], (1, height, width))
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.ndim not in (2, 3) or mask.shape[-2:] != (height, width):
+        raise UserError(
+            f"mask of shape {mask.shape} and type {mask.dtype}: give ({height}, {width}) or (batch, {height}, "
+            f"{width}) bool, True where a pixel is kept"
+        )
+    return mask if mask.ndim == 3 else mask[None]
+
+
+# The arguments of `compile`, by the field of `TrainConfig` that says what they may be.
+_COMPILED = {
+    "kl_warmup_steps": "kl_warmup_steps",
+    "prior_scale_floor_steps": "prior_scale_floor_steps",
+    "clip_value": "gradient_clip_value",
+    "clip_norm": "gradient_clip_norm",
+    "ema_decay": "ema_decay",
+    "dropout": "dropout",
+    "kl_weight": "kl_weight",
+    "free_bits": "free_bits",
+    "seed": "seed",
+}
+_OF_THE_LOSS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+def compile_arguments(settings: dict, keras_arguments: dict) -> None:
+    """Checks what `compile` is given, as the flags are checked.
+
+    Raises:
+        UserError: for a value that cannot be used, or a loss or metrics beside the bound.
+    """
+    for name in _OF_THE_LOSS:
+        if keras_arguments.get(name) is not None:
+            raise UserError(f"{name}: this model's loss and metrics are the bound and its parts; leave it out")
+    for name, value in settings.items():
+        try:
+            TrainConfig(**{_COMPILED[name]: value.item() if isinstance(value, np.generic) else value})
+        except ConfigError as error:
+            raise ConfigError(str(error).removeprefix("gradient_")) from None
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,180 @@
+"""The graphs behind a model: tensors in, tensors out, each traced once for all batch sizes.
+
+The methods of `PixelVAE` call them with checked arrays; an export holds them; benchmarks time them; and a tf.function
+or a dataset's map can call them, where those methods cannot be used.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import tensorflow as tf
+
+from pixelvae_tf.model.settings import own_settings
+from pixelvae_tf.probability import objectives, randomness
+from pixelvae_tf.probability.objectives import ElboTerms
+from pixelvae_tf.sampling import cached, naive
+from pixelvae_tf.sampling.ancestral import sample_latents
+from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise, latent_noise, sample_posteriors, with_temperature
+
+if TYPE_CHECKING:
+    from pixelvae_tf.probability.objectives import Values
+
+# Importance samples of few images are taken together, up to so many pixels in a pass of the network: a pass of less
+# does not keep a core busy, and one of more takes more memory and is no faster.
+PIXELS_A_PASS = 1 << 16
+
+_INTEGER = tf.TensorSpec((), tf.int32)
+
+
+class Sampler(NamedTuple):
+    """How values are drawn in the order of generation: those of a level of latents, and pixels.
+
+    All samplers draw the same images from the same noise.
+    """
+
+    draw_level: Callable
+    sample_pixels: Callable
+
+
+SAMPLERS = {
+    "cached": Sampler(cached.draw_level_cached, cached.sample_pixels_cached),
+    "naive": Sampler(naive.draw_level_naive, naive.sample_pixels_naive),
+}
+
+
+class Encoding(NamedTuple):
+    """What inference finds for a batch, by level (z1 first): (batch, channels) or (batch, height, width, channels)."""
+
+    mean: tuple[Values, ...]
+    scale: tuple[Values, ...]
+    sample: tuple[Values, ...]
+
+
+class Graphs:
+    """The graphs of one model. Images are (batch, height, width, colors) uint8, seeds and counts int32 scalars.
+
+    Args:
+        model: a `PixelVAE`.
+        pixels_a_pass: see PIXELS_A_PASS.
+    """
+
+    def __init__(self, model, pixels_a_pass: int = PIXELS_A_PASS):
+        self.model = model
+        self.config = model.config
+        self.pixels_a_pass = pixels_a_pass
+        self._images = tf.TensorSpec((None, *self.config.image_shape), tf.uint8)
+        self._latents = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in self.config.latent_shapes)
+        self._temperatures = tf.TensorSpec((1 + self.config.num_levels,), tf.float32)
+
+    @functools.cached_property
+    def elbo(self) -> Callable[..., ElboTerms]:
+        """The bound and its parts, `elbo(images, seed)`."""
+
+        def elbo(images, seed):
+            return self.model.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
+
+        return _traced(elbo, self._images, _INTEGER)
+
+    @functools.cached_property
+    def log_likelihood(self) -> Callable[..., tf.Tensor]:
+        """The importance-sampled likelihood, (batch,), `log_likelihood(images, importance_samples, seed)`."""
+        model, config = self.model, self.config
+        height, width, _ = config.image_shape
+
+        def log_likelihood(images, importance_samples, seed):
+            if not config.num_levels:
+                return -model.reconstruction(images, [])
+            posteriors = model.q_z_given_x(images)
+            batch = tf.shape(images)[0]
+            at_once = tf.maximum(1, self.pixels_a_pass // (batch * height * width))
+
+            def noise_of(index):
+                return latent_noise(config, batch, randomness.stream(seed, "latents", index))
+
+            def add_samples(first, log_total):
+                count = tf.minimum(at_once, importance_samples - first)
+
+                def repeated(array):
+                    return tf.tile(array, [count, *[1] * (array.shape.rank - 1)])
+
+                noise = tf.map_fn(noise_of, tf.range(first, first + count), fn_output_signature=self._latents)
+                noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)
+                of_images = tf.nest.map_structure(repeated, (images, posteriors))
+                log_weights = tf.reshape(model.log_importance_weight(*of_images, noise), (count, batch))
+                together = tf.reduce_logsumexp(log_weights, axis=0)
+                return first + count, objectives.accumulate_log_weight(log_total, together)
+
+            # Some samples after others: memory does not grow with their number.
+            _, log_total = tf.while_loop(
+                lambda first, _: first < importance_samples, add_samples, (0, tf.fill([batch], -float("inf")))
+            )
+            return log_total - tf.math.log(tf.cast(importance_samples, tf.float32))
+
+        return _traced(log_likelihood, self._images, _INTEGER, _INTEGER)
+
+    @functools.cached_property
+    def encode(self) -> Callable[..., Encoding]:
+        """The posteriors and samples of them, `encode(images, seed)`."""
+
+        def encode(images, seed):
+            posteriors = self.model.q_z_given_x(images)
+            noise = latent_noise(self.config, tf.shape(images)[0], seed)
+            samples = sample_posteriors(posteriors, noise)
+            return Encoding(tuple(q.mean for q in posteriors), tuple(q.scale for q in posteriors), tuple(samples))
+
+        return _traced(encode, self._images, _INTEGER)
+
+    @functools.cached_property
+    def draw(self) -> dict[str, Callable[..., tf.Tensor]]:
+        """By the name of the sampler: new images, `draw[name](noise, temperatures)`.
+
+        `noise` is a `SamplingNoise`; `temperatures` (1 + levels,) are those of the pixels and of each level, z1 first.
+        """
+        noise = SamplingNoise(self._latents, tf.TensorSpec((None, *self.config.image_shape), tf.float32))
+
+        def traced(sampler: Sampler):
+            def draw(noise, temperatures):
+                latents = with_temperature(noise.latents, temperatures[1:])
+                z1 = sample_latents(self.model, latents, sampler.draw_level)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0])
+                return tf.cast(pixels, tf.uint8)
+
+            return _traced(draw, noise, self._temperatures)
+
+        return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
+
+    @functools.cached_property
+    def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
+        """By the name of the sampler: images of which some pixels are kept, `complete[name](images, known, seed,
+        temperatures)`.
+
+        `known` is (1 or batch, height, width, colors) bool; `seed` is (2,), see `randomness.as_seed`. Latents are
+        drawn from the posterior of the images.
+        """
+        known = tf.TensorSpec((None, *self.config.image_shape), tf.bool)
+        seed = tf.TensorSpec((2,), tf.int32)
+
+        def traced(sampler: Sampler):
+            def complete(images, known, seed, temperatures):
+                noise = draw_noise(self.config, tf.shape(images)[0], seed)
+                latents = with_temperature(noise.latents, temperatures[1:])
+                samples = sample_posteriors(self.model.q_z_given_x(images), latents)
+                z1 = samples[0] if samples else None
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, images, known, temperatures[0])
+                return tf.cast(pixels, tf.uint8)
+
+            return _traced(complete, self._images, known, seed, self._temperatures)
+
+        return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
+
+
+def _traced(function: Callable, *signature) -> Callable:
+    @functools.wraps(function)
+    def with_own_settings(*arguments):
+        with own_settings():
+            return function(*arguments)
+
+    return tf.function(with_own_settings, input_signature=signature, autograph=False)

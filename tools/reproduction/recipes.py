@@ -1,0 +1,155 @@
+"""The runs behind each table and figure, and how to make them: train, evaluate, record, one after the other."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pixelvae_tf import files
+from pixelvae_tf.commandline.flags import UsageError
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.runs.workdir import Run
+from reproduction.curves import LAYERS
+from reproduction.records import FLAG_FILES
+
+
+class Recipe(NamedTuple):
+    """One run.
+
+    Attributes:
+        name: of its work directory and its record.
+        train: flags of `train`.
+        split: to evaluate on; empty for figures that need validations alone.
+        importance_samples: for the evaluation; 0 for none.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    split: str = "test"
+    importance_samples: int = 0
+
+
+def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **settings) -> Recipe:
+    """The recipe of a flag file, with others after it and further flags."""
+    given = tuple(f"--flagfile={FLAG_FILES / file}.cfg" for file in flag_files)
+    return Recipe(name or flag_files[0], (*given, *changes), **settings)
+
+
+_TABLE_1 = ("mnist_vae", "mnist_pixelvae", "mnist_gated_pixelvae", "mnist", "mnist_gated_pixelcnn", "mnist_pixelcnn")
+_SECTION_42 = ("compare32", "compare32_one_level", "compare32_conv_vae", "compare32_gaussian_prior")
+_FIGURE_4 = tuple(
+    _of("mnist_figure4", name=f"figure4_{layers}", changes=(f"--pixelcnn_layers={layers}",), split="")
+    for layers in LAYERS
+) + tuple(
+    _of(
+        "mnist_figure4",
+        name=f"figure4_pixelcnn_{layers}",
+        changes=(f"--pixelcnn_layers={layers}", "--latent_channels="),
+        split="",
+    )
+    for layers in LAYERS
+    if layers
+)
+RECIPES: dict[str, tuple[Recipe, ...]] = {
+    "digits": (_of("digits", importance_samples=50), _of("digits_vae", importance_samples=50)),
+    "table1": tuple(_of(system, "equal_budget_base") for system in _TABLE_1),
+    "flagship": tuple(_of(name, importance_samples=50) for name in ("mnist_best", "mnist_flow", "mnist_adam")),
+    "figure4": _FIGURE_4,
+    "section42": tuple(_of(name, split="validation") for name in _SECTION_42),
+    "photographs": (_of("imagenet64_cpu", split="validation"),),
+}
+
+
+class OutOfTime(UserError):
+    """The time that was given is over; what is done is kept."""
+
+
+def is_done(recipe: Recipe, run: Run) -> bool:
+    """Whether a work directory holds the finished run of a recipe, evaluated as it says."""
+    if not run.summary_file.exists() or run.config().training.steps > files.read_json(run.summary_file)["steps"]:
+        return False
+    if not recipe.split:
+        return True
+    evaluated = run.workdir / f"eval_{recipe.split}.json"
+    found = files.read_json(evaluated) if evaluated.exists() else {}
+    return (
+        found.get("checkpoint_step") == run.best()["step"]
+        and found.get("importance_samples", 0) >= recipe.importance_samples
+    )
+
+
+def make(
+    name: str,
+    runs: pathlib.Path,
+    results: pathlib.Path,
+    data_dir: str = "",
+    minutes: float = 0.0,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Makes every run behind a table or figure that is not done, each from where it was stopped.
+
+    Args:
+        name: of `RECIPES`.
+        runs: folder of the work directories.
+        results: folder of the records, of which each is written when its run is done.
+        data_dir: folder of prepared data; empty for what the environment says.
+        minutes: time for all of it; 0 for as long as it takes. Training then stops after a step and is saved.
+        report: what to do with a line of progress.
+
+    Raises:
+        OutOfTime: when the time is over.
+        UserError: for a command that failed.
+    """
+    deadline = time.monotonic() + 60 * minutes if minutes else None
+    data = [f"--data_dir={data_dir}"] if data_dir else []
+    for number, recipe in enumerate(RECIPES[name], start=1):
+        place = f"{name}, run {number} of {len(RECIPES[name])}, {recipe.name}"
+        run = Run(runs / recipe.name)
+        if run.config_file.exists() and is_done(recipe, run):
+            report(f"{place}: done")
+        else:
+            report(f"{place}: training")
+            workdir = f"--workdir={run.workdir}"
+            _command(["pixelvae_tf.train", *recipe.train, *data, workdir], deadline)
+            if recipe.split:
+                report(f"{place}: evaluating on {recipe.split}")
+                samples = recipe.importance_samples
+                asked = [f"--importance_samples={samples}"] if samples else []
+                _command(["pixelvae_tf.evaluate", workdir, f"--split={recipe.split}", *asked, *data], deadline)
+        files.write_json(results / f"{recipe.name}.json", run.record())
+
+
+def _command(words: list[str], deadline: float | None) -> None:
+    """Runs a command of the package to its end, or to the deadline, at which it is asked to stop."""
+    left = None if deadline is None else deadline - time.monotonic()
+    if left is not None and left <= 0:
+        raise _out_of_time()
+    process = subprocess.Popen([sys.executable, "-m", *words])
+    try:
+        code = process.wait(left)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        raise _out_of_time() from None
+    except KeyboardInterrupt:
+        # The terminal has told the command too; it saves what it has.
+        process.wait()
+        raise
+    if code:
+        raise UserError(f"{words[0]} stopped with exit code {code}; its own message says why")
+
+
+def _out_of_time() -> OutOfTime:
+    return OutOfTime("--minutes are over; the same command goes on from here")
+
+
+def known(name: str) -> str:
+    """The name of a set of recipes. Raises UsageError for another."""
+    if name not in RECIPES:
+        raise UsageError(f"run {name or 'nothing'!r}: run one of {', '.join(RECIPES)}")
+    return name
