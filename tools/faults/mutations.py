@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import io
 import pathlib
@@ -76,7 +77,7 @@ def one(subject: Subject, source: pathlib.Path, place: pathlib.Path, random, tal
     kind = f"mutation of {subject.name}"
     shutil.copytree(source, place)
     try:
-        expected = subject.read(source)
+        expected = _expected(subject, source)
         file = place / subject.file
         content, how = mutated(file.read_bytes(), random)
         file.write_bytes(content)
@@ -91,6 +92,11 @@ def one(subject: Subject, source: pathlib.Path, place: pathlib.Path, random, tal
         tally.add(kind, "wrong", f"{how}: {type(error).__name__}: {error}"[:300])
     finally:
         shutil.rmtree(place)
+
+
+@functools.cache
+def _expected(subject: Subject, source: pathlib.Path) -> Any:
+    return subject.read(source)
 
 
 def mutated(content: bytes, random) -> tuple[bytes, str]:
