@@ -77,7 +77,9 @@ _SMALL = {"first_kernel_size": 3, "kernel_size": 3}
 
 def _decoder(**settings) -> decoder.Decoder:
     upsampler = convolutional.Upsampler((HEIGHT, WIDTH), (4,), **settings)
-    return decoder.Decoder(6, upsampler, pixelcnn.PixelCNN(6, 6, 2, colors=3, **_SMALL, **settings), **settings)
+    return decoder.Decoder(
+        6, upsampler, pixelcnn.PixelCNN(6, 6, 2, colors=3, conditional_on_maps=True, **_SMALL, **settings), **settings
+    )
 
 
 # By the name of the layer; several entries where a setting changes what it does.
@@ -120,7 +122,9 @@ INVENTORY: dict[str, list[Entry]] = {
             colors=3,
         ),
         Entry(
-            lambda **s: pixelcnn.PixelCNN(3, 6, 2, activation="relu", weight_normalization=False, **_SMALL, **s),
+            lambda **s: pixelcnn.PixelCNN(
+                3, 6, 2, activation="relu", weight_normalization=False, conditional_on_maps=True, **_SMALL, **s
+            ),
             (_maps(2), _maps(4)),
             "past",
             call=lambda layer, features, maps: layer(features, maps=maps),
@@ -136,7 +140,9 @@ INVENTORY: dict[str, list[Entry]] = {
     ],
     "MaskedResidualNetwork": [
         Entry(
-            lambda **s: masked_residual.MaskedResidualNetwork(6, 6, 2, output_layers=1, colors=3, **_SMALL, **s),
+            lambda **s: masked_residual.MaskedResidualNetwork(
+                6, 6, 2, output_layers=1, colors=3, conditional_on_maps=True, **_SMALL, **s
+            ),
             (_maps(3), _maps(4)),
             "past",
             colors=3,
@@ -161,7 +167,9 @@ INVENTORY: dict[str, list[Entry]] = {
             colors=3,
         ),
         Entry(
-            lambda **s: pixelrnn.PixelRNN(6, 3, 2, "row_lstm", colors=3, residual_connections=False, **_SMALL, **s),
+            lambda **s: pixelrnn.PixelRNN(
+                6, 3, 2, "row_lstm", colors=3, residual_connections=False, conditional_on_maps=True, **_SMALL, **s
+            ),
             (_maps(3), _maps(4)),
             "past",
             colors=3,

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from pixelvae_tf.layers import masks
+from pixelvae_tf.layers.conditioning import build_maps_convolution, maps_convolution
 from pixelvae_tf.layers.units import parts_of
 from pixelvae_tf.layers.weight_norm import Conv2D, Dense
 
@@ -105,6 +106,7 @@ class StraightforwardPixelCNN(keras.layers.Layer):
         colors=1,
         activation="gated",
         weight_normalization=True,
+        conditional_on_maps=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -126,7 +128,7 @@ class StraightforwardPixelCNN(keras.layers.Layer):
             for _ in range(output_layers)
         ]
         self.output_units = [unit() for _ in range(output_layers)]
-        self.maps_conv = Conv2D(2 * filters * parts, 1, use_bias=False, **plain)
+        self.maps_conv = maps_convolution(2 * filters * parts, conditional_on_maps, **plain)
         self.logits_conv = FullConv(output_channels, (1, 1), "B", "horizontal", **shared)
         self.filters = filters
 
@@ -148,10 +150,7 @@ class StraightforwardPixelCNN(keras.layers.Layer):
             conv.build(maps)
         for unit in self.units:
             unit.build(z_shape)
-        if maps_shape is None:
-            self.maps_conv = None
-        else:
-            self.maps_conv.build(maps_shape)
+        build_maps_convolution(self.maps_conv, maps_shape)
 
     def call(self, features, z=None, maps=None):
         from_maps = None if maps is None else ops.split(self.maps_conv(maps), 2, axis=-1)

@@ -1,4 +1,4 @@
-"""The path of a latent vector to every unit of a masked stack: one product for all layers."""
+"""How z enters a masked network: a vector through the bias of every unit, maps through a 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ import math
 import keras
 from keras import ops
 
-from pixelvae_tf.layers.weight_norm import Dense
+from pixelvae_tf.layers.weight_norm import Conv2D, Dense
+
+
+def maps_convolution(filters: int, conditional_on_maps: bool, **settings) -> Conv2D | None:
+    """The convolution that turns maps of z into feature maps of a network; None for a network without maps."""
+    # It draws a seed. A network without maps draws it too, so that its other layers start with the same weights.
+    initializer = keras.initializers.GlorotUniform()
+    if not conditional_on_maps:
+        return None
+    return Conv2D(filters, 1, use_bias=False, kernel_initializer=initializer, name="maps", **settings)
+
+
+def build_maps_convolution(conv: Conv2D | None, maps_shape) -> None:
+    """Builds what `maps_convolution` gave. Raises ValueError if the network was made for maps and has none, or not."""
+    if (conv is None) != (maps_shape is None):
+        needs = "gets maps" if conv is None else "gets no maps"
+        raise ValueError(f"conditional_on_maps={conv is not None}: the network {needs}; make it with the other value")
+    if conv is not None:
+        conv.build(maps_shape)
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -29,7 +47,8 @@ class UnitBiases(keras.layers.Layer):
         super().__init__(**kwargs)
         self.sizes = tuple(sizes)
         self.weight_normalization = weight_normalization
-        self.linear = None
+        # `build` makes it, if there is a z: its initial weights depend on the dimensions of z.
+        self.linear: Dense | None = None
 
     def build(self, z_shape=None):
         total = sum(self.sizes)

@@ -23,9 +23,9 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
      [0. 0. 1.]
      [1. 1. 1.]]
 
-    The rows and columns of the kernel that the mask hides altogether are neither stored nor computed: a 5x5
-    vertical kernel of type B is a 3x5 one, padded above. What is hidden inside the rest (a later color at the
-    current pixel, the right part of a raster kernel's last row) is multiplied by zero, from the first call on.
+    The layer neither stores nor computes the rows and columns that the mask hides as a whole: a 5x5 vertical kernel of
+    type B becomes a 3x5 one, padded above. It multiplies the other hidden weights by zero, from the first call on:
+    those of a later color at the current pixel, and of the right end of a raster kernel's last row.
 
     Args:
         filters: output feature maps.
@@ -35,6 +35,10 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         colors: colors of a pixel, generated in order; channels belong to them in contiguous groups.
         parts: sets of maps in the output, each grouped by color: 2 for the halves of a gate.
         weight_normalization: see `weight_norm`.
+
+    Attributes:
+        full_kernel_size: height and width of the whole kernel, as `get_config` has it. Keras's `kernel_size` is the
+            size of what the layer stores, which `build` finds.
 
     Shapes: (batch, height, width, inputs) to (batch, height, width, filters).
 
@@ -59,7 +63,7 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
         if len(size) != 2 or any(side < 1 or side % 2 == 0 for side in size):
             raise ValueError(f"kernel_size={kernel_size!r}: a masked kernel's sides are odd")
-        # Any kernel of the right rank serves the parent until `build`, where the visible part is known.
+        # Keras wants a kernel size now. `build` replaces it by the size of the visible box.
         super().__init__(filters, size, padding="valid", weight_normalization=weight_normalization, **kwargs)
         self.full_kernel_size = (1, size[1]) if stack == "horizontal" else size
         self.mask_type = mask_type
@@ -78,7 +82,7 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         rows, columns = masks.visible_box(mask)
         self.mask = mask[rows, columns]
         self.kernel_size = self.mask.shape[:2]
-        # How far the visible box reaches from the current position: rows above and below, columns left and right.
+        # The reach of the visible box from the current position: rows above and below, columns left and right.
         height, width = self.full_kernel_size
         self.reach_rows = (height // 2 - rows.start, rows.stop - 1 - height // 2)
         self.reach_columns = (width // 2 - columns.start, columns.stop - 1 - width // 2)
@@ -91,7 +95,7 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         return super().convolution_op(self._aligned(inputs), self.effective_kernel(kernel))
 
     def _aligned(self, inputs):
-        """Pads what the kernel reaches outside the image, and drops the last rows or columns that it never sees."""
+        """The inputs, padded where the kernel reaches outside the image, without the last lines that it never sees."""
         (above, below), (left, right) = self.reach_rows, self.reach_columns
         if below < 0 or right < 0:
             height, width = inputs.shape[1:3]

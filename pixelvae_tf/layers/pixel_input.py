@@ -10,8 +10,8 @@ from keras import ops
 class PixelInput(keras.layers.Layer):
     """Scales integer pixels, or embeds each value of each color in a learned vector.
 
-    Binary pixels stay 0 and 1, and more levels are scaled to about -2..2, (x - 128) / 64 for 256, as in the
-    paper's code. The channels of a color are contiguous, as the masks expect.
+    Binary pixels stay 0 and 1. The layer scales more levels to about -2..2, as the paper's code does: (x - 128) / 64
+    for 256 levels. The channels of a color are contiguous, as the masks expect.
 
     Args:
         pixel_levels: values that a pixel can take.
@@ -24,6 +24,7 @@ class PixelInput(keras.layers.Layer):
         super().__init__(**kwargs)
         self.pixel_levels = pixel_levels
         self.embedding_channels = embedding_channels
+        self.embedding = None
 
     def build(self, input_shape):
         if self.embedding_channels:
@@ -62,7 +63,7 @@ class PixelInput(keras.layers.Layer):
 
 
 class PixelInputSteps:
-    """A `PixelInput` a color of a pixel at a time, or of a row of pixels; it keeps nothing of those before."""
+    """A `PixelInput` for one color of a pixel, or of a row of pixels, at a time. It keeps nothing between steps."""
 
     def __init__(self, layer: PixelInput):
         self.layer = layer

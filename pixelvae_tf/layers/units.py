@@ -1,6 +1,6 @@
 """The units of a masked layer: what happens between its convolution and its output maps.
 
-On the CPU these element-wise chains cost as much as the convolutions, so a gate is one compiled loop over the maps
+On the CPU these element-wise chains cost as much as the convolutions. So XLA compiles a gate to one loop over the maps
 forward and one backward.
 """
 
@@ -23,16 +23,16 @@ _gates_are_plain = False
 
 
 def parts_of(activation: str) -> int:
-    """Sets of maps that a unit consumes for each set that it gives: the gated one takes two."""
+    """The number of sets of maps that enter a unit for each set that leaves it: two for a gate."""
     return 2 if activation == "gated" else 1
 
 
 def kernel_initializer(activation: str) -> keras.initializers.Initializer:
-    """Initial weights of the convolutions around a unit, which keep the variance of maps through many layers.
+    """Initial weights of the convolutions around a unit. They keep the variance of maps through many layers.
 
-    A gate passes about a quarter of the variance that enters it and a ReLU half of it. With Glorot's weights the deep
-    vertical maps, which have no residual connection, start at nothing: on binarized MNIST with 13 gated layers of 16
-    maps the bound after 100 steps of 32 images is 110 nats with these weights, and 133 with Glorot's.
+    A gate passes about a quarter of the variance that enters it, a ReLU half of it. The vertical stack has no residual
+    connections, so that with Glorot's weights its deep maps start at zero. On binarized MNIST, with 13 gated layers of
+    16 maps, the bound after 100 steps of 32 images is 110 nats with these weights and 133 nats with Glorot's.
     """
     return keras.initializers.VarianceScaling(4.0 if activation == "gated" else 2.0, "fan_avg", "uniform")
 
@@ -43,8 +43,8 @@ def apply_unit(activation: str, bias, *maps):
     Args:
         activation: "gated" for tanh(a) * sigmoid(b) of the two halves of the last axis (van den Oord et al. 2016b),
             or "relu".
-        bias: broadcasts against the maps; a latent's share of it is what makes the unit conditional.
-        *maps: one or more of (batch, height, width, channels * parts_of(activation)), which are added up.
+        bias: broadcasts against the maps. A conditional unit has a bias that depends on z.
+        *maps: one or more of (batch, height, width, channels * parts_of(activation)). The unit adds them up.
 
     Returns:
         (batch, height, width, channels).
@@ -56,7 +56,7 @@ def apply_unit(activation: str, bias, *maps):
 
 @contextlib.contextmanager
 def plain_gates() -> Iterator[None]:
-    """Makes graphs that are traced in it compute gates by plain operations, with automatic gradients, to compare."""
+    """A block in which traced graphs compute gates by plain operations with automatic gradients, for comparison."""
     global _gates_are_plain
     before, _gates_are_plain = _gates_are_plain, True
     try:
@@ -74,24 +74,24 @@ def plain_gate(bias, *maps):
 def initializer_after_relu() -> keras.initializers.Initializer:
     """Initial weights of the layer that adds a ReLU's maps to those of the layers before.
 
-    A gate's maps are bounded, but a ReLU's are as large as what enters it: with the weights of `kernel_initializer`
-    every layer more than doubles the variance, a fresh network of 13 layers starts at 219,000 nats an image on
-    binarized MNIST, and z is lost on the way back (`flags/mnist_pixelvae.cfg`, 300 steps of 16 images: a KL of 0.4
-    nats). With a twentieth of that variance it starts at 758 nats, and z keeps 5.0.
+    A gate's maps are bounded, but a ReLU's are as large as its inputs. With the weights of `kernel_initializer` every
+    layer more than doubles the variance. A fresh network of 13 layers then starts at 219,000 nats an image on binarized
+    MNIST, and z collapses (`flags/mnist_pixelvae.cfg`, 300 steps of 16 images: a KL of 0.4 nats). With a twentieth of
+    that variance the network starts at 758 nats, and the KL is 5.0 nats.
     """
     return keras.initializers.VarianceScaling(0.1, "fan_avg", "uniform")
 
 
-def _total(*parts):
-    return functools.reduce(operator.add, parts)
+def _total(*terms):
+    return functools.reduce(operator.add, terms)
 
 
 @tf.custom_gradient
 def gate(bias, *maps):
     """tanh(a) * sigmoid(b) of the halves of the sum, computed in float32 whatever the precision of the maps.
 
-    The gradient needs only the two tanhs, tanh(a) and tanh(b / 2), which are kept in place of the sum. In bfloat16
-    the processor would convert every number for every operation: several times slower, and not as exact.
+    The gradient needs only tanh(a) and tanh(b / 2), so that the graph keeps these and not the sum. In bfloat16 the
+    processor would convert every number for every operation: several times slower, and less exact.
     """
     shared_axes = [axis for axis, size in enumerate(bias.shape) if size == 1]
     outputs, tanhs = _gate(bias, *maps)
@@ -110,7 +110,7 @@ def _gate(bias, *maps):
     dtype, lanes = maps[0].dtype, maps[0].shape[-1]
     # sigmoid(b) = (1 + tanh(b / 2)) / 2: one tanh over all lanes, which XLA vectorises on the CPU.
     scale = np.repeat(np.float32([1.0, 0.5]), lanes // 2)
-    tanhs = tf.tanh(_total(*(tf.cast(part, tf.float32) for part in (*maps, bias))) * scale)
+    tanhs = tf.tanh(_total(*(tf.cast(term, tf.float32) for term in (*maps, bias))) * scale)
     signal, half = tf.split(tanhs, 2, axis=-1)
     return tf.cast(signal * (0.5 + 0.5 * half), dtype), tf.cast(tanhs, dtype)
 

@@ -1,9 +1,9 @@
 """The unmasked networks of section 4.1: the strided encoder and the upsampling decoder.
 
-Their initial weights keep the second moment of the maps from layer to layer (He et al. 2015). With Glorot's every ReLU
-halves it, and after eight to ten layers z hardly exists: on MNIST the posterior means of a fresh model then differ
-between images by 0.002, and another z moves the logits a tenth as far as another image. The masked layers, whose
-weights do keep the variance, then learn without z, for good.
+Their initial weights keep the second moment of the maps from layer to layer (He et al. 2015). With Glorot's weights
+every ReLU halves it, and after eight to ten layers little of z is left. On MNIST the posterior means of a fresh model
+then differ between images by 0.002, and another z moves the logits a tenth as far as another image. The weights of the
+masked layers do keep the variance, so that these layers learn to ignore z, and do not unlearn it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ _LINEAR = "lecun_uniform"
 
 
 def _before_relu_transposed(kernel_size: int, strides: int, inputs: int) -> keras.initializers.Initializer:
-    """He's weights of a transposed convolution, where a position of the result receives kernel_size**2 * inputs /
-    strides**2 products on average."""
+    """He's weights of a transposed convolution.
+
+    A position of the result is a sum of kernel_size**2 * inputs / strides**2 products on average.
+    """
     limit = strides * math.sqrt(6.0 / (kernel_size**2 * inputs))
     return keras.initializers.RandomUniform(-limit, limit)
 
@@ -40,8 +42,8 @@ def halved_sides(height: int, width: int, stages: int) -> list[tuple[int, int]]:
 class ConvEncoder(keras.layers.Layer):
     """Image features to the parameters of q(z1 | x), mean and log scale side by side.
 
-    Each stage is a 3x3 convolution and one of stride 2, with ReLU; odd sides are padded below and to the right
-    before halving. Two more 3x3 convolutions and a linear layer follow.
+    Each stage is a 3x3 convolution and one of stride 2, with ReLU. A stage pads odd sides below and to the right before
+    it halves them. Two more 3x3 convolutions and a linear layer follow.
 
     Args:
         latent_channels: dimensions of z1.
@@ -109,8 +111,8 @@ class ConvEncoder(keras.layers.Layer):
 class Upsampler(keras.layers.Layer):
     """A latent vector to maps of the image's size: the decoder of a convolutional VAE without its output layer.
 
-    A linear layer with ReLU, two 3x3 convolutions, then for each doubling a transposed convolution, cropped to
-    the side that the encoder had there, and a convolution, all with ReLU.
+    A linear layer and two 3x3 convolutions come first. For each doubling, a transposed convolution and a convolution
+    follow. The transposed one is cropped to the side that the encoder has there. All of them have a ReLU.
 
     Args:
         image_sides: height and width of the result.

@@ -14,8 +14,8 @@ class Decoder(keras.layers.Layer):
 
     Args:
         output_channels: parameters of a position of y.
-        upsampler: layer that makes maps of y's size from z; None lets z reach the masked layers as a vector, or
-            leaves it out.
+        upsampler: layer that makes maps of y's size from z. Without one, z enters the masked layers as a vector, or
+            there is no z.
         masked: autoregressive network over y, a `PixelCNN`, `MaskedResidualNetwork` or `PixelRNN`; None makes the
             positions of y independent given z.
         weight_normalization: see `weight_norm`.
@@ -46,7 +46,7 @@ class Decoder(keras.layers.Layer):
             )
 
     def build(self, features_shape, z_shape=None):
-        # Layers that Keras deserializes from a record of built ones are built already.
+        # Keras builds the layers of a saved decoder before the decoder.
         maps_shape = None
         if self.upsampler is not None:
             if not self.upsampler.built:
@@ -64,7 +64,7 @@ class Decoder(keras.layers.Layer):
             self.masked.build(features_shape)
 
     def condition(self, z) -> dict:
-        """What p(y | z) needs of z, the same for every position of y: arguments of the call."""
+        """What p(y | z) needs of z, as arguments of the call. It is the same for every position of y."""
         if self.upsampler is not None:
             return {"maps": self.upsampler(z)}
         return {} if z is None else {"z": z}

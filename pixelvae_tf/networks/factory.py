@@ -52,12 +52,12 @@ class NetworkFactory:
         config = self.config
         colors = config.image_shape[-1]
         outputs = colors * parameters_per_color(config.pixel_levels, config.output_distribution)
-        masked = None
+        masked, has_maps = None, bool(config.num_levels) and config.conditioning == "maps"
         if config.pixelcnn_layers:
             masked = self._masked(
-                outputs, config.pixelcnn_channels, config.pixelcnn_layers, config.output_layers, colors
+                outputs, config.pixelcnn_channels, config.pixelcnn_layers, config.output_layers, colors, has_maps
             )
-        upsampler = self._upsampler(0) if config.num_levels and config.conditioning == "maps" else None
+        upsampler = self._upsampler(0) if has_maps else None
         return Decoder(outputs, upsampler, masked, name="p_x_given_z1", **self.plain)
 
     def latent_decoder(self, level: int) -> Decoder:
@@ -67,7 +67,9 @@ class NetworkFactory:
         masked = None
         if config.latent_pixelcnn_layers:
             # The paper's code ends with one 1x1 layer here.
-            masked = self._masked(outputs, config.latent_pixelcnn_channels, config.latent_pixelcnn_layers, 1, colors=1)
+            masked = self._masked(
+                outputs, config.latent_pixelcnn_channels, config.latent_pixelcnn_layers, 1, colors=1, has_maps=True
+            )
         name = f"p_z{level + 1}_given_z{level + 2}"
         return Decoder(outputs, self._upsampler(level + 1), masked, name=name, **self.plain)
 
@@ -94,13 +96,16 @@ class NetworkFactory:
             )
         return Upsampler(config.image_shape[:2], config.upsampling_channels, name="upsampler", **self.plain)
 
-    def _masked(self, outputs: int, filters: int, layers: int, output_layers: int, colors: int) -> keras.layers.Layer:
+    def _masked(
+        self, outputs: int, filters: int, layers: int, output_layers: int, colors: int, has_maps: bool
+    ) -> keras.layers.Layer:
         config = self.config
         shared = {
             "first_kernel_size": config.first_kernel_size,
             "kernel_size": config.kernel_size,
             "output_layers": output_layers,
             "colors": colors,
+            "conditional_on_maps": has_maps,
             "name": "masked",
             **self.plain,
         }

@@ -1,7 +1,7 @@
 """The learned prior: a normalizing flow between the topmost vector of latents and standard normal noise.
 
-A flow is invertible and knows how it changes volumes, so that p(zL) has an exact density and is drawn from noise. It
-learns the shape of the posteriors' mixture over the data, which a standard normal prior pays for in KL.
+A flow is invertible, and the determinant of its Jacobian is known. So p(zL) has an exact density, and samples of it
+come from noise. The flow learns the aggregate posterior. A standard normal prior does not, and costs more KL.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ LOG_SCALE_LIMIT = 2.0
 def kept_features(dimensions: int, coupling: int) -> np.ndarray:
     """Which features a coupling leaves as they are, (dimensions,) bool.
 
-    Couplings go in pairs. A pair splits the features by one bit of their index, the lowest first and then in turn, and
-    its second coupling keeps what the first one changes. Two features differ in some bit, so that after a pair for
-    each bit each has depended directly on every other.
+    Couplings come in pairs. A pair splits the features by one bit of their index: the lowest bit first, then the next.
+    The second coupling of a pair keeps what the first one changes. Any two features differ in some bit. So after a pair
+    for each bit, every feature has depended directly on every other.
     """
     bits = (dimensions - 1).bit_length()
     return np.arange(dimensions) >> (coupling // 2 % bits) & 1 == coupling % 2
@@ -30,8 +30,8 @@ def kept_features(dimensions: int, coupling: int) -> np.ndarray:
 class AffineCoupling(keras.layers.Layer):
     """Scales and shifts some features by functions of the others, which stay as they are.
 
-    The last layer starts at zero, so that a fresh coupling is the identity; it has no weight normalization, which
-    would give a zero kernel no direction to grow in.
+    The last layer starts at zero, so that a fresh coupling is the identity. It has no weight normalization: a kernel of
+    zeros has no direction to normalize.
 
     Args:
         coupling: its number in the flow, which says what it keeps, see `kept_features`.
@@ -53,6 +53,8 @@ class AffineCoupling(keras.layers.Layer):
             )
             for index in range(num_layers)
         ]
+        # `build` makes them: the number of features says which ones change, and how many.
+        self.kept = self.changed = self.order = self.output_layer = None
 
     def build(self, input_shape):
         kept = kept_features(input_shape[-1], self.coupling)

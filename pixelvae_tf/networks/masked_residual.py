@@ -1,7 +1,7 @@
 """The masked network of the paper's code for natural images: residual blocks over one raster stack.
 
-Stacked raster masks have a blind spot: pixels to the upper right that no path of masked kernels reaches. It is kept
-here to reproduce the paper's configuration; `PixelCNN` has none and is the default.
+Stacked raster masks have a blind spot: no path of masked kernels reaches some pixels to the upper right. This network
+keeps it, to reproduce the paper's configuration. `PixelCNN` has no blind spot and is the default.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pixelvae_tf.layers.conditioning import build_maps_convolution, maps_convolution
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.weight_norm import Conv2D
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -63,7 +63,7 @@ class MaskedResidualBlock(keras.layers.Layer):
 
 
 class ResidualBlockSteps:
-    """A `MaskedResidualBlock` in two parts: what it sees of the rows above, and what of the current row."""
+    """A `MaskedResidualBlock` in two steps: one for the rows above, one for the current row."""
 
     def __init__(self, block: MaskedResidualBlock):
         self.gates = block.gates.incremental()
@@ -73,12 +73,12 @@ class ResidualBlockSteps:
         return self.gates.start_rows(columns, batch), self.output.start_rows(columns, batch)
 
     def row(self, caches, newest):
-        """What both convolutions see of the rows above, color by color; `newest`: the last one (`finished`)."""
+        """What both convolutions see of the rows above, color by color; `newest` is `finished` of the last."""
         if not newest:
             return caches, ()
         steps = (self.gates, self.output)
         caches, maps = zip(*(conv.row(*given) for conv, *given in zip(steps, caches, newest, strict=True)), strict=True)
-        return caches, tuple(conv.by_color(part) for conv, part in zip(steps, maps, strict=True))
+        return caches, tuple(conv.by_color(of_conv) for conv, of_conv in zip(steps, maps, strict=True))
 
     def start_pixels(self, batch):
         return self.gates.start_pixels(batch), self.output.start_pixels(batch)
@@ -93,7 +93,7 @@ class ResidualBlockSteps:
         return (inner, outer), newest + outputs
 
     def finished(self, windows) -> tuple:
-        """The inputs of both convolutions at a pixel, after its last color; () where no other row sees them."""
+        """The inputs of both convolutions at a pixel, after its last color; () if no other row sees them."""
         if not self.gates.rows:
             return ()
         return self.gates.finished(windows[0]), self.output.finished(windows[1])
@@ -103,8 +103,8 @@ class ResidualBlockSteps:
 class MaskedResidualNetwork(keras.layers.Layer):
     """A mask A convolution, masked residual blocks, and a masked 1x1 convolution to the result.
 
-    Maps (z after upsampling) are added after the first convolution, unmasked. The sum is halved, so that its variance
-    is that of either part.
+    Maps (z after upsampling) pass a 1x1 convolution without a mask. The network takes the mean of the result and of its
+    first convolution.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -114,6 +114,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         output_layers: masked residual blocks of 1x1 before the result.
         colors: colors of a pixel, generated in order.
         weight_normalization: see `weight_norm`.
+        conditional_on_maps: whether the call gets `maps`.
 
     Call: `features` (batch, height, width, channels) of what is generated; `maps` (batch, height, width, maps) or
     None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch, height, width, output_channels).
@@ -129,23 +130,23 @@ class MaskedResidualNetwork(keras.layers.Layer):
         output_layers: int = 0,
         colors: int = 1,
         weight_normalization: bool = True,
+        conditional_on_maps: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.settings = {
-            "output_channels": output_channels,
-            "filters": filters,
-            "num_layers": num_layers,
-            "first_kernel_size": first_kernel_size,
-            "kernel_size": kernel_size,
-            "output_layers": output_layers,
-            "colors": colors,
-            "weight_normalization": weight_normalization,
-        }
+        self.output_channels = output_channels
+        self.filters = filters
+        self.num_layers = num_layers
+        self.first_kernel_size = first_kernel_size
+        self.kernel_size = kernel_size
+        self.output_layers = output_layers
+        self.colors = colors
+        self.weight_normalization = weight_normalization
+        self.conditional_on_maps = conditional_on_maps
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         masked = {"colors": colors, **plain}
         self.first = MaskedConv2D(filters, first_kernel_size, "A", name="first", **masked)
-        self.maps_conv = Conv2D(filters, 1, use_bias=False, name="maps", **plain)
+        self.maps_conv = maps_convolution(filters, conditional_on_maps, **plain)
         sides = [kernel_size] * (num_layers - 1) + [1] * output_layers
         self.blocks = [
             MaskedResidualBlock(filters, side, name=f"block_{index}", **masked) for index, side in enumerate(sides)
@@ -153,19 +154,16 @@ class MaskedResidualNetwork(keras.layers.Layer):
         self.result = MaskedConv2D(output_channels, 1, "B", name="result", **masked)
 
     def build(self, features_shape, maps_shape=None):
-        maps = (*features_shape[:-1], self.settings["filters"])
+        maps = (*features_shape[:-1], self.filters)
         self.first.build(features_shape)
-        if maps_shape is None:
-            self.maps_conv = None
-        else:
-            self.maps_conv.build(maps_shape)
+        build_maps_convolution(self.maps_conv, maps_shape)
         for layer in (*self.blocks, self.result):
             layer.build(maps)
 
     @property
     def residual_blocks(self) -> tuple[int, int]:
-        """Blocks with a residual connection, and the feature maps inside each: what dropout takes from."""
-        return len(self.blocks), self.settings["filters"]
+        """Blocks with a residual connection, and the feature maps inside each. Dropout acts on these maps."""
+        return len(self.blocks), self.filters
 
     def call(self, features, maps=None, dropout=None):
         hidden = self.first(features)
@@ -180,11 +178,22 @@ class MaskedResidualNetwork(keras.layers.Layer):
         return ResidualSteps(self, maps)
 
     def get_config(self):
-        return {**super().get_config(), **self.settings}
+        return {
+            **super().get_config(),
+            "output_channels": self.output_channels,
+            "filters": self.filters,
+            "num_layers": self.num_layers,
+            "first_kernel_size": self.first_kernel_size,
+            "kernel_size": self.kernel_size,
+            "output_layers": self.output_layers,
+            "colors": self.colors,
+            "weight_normalization": self.weight_normalization,
+            "conditional_on_maps": self.conditional_on_maps,
+        }
 
 
 class ResidualSteps:
-    """A `MaskedResidualNetwork` in two parts: what it sees of the rows above, and what of the current row."""
+    """A `MaskedResidualNetwork` in two steps: one for the rows above, one for the current row."""
 
     def __init__(self, network: MaskedResidualNetwork, maps=None):
         self.first = network.first.incremental()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pixelvae_tf.layers.conditioning import UnitBiases
+from pixelvae_tf.layers.conditioning import UnitBiases, build_maps_convolution, maps_convolution
 from pixelvae_tf.layers.masked_block import MaskedBlock
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
 from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of
-from pixelvae_tf.layers.weight_norm import Conv2D
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -25,9 +24,8 @@ class PixelCNN(keras.layers.Layer):
     >>> bool(difference[:2].any() or difference[2, :2].any()), bool(difference[2:].any())  # before it, and after
     (False, True)
 
-    A latent vector shifts the bias of every unit of both stacks. Maps (z after upsampling) enter the first
-    block's units beside the image through an unmasked 1x1 convolution: they hold no pixel, so nothing of them
-    needs hiding at any position.
+    A latent vector shifts the bias of every unit of both stacks. Maps (z after upsampling) enter the units of the first
+    block through a 1x1 convolution. It needs no mask, because the maps hold no pixel.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -38,14 +36,15 @@ class PixelCNN(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         activation: "gated" or "relu".
         weight_normalization: see `weight_norm`.
+        conditional_on_maps: whether the call gets `maps`.
 
     Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
     (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch,
     height, width, output_channels).
 
-    Dropout takes from the horizontal stack alone, in the blocks with a residual connection: whatever the network
-    learns of an image passes there on its way to the logits, while the vertical stack, which has none, would multiply
-    the noise of one block with that of the next.
+    Dropout acts on the horizontal stack alone, in the blocks with a residual connection. All that the network knows of
+    an image passes there on its way to the logits. The vertical stack has no residual connections. There the noise of
+    one block would multiply that of the next.
 
     Source: sections 3 and 4.1 of the paper; van den Oord et al. 2016b.
     """
@@ -61,75 +60,67 @@ class PixelCNN(keras.layers.Layer):
         colors: int = 1,
         activation: str = "gated",
         weight_normalization: bool = True,
+        conditional_on_maps: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.settings = {
-            "output_channels": output_channels,
-            "filters": filters,
-            "num_layers": num_layers,
-            "first_kernel_size": first_kernel_size,
-            "kernel_size": kernel_size,
-            "output_layers": output_layers,
-            "colors": colors,
-            "activation": activation,
-            "weight_normalization": weight_normalization,
-        }
+        self.output_channels = output_channels
+        self.filters = filters
+        self.num_layers = num_layers
+        self.first_kernel_size = first_kernel_size
+        self.kernel_size = kernel_size
+        self.output_layers = output_layers
+        self.colors = colors
         self.activation = activation
+        self.weight_normalization = weight_normalization
+        self.conditional_on_maps = conditional_on_maps
         self.unit_inputs = filters * parts_of(activation)
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         masked = {"colors": colors, **plain}
-        self.blocks = [
-            MaskedBlock(
-                filters,
-                kernel_size if index else first_kernel_size,
-                "B" if index else "A",
-                activation=activation,
-                name=f"block_{index}",
-                **masked,
-            )
-            for index in range(num_layers)
-        ]
-        self.output_convs = [
-            MaskedConv2D(
-                self.unit_inputs,
-                1,
-                "B",
-                stack="horizontal",
-                parts=parts_of(activation),
-                use_bias=False,
-                kernel_initializer=kernel_initializer(activation),
-                name=f"output_{index}",
-                **masked,
-            )
-            for index in range(output_layers)
-        ]
+        self.blocks = [self._block(index, masked) for index in range(num_layers)]
+        self.output_convs = [self._output_conv(index, masked) for index in range(output_layers)]
         self.biases = UnitBiases([self.unit_inputs] * (2 * num_layers + output_layers), name="biases", **plain)
-        self.maps_conv = Conv2D(2 * self.unit_inputs, 1, use_bias=False, name="maps", **plain)
+        self.maps_conv = maps_convolution(2 * self.unit_inputs, conditional_on_maps, **plain)
         self.logits_conv = MaskedConv2D(output_channels, 1, "B", stack="horizontal", name="logits", **masked)
 
+    def _block(self, index: int, masked: dict) -> MaskedBlock:
+        """The first block has mask A and a kernel size of its own."""
+        size, mask_type = (self.kernel_size, "B") if index else (self.first_kernel_size, "A")
+        name = f"block_{index}"
+        return MaskedBlock(self.filters, size, mask_type, activation=self.activation, name=name, **masked)
+
+    def _output_conv(self, index: int, masked: dict) -> MaskedConv2D:
+        return MaskedConv2D(
+            self.unit_inputs,
+            1,
+            "B",
+            stack="horizontal",
+            parts=parts_of(self.activation),
+            use_bias=False,
+            kernel_initializer=kernel_initializer(self.activation),
+            name=f"output_{index}",
+            **masked,
+        )
+
     def build(self, features_shape, z_shape=None, maps_shape=None):
-        maps = (*features_shape[:-1], self.settings["filters"])
+        maps = (*features_shape[:-1], self.filters)
         for index, block in enumerate(self.blocks):
             block.build(maps if index else features_shape)
         for conv in (*self.output_convs, self.logits_conv):
             conv.build(maps)
         self.biases.build(z_shape)
-        if maps_shape is None:
-            self.maps_conv = None
-        else:
-            self.maps_conv.build(maps_shape)
+        build_maps_convolution(self.maps_conv, maps_shape)
 
     @property
     def residual_blocks(self) -> tuple[int, int]:
-        """Blocks with a residual connection, and the feature maps inside each: what dropout takes from."""
-        return max(0, len(self.blocks) - 1), self.settings["filters"]
+        """Blocks with a residual connection, and the feature maps inside each. Dropout acts on these maps."""
+        return max(0, len(self.blocks) - 1), self.filters
 
     def call(self, features, z=None, maps=None, dropout=None):
         biases = self.biases(z)
         if maps is not None:
             from_maps = ops.split(self.maps_conv(maps), 2, axis=-1)
-            biases[:2] = [bias + part for bias, part in zip(biases[:2], from_maps, strict=True)]
+            biases[:2] = [bias + shift for bias, shift in zip(biases[:2], from_maps, strict=True)]
         vertical = horizontal = features
         for index, block in enumerate(self.blocks):
             dropped = (dropout[index - 1],) if dropout and index else ()
@@ -143,7 +134,19 @@ class PixelCNN(keras.layers.Layer):
         return PixelCNNSteps(self, z, maps)
 
     def get_config(self):
-        return {**super().get_config(), **self.settings}
+        return {
+            **super().get_config(),
+            "output_channels": self.output_channels,
+            "filters": self.filters,
+            "num_layers": self.num_layers,
+            "first_kernel_size": self.first_kernel_size,
+            "kernel_size": self.kernel_size,
+            "output_layers": self.output_layers,
+            "colors": self.colors,
+            "activation": self.activation,
+            "weight_normalization": self.weight_normalization,
+            "conditional_on_maps": self.conditional_on_maps,
+        }
 
 
 class PixelCNNSteps:
@@ -169,7 +172,7 @@ class PixelCNNSteps:
         biases = list(self.block_biases)
         if self.maps is not None:
             from_maps = ops.split(self.maps[row], 2, axis=-1)
-            biases[:2] = [bias + part for bias, part in zip(biases[:2], from_maps, strict=True)]
+            biases[:2] = [bias + shift for bias, shift in zip(biases[:2], from_maps, strict=True)]
         caches, from_above, vertical = list(caches), [], features
         for index, block in enumerate(self.blocks):
             pair = biases[2 * index : 2 * index + 2]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pixelvae_tf.layers.conditioning import UnitBiases
+from pixelvae_tf.layers.conditioning import UnitBiases, build_maps_convolution, maps_convolution
 from pixelvae_tf.layers.lstm import DiagonalBiLSTM, RowLSTM
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.weight_norm import Conv2D
 
 CELLS = {"diagonal_bilstm": DiagonalBiLSTM, "row_lstm": RowLSTM}
 
@@ -17,8 +16,9 @@ CELLS = {"diagonal_bilstm": DiagonalBiLSTM, "row_lstm": RowLSTM}
 class PixelRNN(keras.layers.Layer):
     """A mask A convolution, LSTM layers, masked 1x1 layers with ReLU, and logits; conditional on a vector or on maps.
 
-    A latent vector shifts the bias of every gate of all layers, and of the masked 1x1 layers. Maps (z after upsampling)
-    are added after the first convolution, unmasked: every layer above sees them.
+    A latent vector shifts the bias of every gate, and the biases of the masked 1x1 layers. Maps (z after upsampling)
+    pass a 1x1 convolution without a mask. The network adds them to the result of its first convolution, so that all
+    other layers see them.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -31,6 +31,7 @@ class PixelRNN(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         residual_connections: whether every LSTM layer's input is added to its output.
         weight_normalization: see `weight_norm`.
+        conditional_on_maps: whether the call gets `maps`.
 
     Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
     (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch,
@@ -51,28 +52,28 @@ class PixelRNN(keras.layers.Layer):
         colors: int = 1,
         residual_connections: bool = True,
         weight_normalization: bool = True,
+        conditional_on_maps: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if layer not in CELLS:
             raise ValueError(f"layer={layer!r}: choose one of {', '.join(CELLS)}")
-        self.settings = {
-            "output_channels": output_channels,
-            "filters": filters,
-            "num_layers": num_layers,
-            "layer": layer,
-            "first_kernel_size": first_kernel_size,
-            "kernel_size": kernel_size,
-            "output_layers": output_layers,
-            "colors": colors,
-            "residual_connections": residual_connections,
-            "weight_normalization": weight_normalization,
-        }
+        self.output_channels = output_channels
+        self.filters = filters
+        self.num_layers = num_layers
+        self.layer = layer
+        self.first_kernel_size = first_kernel_size
+        self.kernel_size = kernel_size
+        self.output_layers = output_layers
+        self.colors = colors
+        self.residual_connections = residual_connections
+        self.weight_normalization = weight_normalization
+        self.conditional_on_maps = conditional_on_maps
         width = 2 * filters
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         masked = {"colors": colors, **plain}
         self.first = MaskedConv2D(width, first_kernel_size, "A", name="first", **masked)
-        self.maps_conv = Conv2D(width, 1, use_bias=False, name="maps", **plain)
+        self.maps_conv = maps_convolution(width, conditional_on_maps, **plain)
         self.blocks = [
             CELLS[layer](filters, kernel_size, residual=residual_connections, name=f"block_{index}", **masked)
             for index in range(num_layers - 1)
@@ -87,20 +88,17 @@ class PixelRNN(keras.layers.Layer):
         self.logits_conv = MaskedConv2D(output_channels, 1, "B", stack="horizontal", name="logits", **masked)
 
     def build(self, features_shape, z_shape=None, maps_shape=None):
-        maps = (*features_shape[:-1], 2 * self.settings["filters"])
+        maps = (*features_shape[:-1], 2 * self.filters)
         self.first.build(features_shape)
         for layer in (*self.blocks, *self.output_convs, self.logits_conv):
             layer.build(maps)
         self.biases.build(z_shape)
-        if maps_shape is None:
-            self.maps_conv = None
-        else:
-            self.maps_conv.build(maps_shape)
+        build_maps_convolution(self.maps_conv, maps_shape)
 
     @property
     def residual_blocks(self) -> tuple[int, int]:
-        """LSTM layers, and the units inside each: what dropout takes from."""
-        return len(self.blocks), CELLS[self.settings["layer"]].directions * self.settings["filters"]
+        """LSTM layers, and the units inside each. Dropout acts on these units."""
+        return len(self.blocks), CELLS[self.layer].directions * self.filters
 
     def call(self, features, z=None, maps=None, dropout=None):
         biases = self.biases(z)
@@ -119,11 +117,24 @@ class PixelRNN(keras.layers.Layer):
         return PixelRNNSteps(self, z, maps)
 
     def get_config(self):
-        return {**super().get_config(), **self.settings}
+        return {
+            **super().get_config(),
+            "output_channels": self.output_channels,
+            "filters": self.filters,
+            "num_layers": self.num_layers,
+            "layer": self.layer,
+            "first_kernel_size": self.first_kernel_size,
+            "kernel_size": self.kernel_size,
+            "output_layers": self.output_layers,
+            "colors": self.colors,
+            "residual_connections": self.residual_connections,
+            "weight_normalization": self.weight_normalization,
+            "conditional_on_maps": self.conditional_on_maps,
+        }
 
 
 class PixelRNNSteps:
-    """A `PixelRNN` in two parts: what it sees of the rows above, and what of the current row."""
+    """A `PixelRNN` in two steps: one for what it sees of the rows above, one for what it sees of the current row."""
 
     def __init__(self, network: PixelRNN, z=None, maps=None):
         biases = [bias[:, 0, 0] for bias in network.biases(z)]

@@ -47,6 +47,8 @@ class ResidualBlock(keras.layers.Layer):
         self.resample = resample
         self.batch_normalization = batch_normalization
         self.weight_normalization = weight_normalization
+        # `build` makes the layers: the maps that enter say how wide they are, and whether there is a shortcut.
+        self.first = self.second = self.shortcut = self.norm = None
 
     def build(self, input_shape):
         shared = {"weight_normalization": self.weight_normalization, "dtype": self.dtype_policy, "padding": "same"}
@@ -59,10 +61,8 @@ class ResidualBlock(keras.layers.Layer):
         self.second = Conv2D(
             self.filters, 3, strides=strides, use_bias=not self.batch_normalization, name="second", **shared
         )
-        self.shortcut = None
         if self.resample or inputs != self.filters:
             self.shortcut = Conv2D(self.filters * grown, 1, strides=strides, name="shortcut", **shared)
-        self.norm = None
         if self.batch_normalization:
             self.norm = keras.layers.BatchNormalization(synchronized=True, name="norm", dtype=self.dtype_policy)
         self.first.build(input_shape)
@@ -115,13 +115,17 @@ class _ResidualNetwork(keras.layers.Layer):
         self.num_blocks = num_blocks
         self.batch_normalization = batch_normalization
         self.weight_normalization = weight_normalization
-        self.plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
-        self.block = {"batch_normalization": batch_normalization, **self.plain}
+
+    @property
+    def _plain(self) -> dict:
+        """Arguments of every layer in it."""
+        return {"weight_normalization": self.weight_normalization, "dtype": self.dtype_policy}
 
     def _blocks(self, name: str, filters: int, resample: str | None) -> list[ResidualBlock]:
         """The block that changes the resolution, if any, and those that then keep it."""
-        changing = [ResidualBlock(filters, resample, name=f"{name}_{resample}", **self.block)] if resample else []
-        keeping = [ResidualBlock(filters, name=f"{name}_{index}", **self.block) for index in range(self.num_blocks)]
+        shared = {"batch_normalization": self.batch_normalization, **self._plain}
+        changing = [ResidualBlock(filters, resample, name=f"{name}_{resample}", **shared)] if resample else []
+        keeping = [ResidualBlock(filters, name=f"{name}_{index}", **shared) for index in range(self.num_blocks)]
         return changing + keeping
 
     def get_config(self):
@@ -152,9 +156,9 @@ def _run_chain(blocks, maps):
 class ResidualEncoder(_ResidualNetwork):
     """Image features to the parameters of q(z1 | x), ..., q(zL | x), in one pass from fine to coarse.
 
-    A 1x1 convolution, then residual blocks at every resolution. A level of maps is read off at its resolution by a
-    1x1 convolution, a vector off the coarsest maps by a linear layer. The levels above z1 are inferred from the
-    features below them rather than from a sample of z1, as in the paper's code; the bound holds either way.
+    A 1x1 convolution comes first, then residual blocks at every resolution. A 1x1 convolution gives the parameters of a
+    level of maps at its resolution. A linear layer gives those of a vector from the coarsest maps. The levels above z1
+    depend on the features, not on a sample of z1, as in the paper's code. The bound holds either way.
 
     Args:
         latent_channels: dimensions of each level at each position, z1 first.
@@ -170,15 +174,15 @@ class ResidualEncoder(_ResidualNetwork):
         super().__init__(channels, **kwargs)
         self.latent_channels = tuple(latent_channels)
         self.latent_strides = tuple(latent_strides)
-        self.input_conv = Conv2D(self.channels[0], 1, name="input", **self.plain)
+        self.input_conv = Conv2D(self.channels[0], 1, name="input", **self._plain)
         self.resolutions = [
             self._blocks(f"resolution_{index}", filters, "down" if index else None)
             for index, filters in enumerate(self.channels)
         ]
         self.heads = [
-            Conv2D(2 * filters, 1, name=f"parameters_z{level + 1}", **self.plain)
+            Conv2D(2 * filters, 1, name=f"parameters_z{level + 1}", **self._plain)
             if stride
-            else Dense(2 * filters, name=f"parameters_z{level + 1}", **self.plain)
+            else Dense(2 * filters, name=f"parameters_z{level + 1}", **self._plain)
             for level, (filters, stride) in enumerate(zip(self.latent_channels, self.latent_strides, strict=True))
         ]
 
@@ -210,8 +214,8 @@ class ResidualEncoder(_ResidualNetwork):
 class ResidualUpsampler(_ResidualNetwork):
     """A level of latents to maps at the resolution of what lies below it: of z1's maps, or of the image.
 
-    A vector becomes the coarsest maps by a linear layer, maps pass a 1x1 convolution; residual blocks follow at
-    every resolution from there to the target's.
+    A linear layer turns a vector into the coarsest maps; a 1x1 convolution takes maps. Residual blocks follow at every
+    resolution from there to the target's.
 
     Args:
         image_sides: height and width of the image.
@@ -231,11 +235,11 @@ class ResidualUpsampler(_ResidualNetwork):
         coarsest = stride.bit_length() - 1 if stride else len(self.channels) - 1
         self.start = (*(side // 2**coarsest for side in self.image_sides), self.channels[coarsest])
         if stride:
-            self.entry = Conv2D(self.start[-1], 1, name="entry", **self.plain)
+            self.entry = Conv2D(self.start[-1], 1, name="entry", **self._plain)
         else:
             # Glorot's weights would weaken z, which has fewer dimensions than what it becomes.
             units = self.start[0] * self.start[1] * self.start[2]
-            self.entry = Dense(units, kernel_initializer="lecun_uniform", name="entry", **self.plain)
+            self.entry = Dense(units, kernel_initializer="lecun_uniform", name="entry", **self._plain)
         self.blocks = self._blocks(f"resolution_{coarsest}", self.channels[coarsest], None)
         for index in range(coarsest - 1, finest - 1, -1):
             self.blocks += self._blocks(f"resolution_{index}", self.channels[index], "up")

@@ -60,7 +60,7 @@ def test_stacks_of_as_many_layers_see_all_of_theirs():
 def test_maps_of_z_reach_their_own_position_for_every_color(kind):
     generator = np.random.default_rng(0)
     features = tf.constant(generator.normal(size=(1, 3, 4, 3)), tf.float32)
-    network = kind(6, 12, 2, 3, 3, output_layers=0, colors=3)
+    network = kind(6, 12, 2, 3, 3, output_layers=0, colors=3, conditional_on_maps=True)
     strength = dependence(
         lambda maps: network(tf.repeat(features, len(maps), axis=0), maps=maps), generator.normal(size=(4, 3, 4, 2))
     )

@@ -59,9 +59,9 @@ def test_the_papers_network_reaches_the_first_corners_of_a_28x28_image(weight_no
 
 def unit_slices(layer: PixelCNN) -> dict:
     """The part of the biases that belongs to each unit of the stack, half by half where it is gated."""
-    layers, width = layer.settings["num_layers"], layer.unit_inputs
+    layers, width = layer.num_layers, layer.unit_inputs
     names = [f"{stack} {index}" for index in range(layers) for stack in ("vertical", "horizontal")]
-    names += [f"output {index}" for index in range(layer.settings["output_layers"])]
+    names += [f"output {index}" for index in range(layer.output_layers)]
     halves = 2 if layer.activation == "gated" else 1
     return {
         (name, half): slice(unit * width + half * width // halves, unit * width + (half + 1) * width // halves)
@@ -82,7 +82,7 @@ def test_z_enters_every_unit_of_both_stacks_and_so_the_first_pixel_too(activatio
     strength = dependence(lambda z: layer(tf.repeat(features, z.shape[0], axis=0), z=z)[:, row, column], z)
     for (name, half), part in unit_slices(layer).items():
         # What leaves the vertical stack after the last block goes nowhere.
-        used = name != f"vertical {layer.settings['num_layers'] - 1}"
+        used = name != f"vertical {layer.num_layers - 1}"
         assert (strength[:, part] > 0).any() == used, (name, half)
 
 
@@ -100,7 +100,7 @@ def test_without_z_a_unit_has_a_learned_bias_in_its_place():
 @pytest.mark.parametrize(("activation", "colors"), NETWORKS)
 def test_maps_are_not_masked_at_the_current_pixel_nor_to_its_right(activation, colors):
     """Trap 5: maps that went through the image's masks would be hidden there."""
-    layer = network(activation, colors, num_layers=5)
+    layer = network(activation, colors, num_layers=5, conditional_on_maps=True)
     features, maps = normal(1, HEIGHT, WIDTH, colors), normal(EXAMPLES, HEIGHT, WIDTH, 2)
     strength = dependence(lambda maps: layer(tf.repeat(features, maps.shape[0], axis=0), maps=maps), maps)
     for row in range(HEIGHT):
@@ -111,8 +111,17 @@ def test_maps_are_not_masked_at_the_current_pixel_nor_to_its_right(activation, c
 @pytest.mark.parametrize("num_layers", [1, 4])
 @pytest.mark.parametrize("activation", ["gated", "relu"])
 def test_through_upsampled_maps_every_latent_reaches_every_output(activation, num_layers):
-    upsampler, layer = Upsampler((HEIGHT, WIDTH), (8, 8)), network(activation, 1, num_layers=num_layers)
+    upsampler = Upsampler((HEIGHT, WIDTH), (8, 8))
+    layer = network(activation, 1, num_layers=num_layers, conditional_on_maps=True)
     features, z = normal(1, HEIGHT, WIDTH, 1), normal(4 * EXAMPLES, LATENTS)
     strength = dependence(lambda z: layer(tf.repeat(features, z.shape[0], axis=0), maps=upsampler(z)), z)
     assert strength.shape == (HEIGHT, WIDTH, LEVELS, LATENTS)
     assert np.all(strength > 0)
+
+
+@pytest.mark.parametrize("made_for_maps", [True, False])
+def test_a_network_made_for_maps_or_without_them_refuses_the_other_call(made_for_maps):
+    layer = network("gated", 1, conditional_on_maps=made_for_maps)
+    maps = None if made_for_maps else normal(1, HEIGHT, WIDTH, 2)
+    with pytest.raises(ValueError, match=f"conditional_on_maps={made_for_maps}"):
+        layer(normal(1, HEIGHT, WIDTH, 1), maps=maps)
