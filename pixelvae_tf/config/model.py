@@ -73,7 +73,7 @@ class ModelConfig(Config):
     masked_blocks: str = setting(
         "stacks",
         "Masked layers: 'stacks' (vertical and horizontal, no blind spot), 'residual' (the paper's code for natural "
-        "images, with its blind spot), or PixelRNN's 'diagonal_bilstm' (sees every earlier pixel) or 'row_lstm' (a "
+        "images, with its blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or 'row_lstm' (a "
         "triangle above the pixel).",
         choices=("stacks", "residual", *LSTM_BLOCKS),
     )
