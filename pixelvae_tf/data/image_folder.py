@@ -143,17 +143,21 @@ def _folder(config: DataConfig) -> pathlib.Path:
     return folder
 
 
-@functools.lru_cache(maxsize=16)
 def _usable(folder: pathlib.Path, split: str, on_error: str) -> tuple[list[str], list[tuple[str, str]]]:
     """Names of a split's images, and of those left out with the reason: with "skip" those that cannot be read."""
     names = _splits(folder).names[split]
     if on_error == "fail":
         return names, []
-    checked = list(image_files.problems(folder, names))
+    checked = _checked(folder, tuple(names))
     usable = [name for name, reason in checked if reason is None]
     if not usable:
         raise DataError(f"--data_dir={shown(folder)}: none of the {len(names)} images of {split} can be read")
     return usable, [(name, reason) for name, reason in checked if reason is not None]
+
+
+@functools.lru_cache(maxsize=4)
+def _checked(folder: pathlib.Path, names: tuple[str, ...]) -> list[tuple[str, str | None]]:
+    return list(image_files.problems(folder, names))
 
 
 @functools.lru_cache(maxsize=4)

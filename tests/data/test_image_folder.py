@@ -15,7 +15,6 @@ SPLITS = ("train", "validation", "test")
 def fresh():
     """Listings are kept while a process runs; every test here has its own folder, some change it."""
     image_folder._splits.cache_clear()
-    image_folder._usable.cache_clear()
 
 
 def fill(folder, images, place="", format="PNG"):
@@ -47,7 +46,6 @@ def test_the_split_of_an_image_stays_when_others_are_added(tmp_path):
     fill(tmp_path, np.zeros((200, 2, 2, 3), np.uint8))
     before = paths(tmp_path)
     image_folder._splits.cache_clear()
-    image_folder._usable.cache_clear()
     fill(tmp_path, np.zeros((200, 2, 2, 3), np.uint8), "more")
     after = paths(tmp_path)
     for split in SPLITS:
@@ -181,7 +179,6 @@ def test_a_shared_validation_folder_by_link_works_and_one_of_training_images_doe
     assert data.describe(config(tmp_path / "run")).num_examples == {"train": 5, "validation": 2, "test": 2}
     (tmp_path / "valid/again.png").symlink_to("../photos/0000.png")
     image_folder._splits.cache_clear()
-    image_folder._usable.cache_clear()
     with pytest.raises(data.DataError, match="1 images of validation are links to training images"):
         data.describe(config(tmp_path / "run"))
 
@@ -229,7 +226,6 @@ def test_the_fingerprint_tells_other_names_and_sizes_and_not_another_place(tmp_p
     fill(tmp_path / "b", pictures(20, 16))
     assert data.fingerprint(config(tmp_path / "a")) == data.fingerprint(config(tmp_path / "b"))
     image_folder._splits.cache_clear()
-    image_folder._usable.cache_clear()
     first = paths(tmp_path / "b")["train"][0]
     (tmp_path / "b" / first).write_bytes(encoded(pictures(1, 48)[0]))
     before, after = (data.fingerprint(config(tmp_path / name)) for name in "ab")

@@ -17,6 +17,7 @@ from pixelvae_tf.training.run import build_model
 CONFIGS = {
     "stacks": tiny.BINARY,
     "stacks over latents": THREE_LEVELS,
+    "diagonal_bilstm": dataclasses.replace(tiny.BINARY, masked_blocks="diagonal_bilstm"),
     "residual": dataclasses.replace(THREE_LEVELS, masked_blocks="residual"),
 }
 

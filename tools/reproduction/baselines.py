@@ -49,6 +49,8 @@ def section42(records: Records) -> str:
     systems = {
         "compare32_conv_vae": "two-level VAE without masked layers, Gaussian pixels",
         "compare32_gaussian_prior": "PixelVAE whose p(z1 given z2) has no PixelCNN",
+        "compare32_pixelrnn": "PixelRNN (Row LSTM, no latents)",
+        "compare32_gated_pixelcnn": "Gated PixelCNN (no latents)",
         "compare32_one_level": "one-level PixelVAE",
         "compare32": "**two-level PixelVAE**",
     }

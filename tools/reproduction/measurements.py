@@ -34,7 +34,15 @@ def sizes(records: Records) -> str:
     def each(rows: list[dict], value: Callable[[dict], float], form: str) -> str:
         return " / ".join(format(value(row), form) for row in rows)
 
-    for name in ("mnist", "lsun32", "lsun64", "imagenet64_small", "imagenet64"):
+    for name in (
+        "mnist",
+        "lsun32",
+        "lsun64",
+        "imagenet64_small",
+        "imagenet64",
+        "imagenet64_pixelrnn",
+        "imagenet64_gated_pixelcnn",
+    ):
         row = {"flag file": f"`{name}`"}
         if found := records.committed(f"size_{name}"):
             measured, *calculated = found["rows"]
@@ -57,7 +65,17 @@ def sizes(records: Records) -> str:
 def sampling(records: Records) -> str:
     """The time of both samplers beside a full pass, over batch sizes, images and networks."""
     rows = []
-    for name in ("mnist", "mnist_14", "mnist_56", "mnist_gated_pixelvae", "mnist256", "compare32", "imagenet64_cpu"):
+    for name in (
+        "mnist",
+        "mnist_14",
+        "mnist_56",
+        "mnist_gated_pixelvae",
+        "mnist256",
+        "compare32",
+        "imagenet64_cpu",
+        "mnist_pixelrnn",
+        "mnist_row_lstm",
+    ):
         found = records.committed(f"benchmark_sample_{name}")
         for measured in found["rows"] if found else []:
             flag_file = re.search(r"flags/(\w+)\.cfg", found["command"])[1]

@@ -41,7 +41,14 @@ def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **setti
 
 
 _TABLE_1 = ("mnist_vae", "mnist_pixelvae", "mnist_gated_pixelvae", "mnist", "mnist_gated_pixelcnn", "mnist_pixelcnn")
-_SECTION_42 = ("compare32", "compare32_one_level", "compare32_conv_vae", "compare32_gaussian_prior")
+_SECTION_42 = (
+    "compare32",
+    "compare32_one_level",
+    "compare32_conv_vae",
+    "compare32_gaussian_prior",
+    "compare32_gated_pixelcnn",
+    "compare32_pixelrnn",
+)
 _FIGURE_4 = tuple(
     _of("mnist_figure4", name=f"figure4_{layers}", changes=(f"--pixelcnn_layers={layers}",), split="")
     for layers in LAYERS
@@ -57,7 +64,10 @@ _FIGURE_4 = tuple(
 )
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "digits": (_of("digits", importance_samples=50), _of("digits_vae", importance_samples=50)),
-    "table1": tuple(_of(system, "equal_budget_base") for system in _TABLE_1),
+    "table1": (
+        *(_of(system, "equal_budget_base") for system in _TABLE_1),
+        _of("mnist_pixelrnn", "equal_budget_base", changes=("--optimizer=adam",)),
+    ),
     "flagship": tuple(_of(name, importance_samples=50) for name in ("mnist_best", "mnist_flow", "mnist_adam")),
     "figure4": _FIGURE_4,
     "section42": tuple(_of(name, split="validation") for name in _SECTION_42),
