@@ -1,7 +1,7 @@
 """Completes images: keeps their first rows, or the pixels of a mask, and draws the rest from a trained model.
 
-The PNG that it writes has a row for each image: what is given, with the unknown part hatched in blue, several
-completions, and the original.
+Each row of the PNG shows one image: the known pixels, with the unknown ones hatched in blue, several completions, and
+the original.
 """
 
 import dataclasses
@@ -15,29 +15,35 @@ from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, defi
 from pixelvae_tf.data import image_files
 from pixelvae_tf.runs.trained import find_trained, load_best
 
-INPUT = flags.DEFINE_string("input", "", "Image file, or folder with images at any depth, of the size of the model.")
+INPUT = flags.DEFINE_string(
+    "input", "", "Image file, or folder with images at any depth, of the model's size (see --resize)."
+)
 SPLIT = flags.DEFINE_enum(
     "split",
     None,
     ["train", "validation", "test"],
     "Complete images of the dataset that the model was trained on, in place of --input.",
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data for --split, if not the one of training.")
-NUM_IMAGES = flags.DEFINE_integer("num_images", 8, "Complete the first so many images, by name.", lower_bound=1)
-RESIZE = flags.DEFINE_bool("resize", False, "Take the central square of images of another size, resized.")
-KEEP_ROWS = flags.DEFINE_integer("keep_rows", None, "Rows to keep, from the top.", lower_bound=0)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared data for --split, if it differs from that of the training."
+)
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 8, "Number of images to complete, in the order of their names.", lower_bound=1
+)
+RESIZE = flags.DEFINE_bool("resize", False, "Crop images of another size to their central square and resize it.")
+KEEP_ROWS = flags.DEFINE_integer("keep_rows", None, "Number of rows to keep, from the top.", lower_bound=0)
 MASK = flags.DEFINE_string(
     "mask",
     None,
-    "Picture of the size of the model in place of --keep_rows: pixels where it is white (lighter than "
-    "half) are kept, those where it is black are drawn.",
+    "In place of --keep_rows: a picture of the model's size. Pixels where it is white (lighter than half) are kept; "
+    "pixels where it is black are drawn.",
 )
-NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Completions to draw of each image.", lower_bound=1)
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Number of completions of each image.", lower_bound=1)
 REFINEMENTS = flags.DEFINE_integer(
     "refinements",
     0,
-    "Times to draw the rest again, with latents inferred from the completion before in place of one "
-    "whose unknown pixels are black. Once helps a model of photographs, whose latents matter much.",
+    "Number of times to draw the rest again, with latents inferred from the last completion. The first time the "
+    "latents come from the image with its unknown pixels black. 1 helps models of photographs, which rely on latents.",
     lower_bound=0,
 )
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
@@ -48,14 +54,14 @@ define_drawing_flags()
 def main() -> None:
     options = drawing()
     if (KEEP_ROWS.value is None) == (MASK.value is None):
-        raise UsageError("--keep_rows, --mask: give one of the two, to say which pixels are kept")
+        raise UsageError("--keep_rows, --mask: give one of the two, to choose the pixels to keep")
     if bool(INPUT.value) == bool(SPLIT.value):
-        raise UsageError("--input, --split: give one of the two, to say which images to complete")
+        raise UsageError("--input, --split: give one of the two, to choose the images to complete")
     output = files.check_output(OUTPUT.value, "output")
     folder, names = (None, []) if SPLIT.value else image_files.find(INPUT.value, "input")
     paths, mask_file = [folder / name for name in names], MASK.value and pathlib.Path(MASK.value)
     if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
-        raise files.FileError(f"--output={output}: is one of the given images; name another file")
+        raise files.FileError(f"--output={output}: is one of the input images; name another file")
     trained = find_trained(trained_model())
     program.start_tensorflow(program.sampling_threads)
     from pixelvae_tf.evaluation import pictures

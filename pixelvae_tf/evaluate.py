@@ -1,7 +1,7 @@
 """Measures the likelihood of a split, or of a folder of images, under a trained model; prints one JSON object.
 
-That of a split is kept with the run as eval_SPLIT.json; with --per_example_csv=FILE it is also in FILE.json. That of a
-pretrained model is kept only there.
+The command keeps the object of a split in the work directory as eval_SPLIT.json. With --per_example_csv=FILE it also
+writes the object to FILE.json, for a pretrained model only there.
 """
 
 import dataclasses
@@ -32,16 +32,18 @@ INPUT = flags.DEFINE_string(
 PER_EXAMPLE_CSV = flags.DEFINE_string(
     "per_example_csv",
     None,
-    "File to write with a row for each image: its path in the folder or its number in the "
-    "split, the bound in nats, the importance-sampled estimate where asked for, and the bound in bits per dimension.",
+    "CSV file to write, with a row for each image: its path in the folder or its number in the split, the bound in "
+    "nats, the importance estimate (with --importance_samples), and the bound in bits per dimension.",
 )
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
-    "importance_samples", None, "Latent samples an image for the importance-sampled likelihood; leave out for none.", 1
+    "importance_samples", None, "Samples of the latents per image for the importance estimate; leave out for none.", 1
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on the first so many images; 0 for all.", 0)
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time; changes memory and speed, not what counts.", 1)
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on this many images, from the first on; 0 for all.", 0)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 100, "Images at a time. This changes memory, speed and the noise, not which images count.", 1
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
 
 
 def main() -> None:
@@ -50,9 +52,11 @@ def main() -> None:
         csv_file = files.check_output(PER_EXAMPLE_CSV.value, "per_example_csv")
     if INPUT.value is not None:
         if SPLIT.present or DATA_DIR.present:
-            raise UsageError("--input: is scored in place of a split; leave --split and --data_dir out")
+            raise UsageError("--input: replaces a split; leave out --split and --data_dir")
         given = image_files.find(INPUT.value, "input")
     trained = find_trained(trained_model())
+    if isinstance(trained, Run) and given is None:
+        trained.check_evaluation(SPLIT.value)
     program.start_tensorflow()
     from pixelvae_tf import data
     from pixelvae_tf.evaluation.likelihood import evaluate
@@ -72,18 +76,21 @@ def main() -> None:
         "precision": model.dtype_policy.name,
     }
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    if given is not None:
+        record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
-    elif given is None:
+    # First to the user, who has it then whatever becomes of the files.
+    print(json.dumps(record), flush=True)
+    if isinstance(trained, Run) and given is None:
         trained.keep_evaluation(SPLIT.value, record)
     if csv_file is not None:
         scores.write(csv_file, names, measured.per_example())
         files.write_json(scores.summary_file(csv_file), record)
-    print(json.dumps(record))
 
 
 def _of_split(config):
-    """Batches of a split, names of its images, and what the record says of it."""
+    """Batches of a split, the names of its images, and their source for the record."""
     from pixelvae_tf import data
 
     batches = data.evaluation_batches(config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value)
@@ -92,10 +99,21 @@ def _of_split(config):
 
 
 def _of_files(folder, names, config):
-    """The same of images in files."""
+    """The same for image files."""
     names = names[: MAX_EXAMPLES.value or None]
-    batches = image_files.batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
+    batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
+
+
+def _rounding(batches):
+    """What the record says of pixels that were rounded to the levels of the model, which is also told."""
+    if batches.rounded:
+        print(
+            f"{batches.rounded} of {len(batches.names)} images have pixels between the {batches.pixel_levels} levels "
+            "of the model: these were rounded, and the scores are of the rounded images",
+            file=sys.stderr,
+        )
+    return {"pixel_levels": batches.pixel_levels, "rounded_images": batches.rounded}
 
 
 if __name__ == "__main__":

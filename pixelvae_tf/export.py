@@ -10,15 +10,15 @@ from pixelvae_tf.runs.trained import find_trained, load_best
 OUTPUT = flags.DEFINE_string(
     "output",
     "",
-    "Folder to write, new or an earlier export, which is replaced. TensorFlow Serving wants a number as "
-    "its name: models/digits/1.",
+    "Folder to write: a new one, or an earlier export to replace. TensorFlow Serving needs a number as its name: "
+    "models/digits/1.",
 )
 KERAS = flags.DEFINE_bool("keras", False, "Also write model.keras, for keras.saving.load_model with this package.")
 XLA = flags.DEFINE_bool(
     "xla",
     True,
-    "Keep the samplers' loops and the gates compiled. --noxla for servers without XLA, such as TensorFlow "
-    "Serving as it comes: nothing to compile for a batch of a new size, but slower sampling.",
+    "Compile the sampling loops and the gates with XLA. Use --noxla for servers without XLA, such as TensorFlow "
+    "Serving with its default settings: a new batch size then needs no compilation, but sampling is slower.",
 )
 define_model_flags()
 

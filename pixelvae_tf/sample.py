@@ -8,14 +8,13 @@ from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, defi
 from pixelvae_tf.runs.trained import find_trained, load_best
 
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
-NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw; with --vary in rows of 8.")
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Number of images to draw; with --vary, in rows of 8.")
 VARY = flags.DEFINE_enum(
     "vary",
     "all",
     ["all", "top", "middle", "pixels"],
-    "Which level's noise varies along a row, all else the same "
-    "there: the topmost level of latents, those below it, or the pixels (Figure 6 of the paper); 'all' for "
-    "independent samples.",
+    "The level whose noise varies along a row while all other noise stays the same: the topmost level of latents, "
+    "those below it, or the pixels (Figure 6 of the paper). 'all' draws independent samples.",
 )
 define_model_flags()
 define_drawing_flags()

@@ -1,5 +1,7 @@
 """Trains a PixelVAE, PixelCNN or VAE in a work directory; the same command again continues an interrupted run."""
 
+import sys
+
 from absl import flags
 
 from pixelvae_tf.commandline import program
@@ -8,10 +10,13 @@ from pixelvae_tf.config import TrainConfig
 from pixelvae_tf.training.cluster import cluster_of
 
 define_config_flags()
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: its configuration, checkpoints and records.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Work directory of the run, for its configuration, checkpoints and records."
+)
 
 
 def main() -> None:
+    _cut_warmup_of_a_short_trial()
     # Wrong values and a wrong TF_CONFIG are told before the slow imports.
     config = run_of_flags()
     cluster_of(config.training)
@@ -20,6 +25,9 @@ def main() -> None:
     from pixelvae_tf.training.run import train
 
     info = data.describe(config.data)
+    if devices.is_chief:
+        for note in data.notes(config.data):
+            print(note, file=sys.stderr)
     summary = train(run_of_flags(info.image_shape, info.pixel_levels), WORKDIR.value, devices)
     if not devices.is_chief:
         return
@@ -29,6 +37,20 @@ def main() -> None:
         print(
             f"trained {summary['steps']} steps; best validation bound {summary['best_validation_bound_nats']:.2f} "
             f"nats at step {summary['best_step']} ({WORKDIR.value})"
+        )
+
+
+def _cut_warmup_of_a_short_trial() -> None:
+    """Shortens a warm-up of the learning rate that does not fit into --steps, and says so.
+
+    So a short trial works beside any flag file.
+    """
+    steps, warmup = flags.FLAGS.steps, flags.FLAGS.learning_rate_warmup_steps
+    if 1 <= steps <= warmup:
+        flags.FLAGS.learning_rate_warmup_steps = steps // 10
+        print(
+            f"--steps={steps}: the warm-up of the learning rate is cut from {warmup} to {steps // 10} steps",
+            file=sys.stderr,
         )
 
 

@@ -1,8 +1,11 @@
 """What all tests share."""
 
+import gc
 import os
 
 import pytest
+from modes import as_in_production
+from seeds import set_seeds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -20,14 +23,38 @@ _LONG = (
 )
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "as_in_production: graphs are optimized, and compiled by XLA, as for users")
+
+
 def pytest_collection_modifyitems(items):
     """Begins with the long files, so that at the end no worker has one before it while the others have none."""
     items.sort(key=lambda item: _LONG.index(item.path.name) if item.path.name in _LONG else len(_LONG))
+    # What was imported stays: it need not be looked through whenever a traced graph is thrown away.
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Runs graphs as they are traced, but in tests about XLA and in those that compare with a process of a user's.
+
+    Fixtures that trace belong to the mode of the test that comes first.
+    """
+    with as_in_production(item.get_closest_marker("as_in_production") is not None):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     """Fresh weights and `np.random` are the same in every run of a test, whichever tests ran before it."""
-    import keras
+    set_seeds(0)
 
-    keras.utils.set_random_seed(0)
+
+@pytest.fixture(autouse=True, scope="module")
+def unchanged():
+    """Models that tests share are at the end of a file what they were."""
+    yield
+    import tiny
+
+    assert not (changed := tiny.changed_models()), f"use tiny.model where a test changes its model: {changed}"

@@ -53,6 +53,11 @@ def model(config=THREE_LEVELS, **changes) -> PixelVAE:
     return tiny.model(config, gain=1.0, **changes)
 
 
+def shared_model(config=THREE_LEVELS, **changes) -> PixelVAE:
+    """The same to read alone: see `tiny.shared_model`."""
+    return tiny.shared_model(config, gain=1.0, **changes)
+
+
 def some_images(config, count: int) -> np.ndarray:
     """Random images as a model takes them, (count, height, width, colors) uint8."""
     return np.random.default_rng(0).integers(config.pixel_levels, size=(count, *config.image_shape)).astype("uint8")
@@ -80,7 +85,30 @@ def narrow_config(path) -> ModelConfig:
     )
 
 
+def in_small(config: ModelConfig) -> ModelConfig:
+    """The network of a flag file over small images, and no deeper than two layers."""
+    if config.network == "residual":
+        # As few resolutions as leave the maps of latents two positions wide.
+        resolutions = max(3, max(config.latent_strides, default=0).bit_length() + 1)
+        encoder, upsampler = config.encoder_channels[:resolutions], config.upsampling_channels[:resolutions]
+    else:
+        resolutions, encoder, upsampler = 3, config.encoder_channels, config.upsampling_channels
+    side = 2 ** (resolutions - 1)
+    return dataclasses.replace(
+        config,
+        image_shape=(side, side, config.image_shape[-1]),
+        encoder_channels=encoder,
+        upsampling_channels=upsampler,
+        pixelcnn_layers=min(config.pixelcnn_layers, 2),
+        latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
+        residual_blocks=min(config.residual_blocks, 1),
+        prior_couplings=min(config.prior_couplings, 2),
+        prior_channels=min(config.prior_channels, 8),
+    )
+
+
 # Without those that hold shared values alone.
 FLAG_FILES = [path for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=True) if not path.stem.endswith("_base")]
 # Files that differ in width alone are one.
 NARROW = {narrow_config(path): path.stem for path in FLAG_FILES}
+SMALL = {in_small(config): name for config, name in NARROW.items()}

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import zlib
 
-import keras
+import modes
 import numpy as np
 import tensorflow as tf
+from seeds import set_seeds
 
 from pixelvae_tf import ModelConfig, PixelVAE
 from pixelvae_tf.probability import objectives
@@ -39,12 +41,43 @@ NETWORKS = {
 _BATCH = 1 << 14
 
 
+def shared_model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=None, **changes) -> PixelVAE:
+    """What `model` makes, to read alone: all who ask for the same get the same, with its graphs as traced so far.
+
+    That its weights stay is checked at the end of every test file.
+    """
+    name = (dataclasses.replace(config, **changes), gain, seed, dtype, modes.in_production())
+    if name not in _MODELS:
+        made = model(config, gain, seed, dtype, **changes)
+        _MODELS[name] = made, _checksum(made)
+    set_seeds(seed)
+    _READ.add(name)
+    return _MODELS[name][0]
+
+
+_MODELS: dict[tuple, tuple[PixelVAE, int]] = {}
+_READ: set[tuple] = set()
+
+
+def _checksum(model: PixelVAE) -> int:
+    return functools.reduce(lambda sum, variable: zlib.crc32(variable.numpy().tobytes(), sum), model.variables, 0)
+
+
+def changed_models() -> list[tuple]:
+    """Those of `shared_model` read since the last call whose weights are no longer what they were, and forgets them."""
+    changed = [name for name in _READ if _checksum(_MODELS[name][0]) != _MODELS[name][1]]
+    _READ.clear()
+    for name in changed:
+        del _MODELS[name]
+    return changed
+
+
 def model(config: ModelConfig = BINARY, gain: float = 2.0, seed: int = 0, dtype=None, **changes) -> PixelVAE:
     """A model whose weights are some way from where they start, biases and gains included.
 
     Most of a 3x3 kernel lies outside so small an image, which weakens every signal: `gain` makes up for it.
     """
-    keras.utils.set_random_seed(seed)
+    set_seeds(seed)
     config = dataclasses.replace(config, **changes)
     result = PixelVAE(config, dtype=dtype)
     for variable in result.trainable_variables:

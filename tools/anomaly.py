@@ -1,13 +1,14 @@
-"""Measures how well scores tell foreign images from normal ones: the area under the ROC curve, from CSV files.
+"""Measures how well scores separate foreign images from normal ones: the area under the ROC curve, from CSV files.
 
 python tools/anomaly.py --normal=test.csv --foreign=upside_down.csv,noisy.csv [--output=FILE] prints one JSON object.
-The files are of evaluate --per_example_csv. An area of 1 means that every foreign image is less likely than every
-normal one, 0.5 that the score tells nothing, less that foreign images are the likelier ones.
+evaluate --per_example_csv writes the files. An area of 1 means that every foreign image is less likely than every
+normal one. 0.5 is chance. Below 0.5 the foreign images are the likelier ones.
 """
 
 import json
 import pathlib
 
+import _installed  # noqa: F401
 import numpy as np
 from absl import flags
 
@@ -16,17 +17,17 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError
 from pixelvae_tf.evaluation import scores
 
-NORMAL = flags.DEFINE_string("normal", "", "Scores of images of the kind that the model was trained on.")
-FOREIGN = flags.DEFINE_list("foreign", [], "Files of scores of other images, with commas between them.")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
+NORMAL = flags.DEFINE_string("normal", "", "File of scores of images like the training images.")
+FOREIGN = flags.DEFINE_list("foreign", [], "Files of scores of foreign images, separated by commas.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file to write, in addition to the output.")
 
 _AREAS = {scores.BOUND: "auc_bound", scores.IMPORTANCE: "auc_importance"}
 
 
 def told_apart(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) -> dict[str, float]:
-    """The area under the ROC curve by each score that both have, with foreign images as the positives.
+    """The area under the ROC curve for each score that both files have, with foreign images as the positives.
 
-    And where it fails: the share of foreign images that are likelier than every normal one.
+    `likelier_than_all_normal` is the share of foreign images that are likelier than every normal one.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -40,7 +41,7 @@ def told_apart(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) ->
 
 
 def described(path: pathlib.Path, columns: dict[str, np.ndarray]) -> dict:
-    """What a file of scores holds, and the record of the evaluation that wrote it where it is there."""
+    """The number and mean of the scores of a file, and the record of their evaluation if it exists."""
     summary = scores.summary_file(path)
     means = {"num_images": len(columns[scores.BOUND]), "mean_bound_nats": float(columns[scores.BOUND].mean())}
     return {"name": path.stem, **means, "evaluation": files.read_json(summary) if summary.exists() else None}
@@ -49,7 +50,7 @@ def described(path: pathlib.Path, columns: dict[str, np.ndarray]) -> dict:
 def main() -> None:
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
     if not NORMAL.value or not FOREIGN.value:
-        raise UsageError("--normal, --foreign: name a file of scores, and one or more to tell from it")
+        raise UsageError("--normal, --foreign: name a file of normal scores, and one or more files of foreign ones")
     normal_file, *foreign_files = map(pathlib.Path, [NORMAL.value, *FOREIGN.value])
     normal = scores.read(normal_file)
     foreign = [(path, scores.read(path)) for path in foreign_files]

@@ -1,10 +1,11 @@
 """Measures the baselines of a dataset: uniform pixels, and independent pixels with their training frequencies.
 
-python tools/baselines.py --dataset=digits [--split=test] [--output=FILE] prints a JSON line each.
+python tools/baselines.py --dataset=digits [--split=test] [--output=FILE] prints one JSON line for each.
 """
 
 import json
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files
@@ -12,9 +13,9 @@ from pixelvae_tf.commandline import program
 
 DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
-IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Height and width of the images; 0 for what the dataset has.")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Height and width of the images; 0 for the dataset's own size.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file to write, in addition to the output.")
 
 
 def main() -> None:
@@ -44,8 +45,8 @@ def main() -> None:
     }
     records = []
     for name, mean in (("uniform", uniform_nats(info)), ("independent marginals", float(nats.mean()))):
-        found = {"nll_nats": mean, "bits_per_dim": bits_per_dim(mean, int(np.prod(info.image_shape)))}
-        records.append({"baseline": name, **measured_on, **found})
+        likelihood = {"nll_nats": mean, "bits_per_dim": bits_per_dim(mean, int(np.prod(info.image_shape)))}
+        records.append({"baseline": name, **measured_on, **likelihood})
         print(json.dumps(records[-1]))
     if output is not None:
         files.write_json(output, records)

@@ -1,12 +1,12 @@
-"""Measures the speed and memory of a part of this package; prints a JSON line a measurement, then a table.
+"""Measures speed and memory; prints one JSON line a measurement, then a table.
 
 python tools/benchmark.py step --flagfile=flags/mnist.cfg --implementation=ours,straightforward    training steps
-python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where they spend their time
-python tools/benchmark.py convergence --flagfile=flags/mnist.cfg --steps=500    how far they come
-python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how they grow with layers, maps, images and sides
+python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where a step spends its time
+python tools/benchmark.py convergence --flagfile=flags/mnist.cfg --steps=500    how far training gets
+python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how a step grows with layers, maps, images, sides
 python tools/benchmark.py evaluate --flagfile=flags/mnist.cfg         the bound, and importance samples
 python tools/benchmark.py sample --flagfile=flags/mnist.cfg           sampling
-python tools/benchmark.py size --flagfile=flags/imagenet64.cfg        what training needs, by calculation; two steps
+python tools/benchmark.py size --flagfile=flags/imagenet64.cfg        calculated needs of training; two steps
 python tools/benchmark.py input --dataset=imagenet64 --image_size=64 --data_dir=DIR    reading prepared images
 python tools/benchmark.py prepare --input=train_64x64.tar                              preparing them
 """
@@ -16,6 +16,7 @@ import importlib
 import json
 import sys
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import data, files
@@ -34,7 +35,7 @@ from pixelvae_tf.config import RunConfig
 # The first word, before the flags: each benchmark has its own.
 CHOSEN = first_word()
 REQUEST = requests.BY_NAME.get(CHOSEN)
-OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements and where they were made.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements, with the machine and versions.")
 if REQUEST is not None:
     define_flags(REQUEST)
     if issubclass(REQUEST, requests.OfModel):
@@ -71,7 +72,7 @@ def main() -> None:
         rows.append(row)
         print(json.dumps({"benchmark": CHOSEN, **row}), flush=True)
     if output is not None:
-        # Where the record goes says nothing of what was measured, and may name a folder of this machine.
+        # The output path says nothing about the measurement and may name a folder of this machine.
         given = [word for word in sys.argv[1:] if not word.startswith("--output=")]
         command = " ".join(["tools/benchmark.py", CHOSEN, *given])
         files.write_json(output, {"benchmark": CHOSEN, "command": command, "rows": rows, **environment()})

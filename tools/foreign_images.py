@@ -1,10 +1,11 @@
-"""Makes images that a model has not learned, as PNG files, for evaluate --input and tools/anomaly.py.
+"""Writes images unlike a model's training images as PNG files, for evaluate --input and tools/anomaly.py.
 
 python tools/foreign_images.py --dataset=digits --kind=upside_down --output=DIR
 """
 
 import pathlib
 
+import _installed  # noqa: F401
 import numpy as np
 from absl import flags
 
@@ -12,27 +13,27 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError
 
-DATASET = flags.DEFINE_string("dataset", "digits", "Dataset by name, of the model that is to tell them apart.")
+DATASET = flags.DEFINE_string("dataset", "digits", "Dataset that the model was trained on, by name.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data.")
-SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split whose images are changed.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split whose images to change.")
 KIND = flags.DEFINE_enum(
     "kind",
     "upside_down",
     ["upside_down", "mirrored", "noisy", "photographs"],
-    "upside_down: turned by half a turn; "
-    "mirrored: left and right exchanged; noisy: a tenth of the pixels drawn anew from all levels alike; photographs: "
-    "as many parts of the two photographs in scikit-learn, made as small and rounded to the same levels.",
+    "upside_down: turned by half a turn; mirrored: left and right exchanged; noisy: a tenth of the pixels replaced by "
+    "uniformly random levels; photographs: as many crops of the two photographs in scikit-learn, of the same size and "
+    "rounded to the same levels.",
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Only the first so many images; 0 for all.", 0)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise and of the parts.", 0)
-OUTPUT = flags.DEFINE_string("output", "", "Folder to make; it must not exist.")
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Number of images, from the first on; 0 for all.", 0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise and of the crops.", 0)
+OUTPUT = flags.DEFINE_string("output", "", "Folder to create; it must not exist.")
 
 _REDRAWN = 0.1
 _REDUCTION = 4  # pixels of a photograph along a side of one pixel
 
 
 def changed(kind: str, images: np.ndarray, levels: int, seed: int) -> np.ndarray:
-    """Foreign images, as many and of the shape of `images`: (batch, height, width, colors), 0..levels-1."""
+    """Foreign images with the shape of `images`: (batch, height, width, colors), 0..levels-1."""
     rng = np.random.default_rng(seed)
     if kind == "upside_down":
         return images[:, ::-1, ::-1]
@@ -40,25 +41,25 @@ def changed(kind: str, images: np.ndarray, levels: int, seed: int) -> np.ndarray
         return images[:, :, ::-1]
     if kind == "noisy":
         return np.where(rng.random(images.shape) < _REDRAWN, rng.integers(levels, size=images.shape), images)
-    return _parts_of_photographs(images.shape, levels, rng)
+    return _crops_of_photographs(images.shape, levels, rng)
 
 
-def _parts_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Generator) -> np.ndarray:
+def _crops_of_photographs(shape: tuple[int, ...], levels: int, rng: np.random.Generator) -> np.ndarray:
     from sklearn.datasets import load_sample_images
 
     photographs = [photograph.astype("float32") / 255.0 for photograph in load_sample_images().images]
     count, height, width, colors = shape
-    parts = np.empty(shape, "float32")
+    crops = np.empty(shape, "float32")
     for index in range(count):
         photograph = photographs[rng.integers(len(photographs))]
         top, left = (
             rng.integers(whole - side * _REDUCTION + 1)
             for whole, side in zip(photograph.shape[:2], (height, width), strict=True)
         )
-        part = photograph[top : top + height * _REDUCTION, left : left + width * _REDUCTION]
-        small = part.reshape(height, _REDUCTION, width, _REDUCTION, 3).mean(axis=(1, 3))
-        parts[index] = small if colors == 3 else small.mean(axis=-1, keepdims=True)
-    return np.round(parts * (levels - 1))
+        crop = photograph[top : top + height * _REDUCTION, left : left + width * _REDUCTION]
+        small = crop.reshape(height, _REDUCTION, width, _REDUCTION, 3).mean(axis=(1, 3))
+        crops[index] = small if colors == 3 else small.mean(axis=-1, keepdims=True)
+    return np.round(crops * (levels - 1))
 
 
 def main() -> None:

@@ -1,27 +1,33 @@
-"""Executes a notebook from its first cell on, in a kernel of its own, and writes it with its outputs.
+"""Executes a notebook from its first cell to its last in a new kernel, and writes it with its outputs.
 
-python tools/notebook.py renews docs/tour.ipynb in place.
+python tools/notebook.py updates docs/tour.ipynb in place.
 """
 
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
-import nbformat
+import _installed  # noqa: F401
 from absl import flags
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 
-NOTEBOOK = flags.DEFINE_string("notebook", "docs/tour.ipynb", "Notebook to execute.")
-OUTPUT = flags.DEFINE_string("output", "", "Notebook to write; by default the one that was executed.")
+try:
+    import nbformat
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed: run `pip install '.[notebook]'` in the repository")
 
-# The same on every machine, so that only what changed differs in a notebook that is executed again.
+NOTEBOOK = flags.DEFINE_string("notebook", "docs/tour.ipynb", "Notebook to execute.")
+OUTPUT = flags.DEFINE_string("output", "", "Notebook to write; by default the executed one.")
+
+# The same on every machine, so that executing a notebook again changes only its outputs.
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -29,7 +35,7 @@ _METADATA = {
 
 
 def read(path: pathlib.Path) -> nbformat.NotebookNode:
-    """A notebook. Raises FileError for a file that is missing or no notebook."""
+    """Reads a notebook. Raises FileError if the file is missing or not a notebook."""
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -48,7 +54,7 @@ def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
         transport="ipc",
         connection_file=f"{folder}/kernel.json",
     )
-    # TensorFlow's C++ parts write to the process's own stderr, which ipykernel would copy into the outputs.
+    # TensorFlow's C++ code writes to the process's own stderr, which ipykernel would copy into the outputs.
     client = NotebookClient(
         notebook,
         km=kernel,
@@ -57,7 +63,7 @@ def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
         resources={"metadata": {"path": folder}},
         extra_arguments=["--IPKernelApp.capture_fd_output=False"],
     )
-    # On a GPU figures come out less exactly than they are printed.
+    # A GPU computes less exactly than the outputs print.
     own = {"CUDA_VISIBLE_DEVICES": "-1", "IPYTHONDIR": f"{folder}/ipython", "JUPYTER_CONFIG_DIR": f"{folder}/jupyter"}
     client.execute(env={**os.environ, **own}, stderr=subprocess.DEVNULL)
     notebook.metadata = nbformat.from_dict(_METADATA)

@@ -7,6 +7,7 @@ then train with --dataset=imagenet64 --data_dir=DIR. Prints one JSON object.
 import json
 import sys
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 
@@ -16,8 +17,8 @@ from pixelvae_tf.data.preparation import imagenet
 INPUT = flags.DEFINE_string(
     "input",
     "",
-    "The small-ImageNet tar, an ILSVRC2012 tar, a folder or tar of images, or the downloaded batches "
-    "(a folder, a zip archive or one of them).",
+    "The small-ImageNet tar, an ILSVRC2012 tar, a folder, tar or zip of images, or the downloaded batches "
+    "(a folder, a zip archive or one of them). A folder of several splits gives the one of --split.",
 )
 OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
 SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
@@ -26,7 +27,7 @@ VARIANT = flags.DEFINE_string(
     "variant",
     "",
     "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
-    "vandenoord, chrabaszcz, ilsvrc2012-area or other.",
+    "vandenoord, chrabaszcz, chrabaszcz-32x32, ilsvrc2012-area or other.",
 )
 RESIZE = flags.DEFINE_enum(
     "resize",

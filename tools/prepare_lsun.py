@@ -7,6 +7,7 @@ bedroom_val_lmdb for validation, then train with --dataset=lsun_bedroom --data_d
 import json
 import sys
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 
@@ -14,8 +15,8 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.data.preparation import lsun
 
 LMDB = flags.DEFINE_string("lmdb", "", "Folder of the LMDB database (the one that holds data.mdb).")
-OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
-SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
+OUTPUT = flags.DEFINE_string("output", "", "Folder to write the prepared data to; train takes it as --data_dir.")
+SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "Split that the images become.")
 IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 DEDUPLICATE = flags.DEFINE_bool(
     "deduplicate",
@@ -24,14 +25,19 @@ DEDUPLICATE = flags.DEFINE_bool(
     "Their keys, each with the key it collides with, go to removed-SPLIT.tsv in the dataset's folder.",
 )
 TOLERANCE = flags.DEFINE_integer(
-    "tolerance", 2, "Bits of 128 in which two hashes may differ and still collide; 0 for equal hashes alone."
+    "tolerance", 2, "Number of the 128 bits in which two hashes may differ and still collide; 0 requires equal hashes."
 )
 STEPS = flags.DEFINE_integer(
-    "autoencoder_steps", 0, "Training steps of the autoencoder, of 64 images; 0 for one pass, 1000 at least."
+    "autoencoder_steps",
+    0,
+    "Training steps of the autoencoder, of 64 images each; 0 for one epoch, but at least 1000 steps.",
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the autoencoder.")
 ON_ERROR = flags.DEFINE_enum(
-    "on_error", "fail", ["fail", "skip"], "What becomes of unreadable images: end by name, or leave out and count."
+    "on_error",
+    "fail",
+    ["fail", "skip"],
+    "Unreadable images: 'fail' ends with an error that names the image; 'skip' leaves them out and counts them.",
 )
 
 

@@ -1,15 +1,16 @@
-"""Measures how well a linear classifier tells classes from the latents of a trained model, and places these on a plane.
+"""Measures how well a linear classifier predicts classes from a model's latents, and places the latents on a plane.
 
 python tools/probe.py --workdir=runs/mnist_vae --output=results/probe_mnist_vae.json, or --pretrained=NAME
 python tools/probe.py --dataset=binarized_mnist --output=FILE does the same for pixels and their principal components.
 
-binarized_mnist has no labels: for it the images of mnist, which must be prepared too, are binarised anew.
+binarized_mnist has no labels, so the tool binarizes the images of mnist, which must be prepared too.
 """
 
 import dataclasses
 import sys
 import time
 
+import _installed  # noqa: F401
 import tqdm
 from absl import flags
 
@@ -22,13 +23,17 @@ from pixelvae_tf.runs.trained import find, load_best
 
 define_model_flags()
 DATASET = flags.DEFINE_string(
-    "dataset", None, "Labelled images: digits, mnist or binarized_mnist; left out, those that the model was trained on."
+    "dataset",
+    None,
+    "Labelled images: digits, mnist or binarized_mnist; by default those that the model was trained on.",
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it is not the one of training.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
-LABELS = flags.DEFINE_list("labels", ["100", "1000"], "Numbers of labels to learn from; all there are is added.")
-DRAWS = flags.DEFINE_integer("draws", 10, "Random draws of so many labels, equally many of each class.", 1)
-COMPONENTS = flags.DEFINE_integer("components", 16, "Principal components of the pixels, without a model.", 1, 64)
+LABELS = flags.DEFINE_list(
+    "labels", ["100", "1000"], "Numbers of labels to learn from; the number of all labels is added."
+)
+DRAWS = flags.DEFINE_integer("draws", 10, "Random draws for each number of labels, with equally many of each class.", 1)
+COMPONENTS = flags.DEFINE_integer("components", 16, "Principal components of the pixels, if there is no model.", 1, 64)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**31 - 1)
 
 
@@ -52,7 +57,7 @@ def main() -> None:
     if model and (info.image_shape, info.pixel_levels) != (model.config.image_shape, model.config.pixel_levels):
         raise UsageError(
             f"--dataset={config.dataset}: its images are {info.image_shape} of {info.pixel_levels} levels, the model's "
-            f"{model.config.image_shape} of {model.config.pixel_levels}; leave it out for those of its training"
+            f"{model.config.image_shape} of {model.config.pixel_levels}; leave --dataset out to use its own dataset"
         )
     images = latent_probe.labelled_images(config)
     with tqdm.tqdm(unit="step", disable=None, file=sys.stderr) as bar:
@@ -62,7 +67,7 @@ def main() -> None:
             measured |= {"checkpoint_step": best["step"], "weights": best["weights"]}
         else:
             features, measured = latent_probe.of_pixels(images, COMPONENTS.value), {}
-        found = latent_probe.probes(features, counts, DRAWS.value, SEED.value, bar.update)
+        results = latent_probe.probes(features, counts, DRAWS.value, SEED.value, bar.update)
     files.write_json(
         output,
         {
@@ -70,12 +75,12 @@ def main() -> None:
             "num_examples": info.num_examples,
             "seed": SEED.value,
             **measured,
-            **found,
+            **results,
             "seconds": round(time.perf_counter() - started, 1),
             **environment(),
         },
     )
-    print(f"{latent_probe.told(found)} ({output})")
+    print(f"{latent_probe.told(results)} ({output})")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Makes the best weights of a finished run a pretrained model of the package, in place of an earlier one of that name.
+"""Turns the best weights of a finished run into a pretrained model of the package; replaces one of the same name.
 
-python tools/publish.py --workdir=runs/mnist --name=mnist
+python tools/publish.py --workdir=runs/mnist_best --name=binarized_mnist_best
 """
 
 import pathlib
 import re
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files
@@ -14,18 +15,18 @@ from pixelvae_tf.commandline.flags import UsageError
 from pixelvae_tf.runs import pretrained, weight_files
 from pixelvae_tf.runs.workdir import Run
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run, which was evaluated on test.")
-NAME = flags.DEFINE_string("name", "", "What users call the model: small letters, digits and _.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; it must have an evaluation on test.")
+NAME = flags.DEFINE_string("name", "", "Name of the model: small letters, digits and _.")
 FOLDER = flags.DEFINE_string("folder", str(pretrained.FOLDER), "Folder to write NAME.weights.h5 and NAME.json to.")
 
 
 def described(run: Run, best: dict) -> dict:
-    """What a user of the weights may want to know. Raises UsageError for a run that is not done or not evaluated."""
+    """The record to publish with the weights. Raises UsageError if the run is not finished or not evaluated."""
     record = run.record()
     if record["summary"]["best_step"] != best["step"]:
-        raise UsageError(f"--workdir={run.workdir}: trains on since its summary; continue it to its end")
+        raise UsageError(f"--workdir={run.workdir}: has trained on since its summary; continue it to its end")
     evaluations = {
-        split: found for split, found in record["evaluations"].items() if found["checkpoint_step"] == best["step"]
+        split: scores for split, scores in record["evaluations"].items() if scores["checkpoint_step"] == best["step"]
     }
     if "test" not in evaluations:
         raise UsageError(
@@ -44,14 +45,14 @@ def main() -> None:
     run = Run(WORKDIR.value)
     weights, best = run.best_weights()
     record = described(run, best)
-    # Both are whole before either takes its place.
+    # Both files are complete before either replaces an earlier one.
     with files.replacing(weights_file) as temporary:
         weight_files.extract(weights, temporary, run.config().model)
         files.write_json(record_file, {**record, "file": weights_file.name, "sha256": files.sha256(temporary)})
-    found = record["evaluations"]["test"]
+    scores = record["evaluations"]["test"]
     print(
-        f"{NAME.value}: step {best['step']}, test bound {found['nll_bound_nats']:.2f} nats on "
-        f"{found['num_examples']:,} images, {weights_file.stat().st_size / 1e6:.1f} MB in {weights_file.parent}"
+        f"{NAME.value}: step {best['step']}, test bound {scores['nll_bound_nats']:.2f} nats on "
+        f"{scores['num_examples']:,} images, {weights_file.stat().st_size / 1e6:.1f} MB in {weights_file.parent}"
     )
 
 

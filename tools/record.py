@@ -1,8 +1,9 @@
-"""Gathers what a run recorded into one JSON file, for results/.
+"""Gathers the records of a run into one JSON file for results/.
 
 python tools/record.py --workdir=runs/digits --output=results/digits.json
 """
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files

@@ -3,18 +3,19 @@
 python tools/reproduce.py TABLE                        prints a table as Markdown; without a name, an error lists them
 python tools/reproduce.py FIGURE --output=FILE.png     draws a figure
 python tools/reproduce.py run NAME --minutes=N         trains, evaluates and records the runs behind one of them
-python tools/reproduce.py readme                       renews the tables in README.md and docs/, from records alone
+python tools/reproduce.py readme                       updates the tables in README.md and docs/, from records alone
 
-A run is taken from its work directory, --runs/NAME, or where there is none from its record, --results/NAME.json. What
-has no run, or one of another model or dataset than its flag file's, is named.
+A run comes from its work directory, --runs/NAME, or else from its record, --results/NAME.json. Tables and figures mark
+rows without a run, and runs whose model or dataset differs from the flag file's.
 
 `run` makes the runs of a table or figure one after the other, in --runs/NAME, and writes their records to --results. It
-skips those that are done and continues those that were stopped, so that the same command again goes on.
+skips finished runs and continues stopped ones, so the same command continues where it was stopped.
 """
 
 import pathlib
 import re
 
+import _installed  # noqa: F401
 from absl import flags
 from reproduction import (
     baselines,
@@ -33,15 +34,16 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, first_word
 
-RESULTS = flags.DEFINE_string("results", "results", "Folder of the records, which tools/record.py writes.")
+RESULTS = flags.DEFINE_string("results", "results", "Folder of the records that tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write; only for figures.")
 MINUTES = flags.DEFINE_float("minutes", 0.0, "For `run`: stop after so many minutes; 0 for when all is done.", 0.0)
 DATA_DIR = flags.DEFINE_string("data_dir", "", "For `run`: folder of prepared data, if not the environment's.")
 PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
-README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` renews.")
+README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` updates.")
 
 TABLES = {
+    "summary": likelihoods.summary,
     "table1": likelihoods.table1,
     "table2": likelihoods.table2,
     "figure4": curves.table,
@@ -67,11 +69,11 @@ CHARTS = {
 PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
 
 
-def renewed(text: str, records: Records) -> str:
-    """The text with every table between its markers made anew."""
+def updated(text: str, records: Records) -> str:
+    """The text with every table between its markers updated."""
     for name, table in TABLES.items():
         block = re.compile(f"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = block.sub(lambda found, table=table: f"{found[1]}{table(records)}\n{found[2]}", text)
+        text = block.sub(lambda match, table=table: f"{match[1]}{table(records)}\n{match[2]}", text)
     return text
 
 
@@ -89,12 +91,12 @@ def main(name: str, which: str) -> None:
     if name == "readme":
         for path in README.value:
             page = files.check_output(path, "readme")
-            text = renewed(page.read_text(), Records(records.results))
+            text = updated(page.read_text(), Records(records.results))
             with files.replacing(page) as temporary:
                 temporary.write_text(text)
     elif OUTPUT.value or name not in TABLES:
         if name not in {**CHARTS, **PICTURES}:
-            raise UsageError(f"--output: {name} is a table, which is printed")
+            raise UsageError(f"--output: {name} is a table and goes to the screen; leave out --output")
         output = files.check_output(OUTPUT.value, "output")
         if name in PICTURES:
             program.start_tensorflow(program.sampling_threads)

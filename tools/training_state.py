@@ -6,6 +6,7 @@ python tools/training_state.py unpack --file=mnist.zip --workdir=runs/mnist    t
 
 import pathlib
 
+import _installed  # noqa: F401
 from absl import flags
 
 from pixelvae_tf import files

@@ -1,4 +1,4 @@
-"""How fast this package is and what memory it takes: a module for each subcommand of `tools/benchmark.py`.
+"""The speed and memory of this package, with a module for each subcommand of `tools/benchmark.py`.
 
-Each has `measure`, from its request to records as they come, and `table`, from the records to text for people.
+Each module has `measure`, which yields records for a request, and `table`, which turns the records into text.
 """

@@ -47,5 +47,5 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     return tables.aligned(tables.evaluate(rows))

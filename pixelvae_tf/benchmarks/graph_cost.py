@@ -1,7 +1,7 @@
-"""What a traced graph costs: arithmetic, memory traffic, and the memory that its tensors hold at once.
+"""The cost of a traced graph: arithmetic, memory traffic, and the peak memory of its tensors.
 
-Nothing is computed: everything follows from the operations and the shapes of their tensors, which must be known, so
-that a graph is traced at a fixed batch size.
+These functions run nothing. They derive the cost from the operations and the shapes of their tensors. The shapes must
+be known, so trace the graph at a fixed batch size.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Operations whose result is their input, under another shape or name.
+# Operations whose result is their input with another shape or name.
 _ALIASES = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
-# Operations that move nothing worth counting: what they give lies in memory already, or is a shape.
+# Operations without countable memory traffic: their result is in memory already, or is a shape.
 _FREE = {*_ALIASES, "Const", "NoOp", "Placeholder", "ReadVariableOp", "Shape", "ShapeN"}
-# Where a convolution has its filter, and the maps whose positions its sums belong to.
+# The filter of a convolution, and the maps at whose positions it sums.
 _CONVOLUTIONS = {
     "Conv2D": lambda op: (op.inputs[1], op.outputs[0]),
     "Conv2DBackpropInput": lambda op: (op.inputs[1], op.inputs[2]),
@@ -23,10 +23,10 @@ _CONVOLUTIONS = {
 
 
 class Device(NamedTuple):
-    """A device by its data sheet.
+    """The limits of a device from its data sheet.
 
     Attributes:
-        name: for people.
+        name: the name to print.
         flop_per_second: of matrix products, by the type of their inputs.
         bytes_per_second: to and from its memory.
     """
@@ -42,24 +42,24 @@ A100 = Device("A100 SXM 80 GB", {tf.float32: 156e12, tf.bfloat16: 312e12}, 2.039
 
 
 def needed(graph: tf.Graph) -> list[tf.Operation]:
-    """The operations that the results and effects of a function's graph need, in the order in which they were made.
+    """The operations that the results and effects of a function's graph need, in the order of their creation.
 
-    TensorFlow leaves out the rest, such as gradients of the images, when it runs the function.
+    TensorFlow skips all others, such as gradients of the images, when it runs the function.
     """
     waiting = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
-    found = set()
+    reached = set()
     while waiting:
         op = waiting.pop()
-        if op not in found:
-            found.add(op)
+        if op not in reached:
+            reached.add(op)
             waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
-    return [op for op in graph.get_operations() if op in found]
+    return [op for op in graph.get_operations() if op in reached]
 
 
 def flop(graph: tf.Graph) -> int:
-    """Floating-point operations of all convolutions and matrix products, two to each multiplication and addition.
+    """Floating-point operations of all convolutions and matrix products, two per multiply-add.
 
-    Taps on padding count, as does everything else that is multiplied; element-wise operations do not.
+    Taps on padding count, because they are multiplied too. Element-wise operations do not count.
     """
     return sum(map(_flop, needed(graph)))
 
@@ -81,8 +81,8 @@ def _flop(op: tf.Operation) -> int:
 def seconds(graph: tf.Graph, device: Device) -> float:
     """Time of the operations one after another, each at the device's limit of arithmetic or of memory traffic.
 
-    An operation reads its inputs and writes its outputs once; a compiled group of operations counts as one. No device
-    is faster without fusing more of them, and real ones are slower by what their kernels fall short of the limits.
+    An operation reads its inputs and writes its outputs once. A compiled group of operations counts as one. A device
+    can only beat this time by fusing more operations. Real kernels stay below the limits and take longer.
     """
     total = 0.0
     for op in needed(graph):
@@ -104,10 +104,10 @@ def _bytes(tensor: tf.Tensor) -> int:
 
 
 def peak_bytes(graph: tf.Graph) -> int:
-    """The most that tensors hold at once when the operations run in the order in which they were made.
+    """The peak memory of the tensors if the operations run in the order of their creation.
 
-    A tensor is held from its operation to the last one that reads it, and to the end if it is a result. Variables
-    and constants are left out.
+    A tensor lives from its operation to the last operation that reads it, or to the end if it is a result. Variables
+    and constants do not count.
     """
     operations = needed(graph)
     last_use = {}
@@ -131,7 +131,7 @@ def peak_bytes(graph: tf.Graph) -> int:
 
 
 def _owner(tensor: tf.Tensor) -> tf.Tensor:
-    """The tensor whose memory this one is."""
+    """The tensor whose memory this tensor shares."""
     while tensor.op.type in _ALIASES:
         tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
     return tensor

@@ -1,4 +1,4 @@
-"""How fast prepared images are read, beside what the disk and the decoder alone give in the same run."""
+"""The speed of reading prepared images, beside the rates of the disk and of the decoder alone in the same run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pixelvae_tf.data import registry
 from pixelvae_tf.data.pipeline import training_batches
 
 __all__ = ["measure", "table"]
-_DECODED_ALONE = 5000  # images from which the rate of one decoder is taken
+_DECODED_ALONE = 5000  # images to measure the rate of one decoder on
 
 
 def measure(request: Input) -> Iterator[dict[str, Any]]:
     """Rates of reading a dataset's training images: files, records, decoding alone, and the whole pipeline.
 
-    Where the dataset has fewer images than asked for, the pipeline goes through several epochs.
+    If the dataset has fewer images than requested, the pipeline repeats it.
 
     Yields:
-        For each, a record with `images_per_second` and `peak_memory_mib`. The files are in the system's cache
-        after the first, as they are in every epoch but the first of a dataset that fits in memory.
+        For each rate, a record with `images_per_second` and `peak_memory_mib`. After the first record the files are in
+        the system's cache, as in all epochs after the first if the dataset fits in memory.
     """
     config = DataConfig(request.dataset, request.data_dir, image_size=request.image_size)
     batch_size = request.batch_size
@@ -40,7 +40,7 @@ def measure(request: Input) -> Iterator[dict[str, Any]]:
     held = list(records.take(max(1, _DECODED_ALONE // batch_size)))
 
     def decode_all():
-        return sum(len(source.decode(part)) for part in held), None
+        return sum(len(source.decode(batch)) for batch in held), None
 
     yield timed("decode: records in memory, one thread", decode_all)
     stream = training_batches(config, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""What training a model needs: weights, arithmetic, memory and time, calculated from its graph."""
+"""The needs of training a model: weights, arithmetic, memory and time, calculated from its graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelvae_tf.benchmarks import graph_cost
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
 from pixelvae_tf.sampling.noise import latent_noise
 
-# As a record names the entries of `Flop`, by image.
+# The names in a record of the entries of `Flop`, per image.
 _GFLOP = ("forward_gflop", "forward_gflop_unmasked", "step_gflop", "step_gflop_unmasked")
 
 
@@ -21,9 +21,9 @@ class Flop(NamedTuple):
 
     Attributes:
         forward: of the bound.
-        forward_unmasked: the same without what masks set to zero, which is computed all the same.
+        forward_unmasked: the same without the weights that masks set to zero, although these are computed.
         training_step: of the bound, its gradient and the optimizer.
-        training_step_unmasked: the same without what masks set to zero.
+        training_step_unmasked: the same without the weights that masks set to zero.
     """
 
     forward: int
@@ -33,12 +33,12 @@ class Flop(NamedTuple):
 
 
 def flops(model, batch_size: int, step: tf.Graph | None = None) -> Flop:
-    """Counts the arithmetic of a model that is compiled for training, on a batch.
+    """Counts the arithmetic on a batch of a model that is compiled for training.
 
     Args:
         model: a `PixelVAE`.
-        batch_size: images.
-        step: the graph of its training step at this batch size, where there is one already.
+        batch_size: number of images.
+        step: the graph of its training step at this batch size, if it exists already.
     """
     forward = graph_cost.flop(_bound_graph(model, batch_size))
     hidden = 2 * batch_size * _hidden_taps(model)
@@ -46,15 +46,15 @@ def flops(model, batch_size: int, step: tf.Graph | None = None) -> Flop:
 
 
 def step_flops(model, batch_size: int, step: tf.Graph | None = None) -> tuple[int, int]:
-    """The last two of `flops`: of a training step, and without what masks set to zero."""
+    """The last two entries of `flops`: a training step, with and without the weights that masks set to zero."""
     step = graph_cost.flop(step or step_graph(model, batch_size))
     return step, step - 2 * batch_size * _hidden_taps(model, with_gradients=True)
 
 
 def _hidden_taps(model, with_gradients: bool = False) -> int:
-    """Multiplications by a masked weight in a pass over one image: masked layers keep the size of what they read.
+    """Multiplications by a masked weight in a pass over one image; the maps of masked layers have the image's sides.
 
-    Each of the gradients, of the weights and of the inputs, multiplies as often; nobody asks for that of an image.
+    The gradient of the weights and the gradient of the inputs multiply as often; an image needs no gradient.
     """
     decoders = [model.pixel_decoder, *model.latent_decoders]
     shapes = [model.config.image_shape, *model.config.latent_shapes[:-1]]
@@ -76,7 +76,7 @@ def _bound_graph(model, batch_size: int) -> tf.Graph:
 
 
 def step_graph(model, batch_size: int) -> tf.Graph:
-    """The graph of a training step on so many images."""
+    """The graph of a training step on `batch_size` images."""
     return _traced(model.train_step, model, batch_size)
 
 
@@ -86,17 +86,17 @@ def _traced(function: Callable, model, batch_size: int) -> tf.Graph:
 
 
 def calculated(model, batch_size: int, device: graph_cost.Device = graph_cost.A100) -> dict[str, Any]:
-    """What training needs by calculation, with the model's own precision.
+    """The calculated needs of training, in the model's own precision.
 
     Args:
         model: compiled for training.
-        batch_size: images a step.
-        device: whose limits give the time.
+        batch_size: images per step.
+        device: the device whose limits give the time.
 
     Returns:
-        `parameters`; `forward_gflop`, `forward_gflop_unmasked`, `step_gflop` and `step_gflop_unmasked` of an image;
-        `state_bytes`, of weights and what the optimizer and the average keep of them; `tensors_bytes`, the most that a
-        step's tensors hold at once; `device`, and `device_step_seconds`, in less than which it cannot take a step.
+        `parameters`; `forward_gflop`, `forward_gflop_unmasked`, `step_gflop` and `step_gflop_unmasked` per image;
+        `state_bytes` of the weights, the optimizer and the averaged weights; `tensors_bytes`, the peak memory of a
+        step's tensors; `device`, and `device_step_seconds`, the least time of a step on it.
     """
     step = step_graph(model, batch_size)
     gflop = [round(value / batch_size / 1e9, 6) for value in flops(model, batch_size, step)]
@@ -114,7 +114,7 @@ def calculated(model, batch_size: int, device: graph_cost.Device = graph_cost.A1
 
 
 def state_bytes(model) -> int:
-    """Bytes of the weights, and of what the optimizer and the average keep of them."""
+    """Bytes of the weights, of the state of the optimizer, and of the averaged weights."""
     averages = [] if model.average is None else model.average.averages
     kept = [*model.variables, *model.optimizer.variables, *averages]
     return sum(int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size for variable in kept)

@@ -1,4 +1,4 @@
-"""How fast images are prepared, beside reading the archive and decoding in one process in the same run."""
+"""The speed of preparing images, beside reading the archive and decoding in one process in the same run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.preparation.writer import checked_input
 
 __all__ = ["measure", "table"]
-_DECODED_ALONE = 5000  # images from which the rate of one decoder is taken
+_DECODED_ALONE = 5000  # images to measure the rate of one decoder on
 
 
 def measure(request: Prepare) -> Iterator[dict[str, Any]]:
     """Rates of preparing a tar archive of images: reading it, decoding in one process, and the whole preparation.
 
     Yields:
-        For each, a record with `images_per_second` and `peak_memory_mib`.
+        For each rate, a record with `images_per_second` and `peak_memory_mib`.
     """
     archive, image_size = request.input, request.image_size
     path = checked_input(archive, "input")
@@ -43,5 +43,5 @@ def measure(request: Prepare) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as output:
         wanted = imagenet.ImageNetRequest(archive, output, "train", image_size=image_size, variant="benchmark")
         summary = imagenet.prepare(wanted)
-    found = {key: summary[key] for key in ("images", "seconds", "images_per_second", "peak_memory_mib")}
-    yield {"measure": "prepare: whole, all cores", **found}
+    rates = {key: summary[key] for key in ("images", "seconds", "images_per_second", "peak_memory_mib")}
+    yield {"measure": "prepare: whole, all cores", **rates}

@@ -1,4 +1,4 @@
-"""Where the training step spends its time: by the kind of its operations, on a CPU."""
+"""The time of a training step by kind of operation, on a CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Nothing public reads what the profiler writes.
+# No public module reads the profiler's files.
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from pixelvae_tf.benchmarks import tables, timing
@@ -20,8 +20,8 @@ from pixelvae_tf.benchmarks.requests import Profile
 from pixelvae_tf.benchmarks.step import TrainingStep, variants
 from pixelvae_tf.errors import UserError
 
-# Of "name:type" of an operation, or the name of a loop that XLA compiled; the first that is found counts.
-_PARTS = {
+# Patterns of "name:type" of an operation, or of the name of a loop that XLA compiled. The first match counts.
+_KINDS = {
     "convolutions, forward": r":\w*Conv2D$",
     "convolutions, gradient of the inputs": r":\w*Conv2DBackpropInput$",
     "convolutions, gradient of the weights": r":\w*Conv2DBackpropFilter\w*$",
@@ -38,41 +38,42 @@ def measure(request: Profile) -> Iterator[dict[str, Any]]:
     """Profiles a step of every variant in turns, with one thread an operation (`program.sampling_threads`).
 
     Yields:
-        For each variant a record: milliseconds a step of each part, medians over the turns, and their sum.
+        For each variant a record: milliseconds per step of each kind of operation (`parts`, medians over the turns),
+        and their sum.
 
     Raises:
-        UserError: where a GPU does the work.
+        UserError: on a GPU.
     """
     if timing.on_gpu():
-        raise UserError("profile: is of CPUs; for a GPU give pixelvae_tf.train --profile_steps, and see TensorBoard")
+        raise UserError("profile: measures CPUs; for a GPU use pixelvae_tf.train --profile_steps and TensorBoard")
     steps = [TrainingStep(request.run, variant) for variant in variants(request)]
     turns = [[_profiled(step) for step in steps] for _ in range(request.repeats)]
-    for step, found in zip(steps, zip(*turns, strict=True), strict=True):
-        parts = {part: statistics.median(times[part] for times in found) for part in found[0]}
-        milliseconds = {part: round(value, 2) for part, value in parts.items()}
-        yield {**step.variant._asdict(), "ms": round(sum(parts.values()), 2), "parts": milliseconds}
+    for step, of_step in zip(steps, zip(*turns, strict=True), strict=True):
+        medians = {kind: statistics.median(times[kind] for times in of_step) for kind in of_step[0]}
+        milliseconds = {kind: round(value, 2) for kind, value in medians.items()}
+        yield {**step.variant._asdict(), "ms": round(sum(medians.values()), 2), "parts": milliseconds}
 
 
 def _profiled(step: TrainingStep) -> dict[str, float]:
-    """Milliseconds of each part of one step."""
+    """Milliseconds of each kind of operation in one step."""
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
             step.take()
-        (found,) = pathlib.Path(folder).rglob("*.xplane.pb")
-        times = _operations(xplane_pb2.XSpace.FromString(found.read_bytes()))
-    parts = dict.fromkeys([*_PARTS, _REST], 0.0)
+        (profile,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        times = _operations(xplane_pb2.XSpace.FromString(profile.read_bytes()))
+    milliseconds = dict.fromkeys([*_KINDS, _REST], 0.0)
     for name, seconds in times.items():
-        parts[part_of(name)] += 1e3 * seconds
-    return parts
+        milliseconds[kind_of(name)] += 1e3 * seconds
+    return milliseconds
 
 
-def part_of(name: str) -> str:
-    """The part of a step that an operation belongs to."""
-    return next((part for part, pattern in _PARTS.items() if re.search(pattern, name)), _REST)
+def kind_of(name: str) -> str:
+    """The kind of an operation."""
+    return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, name)), _REST)
 
 
 def _operations(space: xplane_pb2.XSpace) -> Counter[str]:
-    """Seconds of each operation by itself, over all threads of the host."""
+    """Seconds of each operation without those inside it, over all threads of the host."""
     total: Counter[str] = Counter()
     for plane in space.planes:
         if plane.name.startswith("/host:CPU"):
@@ -80,14 +81,14 @@ def _operations(space: xplane_pb2.XSpace) -> Counter[str]:
                 events = ((event.offset_ps, event.duration_ps, event.metadata_id) for event in line.events)
                 for metadata, picoseconds in own_times(events).items():
                     name = plane.event_metadata[metadata].name
-                    # The rest is how operations are scheduled.
+                    # All other events are the scheduling of operations.
                     if re.search(r"[^:]:\w+$|fusion(\.\d+)?$", name) and not name.startswith("end:"):
                         total[name] += picoseconds / 1e12
     return total
 
 
 def own_times(events: Iterable[tuple[int, int, Any]]) -> Counter:
-    """The time of each kind of event on a thread without that of the events inside it.
+    """The time of each kind of event on a thread, without the events inside it.
 
     Args:
         events: start, duration and kind.
@@ -105,5 +106,5 @@ def own_times(events: Iterable[tuple[int, int, Any]]) -> Counter:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     return tables.aligned(tables.profile(rows))

@@ -1,4 +1,4 @@
-"""What each benchmark is asked; the fields are the flags of `tools/benchmark.py`. Nothing here needs TensorFlow."""
+"""The request of each benchmark. Its fields are flags of `tools/benchmark.py`. Nothing here needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Input(Config):
     dataset: str = setting("imagenet64", "A prepared dataset, or image_folder.")
     data_dir: str = setting("", "Folder of prepared data, or of images.")
     image_size: int = setting(64, "Height and width.")
-    batch_size: int = setting(64, "Images a batch.")
-    images: int = setting(60_000, "Images that the pipeline is timed on.")
+    batch_size: int = setting(64, "Images per batch.")
+    images: int = setting(60_000, "Number of images to time the pipeline on.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,22 +33,22 @@ class Prepare(Config):
 
 @dataclasses.dataclass(frozen=True)
 class OfModel(Config):
-    """Whatever a model does, with fresh weights."""
+    """A benchmark of a model with initial weights."""
 
-    run: RunConfig = setting(RunConfig(), "The model, and how it is trained.", flag=False)
+    run: RunConfig = setting(RunConfig(), "The model and its training.", flag=False)
     image_shape: tuple[int, ...] = setting(
-        (), "Height, width and colors of the images; empty for those of --dataset, which a given --image_size says too."
+        (), "Height, width and colors of the images; empty for those of --dataset (with --image_size, if it is given)."
     )
-    pixel_levels: int = setting(2, "With --image_shape: values that a pixel can take.")
+    pixel_levels: int = setting(2, "With --image_shape: number of values of a pixel.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample(OfModel):
     """Drawing images."""
 
-    batch_sizes: tuple[int, ...] = setting((1, 8, 64, 100, 256), "Images a call.")
-    naive_passes: int = setting(28, "Passes of the naive sampler to time and scale from.")
-    calls: int = setting(5, "Calls after the first, of which the fastest counts.")
+    batch_sizes: tuple[int, ...] = setting((1, 8, 64, 100, 256), "Images per call.")
+    naive_passes: int = setting(28, "Passes of the naive sampler to time; the time of all passes is scaled from these.")
+    calls: int = setting(5, "Calls after the first one; the fastest counts.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -59,9 +59,9 @@ class Sample(OfModel):
 
 @dataclasses.dataclass(frozen=True)
 class Size(OfModel):
-    """What training needs, by calculation; two steps of it."""
+    """The calculated needs of training, and two measured steps."""
 
-    measured_batch_size: int = setting(2, "Images of each step that is taken.")
+    measured_batch_size: int = setting(2, "Images of each measured step.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -70,9 +70,9 @@ class Size(OfModel):
 
 @dataclasses.dataclass(frozen=True)
 class Timed(OfModel):
-    """Work that is timed several times."""
+    """A benchmark that times its work several times."""
 
-    repeats: int = setting(10, "Times that everything is timed, in turns; medians count.")
+    repeats: int = setting(10, "Number of times to time everything, in turns; medians count.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -81,27 +81,27 @@ class Timed(OfModel):
 
 @dataclasses.dataclass(frozen=True)
 class Step(Timed):
-    """The training step, in every combination of what the lists name."""
+    """The training step, in every combination of the listed values."""
 
-    batch_sizes: tuple[int, ...] = setting((), "Images a step; empty for --batch_size.")
+    batch_sizes: tuple[int, ...] = setting((), "Images per step; empty for --batch_size.")
     precision: tuple[str, ...] = setting((), "Precisions; empty for --mixed_precision.", choices=PRECISIONS)
     xla: tuple[str, ...] = setting(
         ("elementwise",),
-        "What XLA compiles: 'elementwise' the gates, as training does; 'none'; 'all' the whole step.",
+        "What XLA compiles: 'elementwise' is the gates, as in training; 'none' is nothing; 'all' is the whole step.",
         choices=("none", "elementwise", "all"),
     )
     implementation: tuple[str, ...] = setting(
         ("ours",),
-        "'ours'; 'straightforward' computes masked stacks as one writes them first: whole kernels times "
-        "masks, a linear layer for each gate, automatic gradients.",
+        "'ours', or 'straightforward' masked stacks: whole kernels times masks, a linear layer for each gate, "
+        "automatic gradients.",
         choices=IMPLEMENTATIONS,
     )
     activations: tuple[str, ...] = setting(
         (),
-        "Maps inside the masked blocks, for the gradient: 'stored' or 'recomputed'; empty for --recompute_blocks.",
+        "Maps inside the masked blocks for the gradient: 'stored' or 'recomputed'; empty follows --recompute_blocks.",
         choices=("stored", "recomputed"),
     )
-    steps_a_repeat: int = setting(1, "Steps timed as one; more of them keep a GPU busy between two readings.")
+    steps_a_repeat: int = setting(1, "Steps to time together; more of them keep a GPU busy between two readings.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -111,22 +111,25 @@ class Step(Timed):
 
 @dataclasses.dataclass(frozen=True)
 class Profile(Step):
-    """The same by its parts; `repeats` is how many steps are profiled."""
+    """The training step by kind of operation; `repeats` is the number of profiled steps."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Convergence(OfModel):
-    """Trainings of --steps, each validated at its end."""
+    """Trainings of --steps steps, each with a validation at its end."""
 
-    seeds: tuple[int, ...] = setting((0, 1), "Seeds to train from, in place of --seed.")
+    seeds: tuple[int, ...] = setting((0, 1), "Seeds to train from, instead of --seed.")
     implementation: tuple[str, ...] = setting(
-        IMPLEMENTATIONS, "Masked stacks to train, as of `step`.", choices=IMPLEMENTATIONS
+        IMPLEMENTATIONS, "Masked stacks to train; see `step`.", choices=IMPLEMENTATIONS
     )
-    optimizers: tuple[str, ...] = setting((), "Optimizers to train by; empty for --optimizer.", choices=OPTIMIZERS)
+    optimizers: tuple[str, ...] = setting((), "Optimizers to train with; empty for --optimizer.", choices=OPTIMIZERS)
+    precision: tuple[str, ...] = setting(
+        (), "Precisions to train in; see `step`. Empty for --mixed_precision.", choices=PRECISIONS
+    )
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.seeds and min(self.seeds) >= 0, "seeds", self.seeds, "give some, of 0 or more")
+        require(self.seeds and min(self.seeds) >= 0, "seeds", self.seeds, "give at least one; each must be 0 or more")
         require(bool(self.implementation), "implementation", self.implementation, "give at least one")
 
 
@@ -134,8 +137,8 @@ class Convergence(OfModel):
 class Evaluate(Timed):
     """The bound and the importance-sampled likelihood."""
 
-    batch_sizes: tuple[int, ...] = setting((1, 10, 100), "Images a call.")
-    importance_samples: int = setting(10, "Latent samples an image.")
+    batch_sizes: tuple[int, ...] = setting((1, 10, 100), "Images per call.")
+    importance_samples: int = setting(10, "Latent samples per image.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -145,11 +148,11 @@ class Evaluate(Timed):
 
 @dataclasses.dataclass(frozen=True)
 class Scaling(Timed):
-    """The training step against one number at a time, the others as the flags say."""
+    """The training step against one number at a time; the flags set the others."""
 
     layers: tuple[int, ...] = setting((1, 4, 7, 13), "Masked layers over the pixels.")
     channels: tuple[int, ...] = setting((8, 16, 32), "Feature maps of each masked stack.")
-    batches: tuple[int, ...] = setting((25, 50, 100), "Images a step.")
+    batches: tuple[int, ...] = setting((25, 50, 100), "Images per step.")
     sides: tuple[int, ...] = setting((14, 28, 42), "Height and width of the images.")
 
     def __post_init__(self):
@@ -158,7 +161,7 @@ class Scaling(Timed):
             values = getattr(self, name)
             require(all(value >= 1 for value in values), name, values, "use 1 or more")
         if not (self.layers or self.channels or self.batches or self.sides):
-            raise ConfigError("layers, channels, batches, sides: give values of at least one")
+            raise ConfigError("layers, channels, batches, sides: give values for at least one of them")
 
 
 BY_NAME = {

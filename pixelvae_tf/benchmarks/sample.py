@@ -116,7 +116,7 @@ def _fastest(calls: int, call: Callable[..., Any], *arguments) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     columns = {
         "images": "batch_size",
         "full pass": "full_pass_seconds",

@@ -53,5 +53,5 @@ def _with(run: RunConfig, number: str, value: int) -> RunConfig:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     return tables.aligned(tables.scaling(rows))

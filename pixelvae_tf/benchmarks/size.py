@@ -68,7 +68,7 @@ def measure(request: Size) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as text for people."""
+    """The records as text."""
     lines = []
     for row in rows:
         values = dict(row)

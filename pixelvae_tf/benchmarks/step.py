@@ -187,5 +187,5 @@ def memory_record(step: TrainingStep) -> dict[str, int]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table for people."""
+    """The records as a table of text."""
     return tables.aligned(tables.step(rows))

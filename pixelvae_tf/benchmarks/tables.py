@@ -51,13 +51,13 @@ def images(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def profile(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py profile`: a row a part, a column a variant."""
-    parts = {part: [row["parts"][part] for row in rows] for part in rows[0]["parts"]}
-    parts["together"] = [row["ms"] for row in rows]
+    """Of `tools/benchmark.py profile`: a row for each kind of operation, a column for each variant."""
+    times = {kind: [row["parts"][kind] for row in rows] for kind in rows[0]["parts"]}
+    times["total"] = [row["ms"] for row in rows]
     titles = [f"{row['implementation']}, {row['precision']}, XLA for {_XLA[row['xla']]}: ms" for row in rows]
     return [
-        {"part": part, **{title: f"{value:,.0f}" for title, value in zip(titles, values, strict=True)}}
-        for part, values in parts.items()
+        {"operation": kind, **{title: f"{value:,.0f}" for title, value in zip(titles, values, strict=True)}}
+        for kind, values in times.items()
     ]
 
 
@@ -69,8 +69,10 @@ def convergence(rows: list[dict[str, Any]]) -> list[Row]:
             "optimizer": row["optimizer"],
             "learning rate": f"{row['learning_rate']:g}",
             "seed": str(row["seed"]),
+            # Records of before precisions were compared are of float32.
+            "precision": row.get("precision", "float32"),
             "steps": f"{row['steps']:,} of {row['batch_size']}",
-            "loss minimised, last tenth of the steps": f"{row['loss']:.2f}",
+            "training loss, last tenth of the steps": f"{row['loss']:.2f}",
             "validation bound": f"{row['bound']:.2f}",
             "its KL": f"{sum(value for name, value in row.items() if name.startswith('kl_')):.2f}",
         }

@@ -1,4 +1,4 @@
-"""Times, rates and memory on the device at hand: the first GPU, else the CPU."""
+"""Times, rates and memory on this machine's device: the first GPU, else the CPU."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import tensorflow as tf
 from pixelvae_tf.data.preparation.memory import PeakMemory
 
 _GPU, _CPU = "GPU:0", "CPU:0"
-# Sides of square matrices whose product keeps all units of the device busy, and takes it milliseconds.
+# Sides of square matrices whose product keeps all units of the device busy for milliseconds.
 _MATRIX_SIDE = {True: 8192, False: 2048}
 
 
 class Time(NamedTuple):
-    """Seconds on the clock, and of all threads of this process together."""
+    """Seconds on the clock, and CPU seconds of all threads of this process."""
 
     wall: float
     cpu: float
 
 
 def on_gpu() -> bool:
-    """Whether there is a GPU, which then does the work."""
+    """Whether a GPU does the work, which it does if there is one."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def in_turns(works: Sequence[Callable[[], Any]], repeats: int) -> list[list[Time]]:
-    """Times every work so many times, all of them in each round: what else the machine does then slows all alike.
+    """Times each of `works` once in every round, so that other load on the machine slows all of them alike.
 
     Args:
-        works: each ends by reading a result, and so waits for the device.
-        repeats: rounds.
+        works: each ends by reading a result, which waits for the device.
+        repeats: number of rounds.
 
     Returns:
-        For each work its times.
+        The times of each work.
     """
     times: list[list[Time]] = [[] for _ in works]
     for _ in range(repeats):
@@ -50,18 +50,18 @@ def in_turns(works: Sequence[Callable[[], Any]], repeats: int) -> list[list[Time
 
 
 def summary(times: Sequence[Time], calls: int = 1) -> dict[str, float]:
-    """Milliseconds a call, `calls` of which were timed as one: the median, its spread, and the median of all threads'.
+    """Milliseconds per call: median, lowest and highest on the clock, and the median CPU time of all threads.
 
-    The last says less of the device and more of the work: on a CPU that other work shares it stays what it was.
+    Each time covers `calls` calls. CPU time describes the work rather than the machine: other load hardly changes it.
     """
     wall = [1e3 * each.wall / calls for each in times]
     cpu = [1e3 * each.cpu / calls for each in times]
-    found = {"ms": statistics.median(wall), "ms_lowest": min(wall), "ms_highest": max(wall)}
-    return {name: round(value, 3) for name, value in (found | {"cpu_ms": statistics.median(cpu)}).items()}
+    clock = {"ms": statistics.median(wall), "ms_lowest": min(wall), "ms_highest": max(wall)}
+    return {name: round(value, 3) for name, value in (clock | {"cpu_ms": statistics.median(cpu)}).items()}
 
 
 def matrix_product(precision: str) -> tuple[Callable[[], Any], int]:
-    """A large square matrix product to time, and its floating-point operations: what the device can do at best."""
+    """A large square matrix product to time, and its floating-point operations: the best rate of the device."""
     side = _MATRIX_SIDE[on_gpu()]
     matrix = tf.cast(tf.random.stateless_normal((side, side), (0, 0)), precision)
     product = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0], autograph=False)
@@ -70,17 +70,17 @@ def matrix_product(precision: str) -> tuple[Callable[[], Any], int]:
 
 
 class Memory(NamedTuple):
-    """MiB of tensors before a piece of work, and at most in it."""
+    """MiB of tensors before a piece of work, and their peak during it."""
 
     before: int
     peak: int
 
 
 def memory_of(work: Callable[[], Any]) -> Memory:
-    """Does a piece of work and says what memory its tensors took, by TensorFlow's allocator of the device.
+    """Runs `work` and returns the memory of its tensors, as TensorFlow's allocator of the device counts it.
 
-    Where that does not count, as on a CPU without oneDNN, it is what this process held. The allocator of a CPU gives
-    nothing back to the system, so that the process alone would show the largest piece of work so far.
+    If the allocator does not count, as on a CPU without oneDNN, this returns the memory of the process. That is less
+    exact: the allocator returns nothing to the system, so the process shows the largest piece of work so far.
     """
     device = _GPU if on_gpu() else _CPU
     gc.collect()
@@ -98,9 +98,9 @@ def memory_of(work: Callable[[], Any]) -> Memory:
 
 
 def free_bytes() -> int | None:
-    """Memory that more tensors may take: of the GPU, else of this machine; None where the system does not say."""
+    """Free memory of the GPU, or else of this machine; None if the system does not tell."""
     if on_gpu():
-        # Nothing public says how much the device has.
+        # No public function tells the memory of the device.
         from tensorflow.python.client import device_lib
 
         limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]

@@ -1,7 +1,7 @@
-"""Flags: made from the configuration's fields, read from flag files and the command line.
+"""Flags: a flag for each field of the configuration, read from flag files and the command line.
 
-A flag file holds one --name=value a line. A `--flagfile` in it is relative to it, and what stands on the command
-line wins over every file, wherever it stands.
+A flag file holds one --name=value a line. A `--flagfile` in a flag file is relative to that file. A flag on the command
+line overrides every flag file, in any order.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
 # Sides that every number of halvings divides, so that flags can be checked before the data is known.
 ANY_SHAPE = (1 << 10, 1 << 10, 1)
+_DEEPEST_FLAGFILE = 20
 
 
 class UsageError(UserError):
-    """A command line that cannot be used; the message is one line."""
+    """An error in the command line; the message is one line."""
 
 
 def define_config_flags(values: flags.FlagValues = FLAGS) -> None:
-    """Defines a flag for every field of the three configurations that is for the user to set."""
-    for part in (ModelConfig, DataConfig, TrainConfig):
-        define_flags(part, values)
+    """Defines a flag for every field of the three configurations that users set."""
+    for config_class in (ModelConfig, DataConfig, TrainConfig):
+        define_flags(config_class, values)
 
 
-def define_flags(part, values: flags.FlagValues = FLAGS) -> None:
-    """Defines a flag for every field of one configuration class that is for the user to set."""
-    for field in dataclasses.fields(part):
+def define_flags(config_class, values: flags.FlagValues = FLAGS) -> None:
+    """Defines a flag for every field of one configuration class that users set."""
+    for field in dataclasses.fields(config_class):
         if field.metadata.get("flag", True):
             _define(field, values)
 
@@ -58,15 +59,15 @@ def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
         flags.DEFINE_string(name, default, help, flag_values=values)
 
 
-def values_of(part, values: flags.FlagValues = FLAGS) -> dict:
-    """The values of the flags that belong to one configuration class, as its constructor takes them."""
-    found = {}
-    for field in dataclasses.fields(part):
+def values_of(config_class, values: flags.FlagValues = FLAGS) -> dict:
+    """The values of the flags of one configuration class, as its constructor takes them."""
+    arguments = {}
+    for field in dataclasses.fields(config_class):
         if field.metadata.get("flag", True):
             value = values[field.name].value
             of_numbers = isinstance(field.default, tuple) and "choices" not in field.metadata
-            found[field.name] = integers(field.name, value) if of_numbers else value
-    return found
+            arguments[field.name] = integers(field.name, value) if of_numbers else value
+    return arguments
 
 
 def run_of_flags(
@@ -92,11 +93,11 @@ def run_of_flags(
 
 
 def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int, ...], pixel_levels: int) -> RunConfig:
-    """What a training would record that is given a flag file, some flags more, and images of this kind.
+    """The configuration that a training records for a flag file, further flags and images of this shape.
 
     Raises:
-        UsageError: for a flag file that cannot be read, or flags that do not exist.
-        ConfigError: for values that cannot be used.
+        UsageError: for an unreadable flag file, or for flags that do not exist.
+        ConfigError: for values that are not allowed.
     """
     values = flags.FlagValues()
     define_config_flags(values)
@@ -116,34 +117,41 @@ def integers(name: str, items: list[str]) -> tuple[int, ...]:
 
 
 def define_model_flags() -> None:
-    """Defines the flags of which trained model to use, which `trained_model` reads."""
-    flags.DEFINE_string("workdir", "", "Folder of the run, whose best weights are used.")
-    flags.DEFINE_enum("pretrained", None, pretrained.names(), "In place of --workdir: a model inside the package.")
+    """Defines the flags that choose a trained model; `trained_model` reads them."""
+    flags.DEFINE_string("workdir", "", "Work directory of a run; the command uses its best weights.")
+    flags.DEFINE_enum(
+        "pretrained",
+        None,
+        pretrained.accepted_names(),
+        "In place of --workdir: a model inside the package (mnist is the former name of binarized_mnist_best).",
+    )
 
 
 def trained_model() -> pathlib.Path | str:
     """The model that the flags name, as `trained.find` takes it. Raises UsageError."""
     workdir, name = FLAGS["workdir"].value, FLAGS["pretrained"].value
     if bool(workdir) == bool(name):
-        raise UsageError("--workdir, --pretrained: give one of the two, to say which model")
+        raise UsageError("--workdir, --pretrained: give one of the two, to choose a model")
     return name or pathlib.Path(workdir)
 
 
 def define_drawing_flags() -> None:
-    """Defines the flags of how images are drawn from a model, which `drawing` reads."""
-    flags.DEFINE_integer("seed", 0, "Seed of what is drawn.", lower_bound=0, upper_bound=LARGEST_SEED)
+    """Defines the flags that say how to draw images from a model; `drawing` reads them."""
+    flags.DEFINE_integer(
+        "seed", 0, "Seed of the noise; the same seed draws the same images.", lower_bound=0, upper_bound=LARGEST_SEED
+    )
     flags.DEFINE_enum(
         "method",
         "cached",
         ["cached", "naive"],
-        "cached: nothing is computed twice; naive: a full pass of the network "
-        "for every pixel and color, the same images, slowly.",
+        "cached computes nothing twice; naive runs a full pass of the network for every pixel and color, and "
+        "gives the same images slowly.",
     )
     flags.DEFINE_list(
         "temperature",
         ["1"],
-        "Under 1 keeps to likely values: one number for all, or one for the pixels and one for "
-        "each level of latents, z1 first.",
+        "Below 1 favors likely values. One number for all, or one for the pixels and one for each level of latents, "
+        "z1 first.",
     )
 
 
@@ -165,10 +173,10 @@ def first_word() -> str:
 
 
 def parse(description: str) -> None:
-    """Reads the command line into FLAGS. Raises UsageError; prints the help and exits where it is asked for.
+    """Reads the command line into FLAGS. Raises UsageError. With --help it prints the help and exits.
 
     Args:
-        description: what the help says first.
+        description: the first lines of the help.
     """
     module = sys.modules["__main__"].__spec__
     program = f"python -m {module.name}" if module else f"python {sys.argv[0]}"
@@ -176,7 +184,7 @@ def parse(description: str) -> None:
     if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
         print(f"{description}\n\nUsage: {program} [--flagfile=FILE] [--flag=value ...]\n")
         print(FLAGS.module_help("__main__"))
-        print("--flagfile: read flags from this file; the command line wins over it.")
+        print("--flagfile: read flags from this file; flags on the command line override it.")
         sys.exit(0)
     try:
         rest = FLAGS([program, *_expanded(arguments)])
@@ -184,11 +192,11 @@ def parse(description: str) -> None:
         message = " ".join(str(error).split())
         raise UsageError(f"{message} (try {program} --help)") from None
     if len(rest) > 1:
-        raise UsageError(f"{rest[1]!r} is no flag: flags are written --name=value (try {program} --help)")
+        raise UsageError(f"{rest[1]!r} is not a flag: write --name=value (try {program} --help)")
 
 
 def _expanded(arguments: list[str]) -> list[str]:
-    """The arguments with the contents of all flag files in front of the rest."""
+    """The arguments, with the contents of all flag files before the rest."""
     from_files, rest = [], []
     words = iter(arguments)
     for word in words:
@@ -204,11 +212,15 @@ def _expanded(arguments: list[str]) -> list[str]:
 def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> list[str]:
     if path in including:
         raise UsageError(f"--flagfile={path}: includes itself")
+    if len(including) > _DEEPEST_FLAGFILE:
+        raise UsageError(f"--flagfile={path}: lies deeper than {_DEEPEST_FLAGFILE} files that include each other")
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, or a null byte in the name
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise UsageError(f"--flagfile={path}: cannot be read ({reason}); flag files are in the folder flags/") from None
+        raise UsageError(
+            f"--flagfile={_printable(path)}: cannot be read ({reason}); the flag files are in the folder flags/"
+        ) from None
     arguments = []
     for number, line in enumerate(lines, start=1):
         if line.startswith("--flagfile="):
@@ -217,5 +229,9 @@ def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> l
         elif line.startswith("--"):
             arguments.append(line)
         elif line and not line.startswith(("#", "//")):
-            raise UsageError(f"{path}, line {number}: {line!r} is no flag; write --name=value or a comment")
+            raise UsageError(f"{path}, line {number}: {line!r} is not a flag; write --name=value or a comment")
     return arguments
+
+
+def _printable(path: pathlib.Path) -> str:
+    return str(path).encode("unicode_escape").decode() if "\0" in str(path) else str(path)

@@ -1,47 +1,88 @@
-"""What every command line shares: quiet start-up, errors in one line, exit codes."""
+"""Shared by all command lines: a quiet start, errors in one line, exit codes."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
+from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
 
 
 def run(main: Callable[[], None], description: str) -> None:
-    """Runs a command: parses its flags, then calls `main`; a known error ends it with one line and exit code 1.
+    """Runs a command: parses its flags and calls `main`. A `UserError` ends it with one line and exit code 1.
 
     Args:
-        main: the command; it checks what it can, then calls `start_tensorflow` before its slow imports.
-        description: what its help says first.
+        main: the command. It checks its flags first and calls `start_tensorflow` before its slow imports.
+        description: the first lines of its help.
     """
     try:
         parse(description)
         main()
+        sys.stdout.flush()
+        code = 0
     except UserError as error:
-        _fail(error)
+        code = _told(error)
     except KeyboardInterrupt:
-        _fail("interrupted")
+        code = _told("interrupted")
+    except BrokenPipeError:
+        code = 1  # whoever reads the output has what it wanted
+    except Exception as error:
+        # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
+        explained = files.explained(error)
+        code = _told(explained) if explained else _traced()
+    _ignore_interrupts()
+    _end(code)
 
 
-def _fail(error) -> None:
-    sys.stdout.flush()
+def _ignore_interrupts() -> None:
+    """The work is done or has failed: what comes now has nothing to end, and no traceback to show."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _traced() -> int:
+    sys.excepthook(*sys.exc_info())
+    return 1
+
+
+def _told(error) -> int:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(1)
+    return 1
+
+
+def _end(code: int) -> None:
+    """Ends the process as the interpreter does, but without taking the interpreter apart.
+
+    A thread of TensorFlow that calls Python while it is taken apart waits for good, and so does whoever waits for
+    that thread: the command would never end.
+    """
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
-    """Imports TensorFlow and wakes its devices without the notes that its C++ parts print; shows them on failure.
+    """Imports TensorFlow and starts its devices. Hides the notes of its C++ code, and shows them on failure.
 
     Args:
-        first: what has to happen before the devices wake, such as joining a cluster.
+        first: called before the devices start, for example to join a cluster.
 
     Returns:
-        What `first` returned.
+        The result of `first`.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:
@@ -68,10 +109,10 @@ def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
 
 
 def sampling_threads() -> None:
-    """For `start_tensorflow` of a command that samples: one thread an operation.
+    """Gives each operation one thread: the `first` of a command that samples, for `start_tensorflow`.
 
-    The sampler's operations are small, and it draws parts of a batch side by side, one a core. Several threads for
-    each operation would mostly wait for each other, busily: 100 MNIST images take 1.5 times as long on two cores.
+    The sampler's operations are small, and it draws one shard of a batch on each core in parallel. Several threads for
+    each operation would mostly spin while they wait: 100 MNIST images take 1.5 times as long on two cores.
     """
     import tensorflow as tf
 

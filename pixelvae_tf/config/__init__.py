@@ -1,8 +1,8 @@
 """Frozen, validated settings of a model, its data and its training.
 
-Three dataclasses describe a run completely: `ModelConfig` rebuilds the network, `DataConfig` names the
-images, `TrainConfig` says how to optimise. Every field carries its own help text, from which the command
-lines make their flags, and every error names the field and the remedy. Nothing here needs TensorFlow.
+Three dataclasses describe a run completely: `ModelConfig` describes the network, `DataConfig` names the images, and
+`TrainConfig` says how to train. Every field has a help text, and the command lines turn the fields into flags. Every
+error names the field and the remedy. Nothing here needs TensorFlow.
 """
 
 from pixelvae_tf.config.base import ConfigError

@@ -1,4 +1,4 @@
-"""What every configuration is: frozen, checked field by field, and JSON for a record."""
+"""What all configurations have in common: they are frozen, check each field, and convert to JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ class ConfigError(UserError):
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field with its help text; `choices` limits it (every entry of a tuple), `refused` says why some
-    values are none of them, `resumable` lets a resumed run change it."""
+    """A dataclass field with its help text.
+
+    In the metadata, `choices` lists the allowed values (of every entry of a tuple), `refused` says why some other
+    values are not allowed, and `resumable` lets a resumed run change the field.
+    """
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What the three configurations share: checks by type, and a round trip through JSON."""
+    """The base of the three configurations: type checks, and conversion to JSON and back."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -48,7 +51,7 @@ class Config:
 
 
 def _checked_tuple(field: dataclasses.Field, value: Any) -> tuple:
-    """Whole numbers, or some of the field's choices."""
+    """Checks a tuple of whole numbers or of the field's choices."""
     choices = field.metadata.get("choices")
     if not isinstance(value, (tuple, list)) or not all(
         item in choices if choices else type(item) is int for item in value

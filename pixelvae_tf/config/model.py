@@ -13,34 +13,34 @@ LSTM_BLOCKS = ("diagonal_bilstm", "row_lstm")
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
-    """The network of one PixelVAE: everything needed to rebuild it.
+    """The networks of one PixelVAE: everything that is needed to rebuild them.
 
     The default is the best row of the paper's Table 1, "GatedPixelVAE without upsampling". `latent_channels`
-    lists the levels from z1 upward, so `()` is an unconditional PixelCNN and `pixelcnn_layers=0` a plain VAE.
+    lists the levels from z1 up, so `()` gives an unconditional PixelCNN and `pixelcnn_layers=0` gives a plain VAE.
     """
 
     image_shape: tuple[int, ...] = setting((28, 28, 1), "Height, width and colors of an image.", flag=False)
     pixel_levels: int = setting(
-        2, "Values that a pixel can take, 0..levels-1: 2 is a Bernoulli output, more a softmax.", flag=False
+        2, "Values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
     )
     network: str = setting(
         "convolutional",
-        "Unmasked networks: 'convolutional' (section 4.1: ReLU, one level of latents) or 'residual' (sections 4.2 "
-        "and 4.3: ELU residual blocks, any number of levels).",
+        "Encoders and upsamplers: 'convolutional' (section 4.1: ReLU, one level of latents) or 'residual' (sections "
+        "4.2 and 4.3: ELU residual blocks, any number of levels).",
         choices=("convolutional", "residual"),
     )
     latent_channels: tuple[int, ...] = setting(
-        (16,), "Dimensions of each level of latents (at each position), z1 first; empty for an unconditional PixelCNN."
+        (16,), "Channels of each level of latents (at each position), z1 first; empty for an unconditional PixelCNN."
     )
     latent_strides: tuple[int, ...] = setting(
         (),
-        "Pixels from one position of a level's maps to the next, z1 first: 4 makes 8x8 maps of 32x32 images, 0 a "
-        "vector for the whole image; empty for vectors.",
+        "Stride of each level's latent maps in pixels, z1 first: for images of 32x32, 4 gives maps of 8x8. 0 gives one "
+        "vector for the whole image. Empty gives vectors at all levels.",
     )
     latent_scale: str = setting(
         "exp",
-        "Standard deviations from a network's output s: 'exp' is exp(s), 'softsign' is (softsign(s) + 1) / 2, with "
-        "bounded means of p(z1 | z2).",
+        "How a network's output s gives a standard deviation: 'exp' is exp(s); 'softsign' is (softsign(s) + 1) / 2 and "
+        "also bounds the means of p(z1 | z2).",
         choices=("exp", "softsign"),
     )
     prior: str = setting(
@@ -49,51 +49,55 @@ class ModelConfig(Config):
         "for a vector of at least two dimensions).",
         choices=("standard_normal", "flow"),
     )
-    prior_couplings: int = setting(8, "Affine couplings of prior='flow'.")
-    prior_layers: int = setting(2, "Hidden layers in each of its couplings.")
-    prior_channels: int = setting(128, "Units of each of these layers.")
+    prior_couplings: int = setting(8, "Affine couplings of the learned prior (prior='flow').")
+    prior_layers: int = setting(2, "Hidden layers in each coupling of the learned prior.")
+    prior_channels: int = setting(128, "Units of each hidden layer of the learned prior.")
     encoder_channels: tuple[int, ...] = setting(
         (32, 64, 64),
-        "Feature maps of the encoder, full resolution first. Convolutional: of its stages, each of "
-        "which halves the sides; residual: at each resolution, half the one before.",
+        "Feature maps of the encoder, full resolution first: of each stage, which halves the sides "
+        "(network='convolutional'), or at each resolution, each half the one before (network='residual').",
     )
     conditioning: str = setting(
         "bias",
-        "How z reaches the decoder: 'bias' adds a linear map of z inside every gate, 'maps' upsamples z to maps "
-        "that enter beside the image.",
+        "How z reaches the decoder: 'bias' adds a linear map of z in every gate; 'maps' upsamples z to maps that "
+        "enter beside the image.",
         choices=("bias", "maps"),
     )
     upsampling_channels: tuple[int, ...] = setting(
         (32, 32, 64),
-        "Feature maps of the upsampling decoder, full resolution first (conditioning='maps'); residual: "
-        "at each resolution, as many as encoder_channels.",
+        "Feature maps of the upsampler, full resolution first (for conditioning='maps'). network='residual' needs as "
+        "many numbers as encoder_channels has.",
     )
-    residual_blocks: int = setting(1, "Residual blocks at each resolution besides those that change it.")
-    batch_normalization: bool = setting(True, "Batch normalization in the residual blocks.")
+    residual_blocks: int = setting(
+        1, "Residual blocks at each resolution, in addition to the blocks that change the resolution."
+    )
+    batch_normalization: bool = setting(True, "Use batch normalization in the residual blocks.")
     masked_blocks: str = setting(
         "stacks",
-        "Masked layers: 'stacks' (vertical and horizontal, no blind spot), 'residual' (the paper's code for natural "
-        "images, with its blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or 'row_lstm' (a "
-        "triangle above the pixel).",
+        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (those of the paper's "
+        "code for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or "
+        "'row_lstm' (sees a triangle above the pixel).",
         choices=("stacks", "residual", *LSTM_BLOCKS),
     )
     residual_connections: bool = setting(
         True, "Add the input of each LSTM layer to its output; the other masked layers always do so."
     )
     pixelcnn_layers: int = setting(
-        13, "Masked layers over the pixels, the first one (mask A) included; 0 makes pixels independent given z."
+        13, "Masked layers over the pixels, including the first one (mask A); 0 makes pixels independent given z."
     )
     pixelcnn_channels: int = setting(
         16, "Feature maps of each masked stack; of an LSTM layer the units of each direction, half as many as its maps."
     )
     latent_pixelcnn_layers: int = setting(
         3,
-        "Masked layers over the maps of each lower level of latents; 0 makes its positions independent given the "
-        "level above.",
+        "Masked layers over the latent maps of each level below the topmost; 0 makes the positions of a map "
+        "independent given the level above.",
     )
-    latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latents.")
-    first_kernel_size: int = setting(7, "Side of the first masked layer's kernel, odd.")
-    kernel_size: int = setting(5, "Side of the other masked layers' kernels, odd; the Diagonal BiLSTM's are 1x1.")
+    latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latent maps.")
+    first_kernel_size: int = setting(7, "Side of the first masked layer's kernel; an odd number.")
+    kernel_size: int = setting(
+        5, "Side of the other masked layers' kernels; an odd number. Those of the Diagonal BiLSTM are 1x1."
+    )
     activation: str = setting(
         "gated",
         "Unit of the masked layers: 'gated' (tanh times sigmoid) or 'relu'. LSTM layers have their own.",
@@ -102,14 +106,14 @@ class ModelConfig(Config):
     output_layers: int = setting(2, "Masked 1x1 layers between the last masked layer and the logits.")
     output_distribution: str = setting(
         "discrete",
-        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax) or 'gaussian' (a discretised "
-        "diagonal Gaussian; for decoders without masked layers).",
+        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax) or 'gaussian' (a discretized "
+        "Gaussian, only for decoders without masked layers).",
         choices=("discrete", "gaussian"),
     )
     embedding_channels: int = setting(
-        0, "Learned dimensions for each value of each color at the input; 0 feeds the scaled pixel values."
+        0, "Dimensions of a learned embedding of each color's values at the input; 0 uses the scaled pixel values."
     )
-    weight_normalization: bool = setting(True, "Normalise the weights of every convolution and linear layer.")
+    weight_normalization: bool = setting(True, "Use weight normalization in every convolution and linear layer.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -147,16 +151,21 @@ class ModelConfig(Config):
             "use 1 or more",
         )
         if self.num_levels:
-            require(len(self.encoder_channels) >= 1, "encoder_channels", (), "an encoder needs a stage")
+            require(
+                len(self.encoder_channels) >= 1,
+                "encoder_channels",
+                (),
+                "give at least one number: an encoder needs a stage",
+            )
         for name in ("prior_couplings", "prior_layers", "prior_channels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         if self.pixelcnn_layers == 0:
-            require(self.num_levels > 0, "pixelcnn_layers", 0, "without latents a masked layer is needed")
+            require(self.num_levels > 0, "pixelcnn_layers", 0, "without latents the model needs a masked layer")
             require(
                 self.conditioning == "maps",
                 "pixelcnn_layers",
                 0,
-                "without masked layers z must be upsampled: use conditioning='maps'",
+                "without masked layers z has to be upsampled: use conditioning='maps'",
             )
         if self.output_distribution == "gaussian":
             require(
@@ -166,7 +175,12 @@ class ModelConfig(Config):
                 "masked layers need discrete pixels: use pixelcnn_layers=0 or output_distribution='discrete'",
             )
         if self.num_levels and self.conditioning == "maps":
-            require(len(self.upsampling_channels) >= 1, "upsampling_channels", (), "upsampling needs a stage")
+            require(
+                len(self.upsampling_channels) >= 1,
+                "upsampling_channels",
+                (),
+                "give at least one number: an upsampler needs a stage",
+            )
         self._check_levels()
         self._check_masked_blocks()
         if self.prior == "flow":
@@ -188,8 +202,8 @@ class ModelConfig(Config):
                 shape[0] >= 2,
                 "prior",
                 "flow",
-                "a flow needs two dimensions in the topmost level: raise the last "
-                "of latent_channels, or use prior='standard_normal'",
+                "a flow needs at least two dimensions in the topmost level: raise the "
+                "last of latent_channels, or use prior='standard_normal'",
             )
 
     def _check_masked_blocks(self) -> None:
@@ -225,7 +239,7 @@ class ModelConfig(Config):
             not strides or len(strides) == self.num_levels,
             "latent_strides",
             strides,
-            f"give one for each of the {self.num_levels} latent_channels, or none",
+            f"give one number for each of the {self.num_levels} latent_channels, or none",
         )
         if self.network == "convolutional":
             require(
@@ -246,15 +260,15 @@ class ModelConfig(Config):
             len(self.upsampling_channels) == len(self.encoder_channels),
             "upsampling_channels",
             self.upsampling_channels,
-            f"give {len(self.encoder_channels)}, as many as encoder_channels",
+            f"give {len(self.encoder_channels)} numbers, as many as encoder_channels has",
         )
         coarsest = 2 ** (len(self.encoder_channels) - 1)
         require(
             all(side % coarsest == 0 for side in self.image_shape[:2]),
             "image_shape",
             self.image_shape,
-            f"{len(self.encoder_channels)} encoder_channels halve the sides to 1/{coarsest}: use sides that "
-            f"{coarsest} divides, or fewer encoder_channels",
+            f"{len(self.encoder_channels)} encoder_channels reduce the sides to 1/{coarsest}: use sides that are "
+            f"multiples of {coarsest}, or fewer encoder_channels",
         )
         allowed = [2**halvings for halvings in range(len(self.encoder_channels))]
         of_maps = strides[:-1] if strides[-1:] in ((), (0,)) else strides
@@ -262,13 +276,13 @@ class ModelConfig(Config):
             all(stride in allowed for stride in of_maps) and list(of_maps) == sorted(set(of_maps)),
             "latent_strides",
             strides,
-            f"use rising powers of two up to {coarsest}, and 0 (a vector) for the topmost level alone",
+            f"use increasing powers of two up to {coarsest}, and 0 (a vector) only for the topmost level",
         )
         require(
             self.num_levels == 1 or strides,
             "latent_strides",
             strides,
-            "several levels need a stride each, for example 4,0",
+            "with several levels each needs a stride, for example 4,0",
         )
 
     @property
@@ -283,10 +297,10 @@ class ModelConfig(Config):
 
     @property
     def num_levels(self) -> int:
-        """Levels of latent variables, L in equation 2; 0 for an unconditional PixelCNN."""
+        """Number of levels of latent variables, L in equation 2; 0 for an unconditional PixelCNN."""
         return len(self.latent_channels)
 
     @property
     def num_dimensions(self) -> int:
-        """Dimensions of an image, over which bits per dimension are counted."""
+        """Number of dimensions of an image, the divisor of bits per dimension."""
         return math.prod(self.image_shape)

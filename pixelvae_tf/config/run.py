@@ -20,25 +20,25 @@ class RunConfig:
     training: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """The three parts as JSON values."""
-        return {part.name: getattr(self, part.name).to_dict() for part in dataclasses.fields(self)}
+        """The three sections as JSON values."""
+        return {section.name: getattr(self, section.name).to_dict() for section in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
-        """The inverse of `to_dict`. Raises ConfigError where a part is missing or unknown."""
-        parts = {"model": ModelConfig, "data": DataConfig, "training": TrainConfig}
-        if set(values) != set(parts):
-            raise ConfigError(f"a run's configuration has the parts {', '.join(parts)}, not {', '.join(values)}")
-        return cls(**{name: part.from_dict(values[name]) for name, part in parts.items()})
+        """The inverse of `to_dict`. Raises ConfigError if a section is missing or unknown."""
+        sections = {"model": ModelConfig, "data": DataConfig, "training": TrainConfig}
+        if set(values) != set(sections):
+            raise ConfigError(f"a run's configuration has the sections {', '.join(sections)}, not {', '.join(values)}")
+        return cls(**{name: section.from_dict(values[name]) for name, section in sections.items()})
 
     def portable(self) -> RunConfig:
-        """The same run without the folder of its data, which is this machine's."""
+        """The same run without the folder of its data, which only this machine knows."""
         return dataclasses.replace(self, data=dataclasses.replace(self.data, data_dir=""))
 
     def difference(self, other: RunConfig) -> str | None:
-        """The first field in which a run that would continue `self` may not differ, as one line, or None."""
-        for part in dataclasses.fields(self):
-            mine, theirs = getattr(self, part.name), getattr(other, part.name)
+        """The first difference that keeps `other` from continuing `self`, as one line, or None."""
+        for section in dataclasses.fields(self):
+            mine, theirs = getattr(self, section.name), getattr(other, section.name)
             for field in dataclasses.fields(mine):
                 old, new = getattr(mine, field.name), getattr(theirs, field.name)
                 if old != new and not field.metadata.get("resumable"):

@@ -12,20 +12,20 @@ OPTIMIZERS = ("adam", "soap", "rmsprop")
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Config):
-    """How a model is optimised and how often the run is measured and saved. The defaults are the paper's."""
+    """How to train a model, and how often to validate and save it. The defaults are the paper's."""
 
     steps: int = setting(
-        200_000, "Training steps in all; a resumed run counts the steps already taken.", resumable=True
+        200_000, "Training steps in total, including those that a resumed run has already taken.", resumable=True
     )
-    batch_size: int = setting(100, "Images a step, over all devices.")
+    batch_size: int = setting(100, "Images per step over all devices.")
     seed: int = setting(0, "Seed of the initial weights, the data order and the noise.")
     optimizer: str = setting(
         "adam",
-        "'adam' is the paper's; 'soap' is Adam in the eigenbasis of the gradients' second moments, which takes "
-        "fewer steps, each of them a little longer; 'rmsprop' is PixelRNN's.",
+        "'adam' is the paper's optimizer; 'soap' is Adam in the eigenbasis of the gradients' second moments: it needs "
+        "fewer steps, and each step takes a little longer; 'rmsprop' is PixelRNN's.",
         choices=OPTIMIZERS,
     )
-    learning_rate: float = setting(1e-3, "The optimizer's learning rate, at its highest.")
+    learning_rate: float = setting(1e-3, "The highest learning rate of the run.")
     learning_rate_schedule: str = setting(
         "constant",
         "'constant'; 'step' multiplies by learning_rate_decay every learning_rate_decay_steps; "
@@ -33,12 +33,14 @@ class TrainConfig(Config):
         choices=("constant", "step", "cosine"),
     )
     learning_rate_warmup_steps: int = setting(0, "Steps over which the learning rate rises linearly from 0.")
-    learning_rate_decay: float = setting(0.1, "Factor of the 'step' schedule, final fraction of 'cosine'.")
+    learning_rate_decay: float = setting(
+        0.1, "Factor of each drop of the 'step' schedule; final fraction of the 'cosine' schedule."
+    )
     learning_rate_decay_steps: int = setting(180_000, "Steps between the drops of the 'step' schedule.")
     kl_warmup_steps: tuple[int, ...] = setting(
         (10_000,),
-        "Steps over which the weight of the KL terms rises linearly from 0 to 1; further numbers, one a "
-        "level from z2 upward, are steps over which that level's weight rises besides, times the one below.",
+        "Steps over which the weight of the KL terms rises linearly from 0 to 1. A second number is for z2, and so on "
+        "up: the weight of such a level is its own warm-up times the weight of the level below.",
     )
     kl_weight: float = setting(
         1.0,
@@ -51,14 +53,14 @@ class TrainConfig(Config):
         "batch, as at least this. The reported bound counts all of it; 0 for none.",
     )
     prior_scale_floor_steps: int = setting(
-        0, "Steps over which the smallest standard deviation of p(z1 | z2) in training falls from 1 to 0."
+        0, "Steps over which the lower limit of the standard deviations of p(z1 | z2) in training falls from 1 to 0."
     )
-    gradient_clip_value: float = setting(1.0, "Clip every gradient element to +-this; 0 does not.")
+    gradient_clip_value: float = setting(1.0, "Clip every element of the gradients to +- this value; 0 turns this off.")
     gradient_clip_norm: float = setting(
-        0.0, "Scale the gradient of the loss, in nats an image, down to at most this global norm; 0 does not."
+        0.0, "Scale the gradients of the loss (in nats an image) down to at most this global norm; 0 turns this off."
     )
     ema_decay: float = setting(
-        0.0, "Decay of the moving average of the weights, which evaluation and sampling then use; 0 keeps none."
+        0.0, "Decay of a moving average of the weights, which evaluation and sampling use; 0 turns this off."
     )
     dropout: float = setting(
         0.0,
@@ -66,39 +68,40 @@ class TrainConfig(Config):
         "in 256ths; 0 drops none.",
     )
     validation_every: int = setting(500, "Steps between measurements of the validation bound.")
-    validation_examples: int = setting(0, "Validate on this many examples; 0 on all.")
+    validation_examples: int = setting(0, "Number of images to validate on; 0 for all.")
     checkpoint_every: int = setting(500, "Steps between checkpoints.", resumable=True)
     log_every: int = setting(50, "Steps between entries in TensorBoard.", resumable=True)
     images_every: int = setting(
-        5_000, "Steps between sample and reconstruction grids in TensorBoard; 0 for none.", resumable=True
+        5_000, "Steps between grids of samples and reconstructions in TensorBoard; 0 for none.", resumable=True
     )
-    deterministic: bool = setting(False, "Make every operation repeatable bit for bit, at some cost in speed.")
+    deterministic: bool = setting(False, "Make every operation repeatable bit for bit, at a cost in speed.")
     mixed_precision: str = setting(
         "auto",
-        "Precision of the network in training: 'float32'; 'bfloat16' (losses and weights stay float32); 'auto' takes "
-        "bfloat16 where the device multiplies it faster (a GPU of compute capability 8.0 or more, or a processor with "
-        "AMX-BF16 or AVX512-BF16), else float32, and float32 with --deterministic. A run continues in the precision "
-        "that it began with.",
+        "Precision of the networks in training: 'float32'; 'bfloat16' (losses and weights stay float32); or 'auto', "
+        "which uses bfloat16 on GPUs of compute capability 8.0 or more and on processors with AMX-BF16 or AVX512-BF16, "
+        "and float32 elsewhere and with --deterministic. A run continues in the precision that it began with.",
         choices=("auto", "float32", "bfloat16"),
         refused={"float16": "its gradients need a scaled loss, which this training does not have; use bfloat16"},
     )
     recompute_blocks: bool = setting(
         False,
-        "Compute the maps inside the masked blocks anew for the gradient rather than keep them (gradient "
+        "Recompute the maps inside the masked blocks for the gradient instead of keeping them (gradient "
         "checkpointing): less memory, more time, the same gradients.",
         resumable=True,
     )
-    profile_steps: tuple[int, ...] = setting((), "First and last step of a TensorBoard profile.", resumable=True)
+    profile_steps: tuple[int, ...] = setting(
+        (), "First and last step of a TensorBoard profile, for example 100,110.", resumable=True
+    )
     strategy: str = setting(
         "auto",
-        "Devices: 'one_device'; 'mirrored' copies the model to all GPUs of this machine; 'multi_worker' to "
-        "those of all machines that TF_CONFIG names; 'auto' takes the last that applies.",
+        "Devices: 'one_device'; 'mirrored' uses all GPUs of this machine; 'multi_worker' uses all GPUs of all "
+        "machines that TF_CONFIG names; 'auto' picks the last of these that applies.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
         resumable=True,
     )
     cpu_devices: int = setting(
         0,
-        "Divide the CPU into so many devices for strategy='mirrored', to test it without GPUs; 0 uses GPUs.",
+        "Split the CPU into this many devices, to test strategy='mirrored' without GPUs; 0 uses GPUs.",
         resumable=True,
     )
 
@@ -137,13 +140,13 @@ class TrainConfig(Config):
             self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,
             "learning_rate_warmup_steps",
             self.learning_rate_warmup_steps,
-            "use fewer than steps",
+            "use a number below steps",
         )
         require(
             not self.cpu_devices or self.strategy == "mirrored",
             "cpu_devices",
             self.cpu_devices,
-            "only strategy='mirrored' divides the CPU; leave it at 0",
+            "only strategy='mirrored' splits the CPU; leave it at 0",
         )
         if self.profile_steps:
             require(

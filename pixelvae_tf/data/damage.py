@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import re
 from collections.abc import Iterator
 
@@ -56,13 +57,14 @@ def _first_damaged(config: DataConfig) -> DataError | None:
     found = prepared.find(config)
     for shards in found.shards.values():
         for path, length in shards:
-            reason = _damage(path, length)
+            reason = damage_of(path, length)
             if reason:
                 return DataError(f"{path}: this file of the dataset is {reason}; restore it or prepare it again")
     return None
 
 
-def _damage(path, length: int) -> str | None:
+def damage_of(path: pathlib.Path, length: int) -> str | None:
+    """What is wrong with a shard that should hold so many images, or None. Reads all of it, with its checksums."""
     import tensorflow as tf
 
     if not path.is_file():

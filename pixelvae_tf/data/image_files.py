@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
+import itertools
 import pathlib
-import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
 from pixelvae_tf.data import pixels
+from pixelvae_tf.data.listing import list_folder, shown, summed_up
 from pixelvae_tf.data.schema import DataError
 
-
-def is_image(name: str) -> bool:
-    """Whether a file is taken for an image, by its name."""
-    base = posixpath.basename(name)
-    return base.lower().endswith(pixels.SUFFIXES) and not base.startswith(".")
-
-
-def list_images(folder: pathlib.Path) -> list[str]:
-    """Paths of the image files under a folder, relative to it, sorted, with / between parts."""
-    found = []
-    for place, _, names in os.walk(folder, followlinks=True):
-        relative = pathlib.Path(place).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if is_image(name)]
-    return sorted(found)
+_CHECKED_AHEAD = 64
 
 
 def find(path: str, flag: str) -> tuple[pathlib.Path, list[str]]:
@@ -49,11 +36,35 @@ def find(path: str, flag: str) -> tuple[pathlib.Path, list[str]]:
     if place.is_file():
         return place.parent, [place.name]
     if not place.is_dir():
-        raise DataError(f"--{flag}={path}: no such file or folder")
-    names = list_images(place)
-    if not names:
-        raise DataError(f"--{flag}={path}: holds no images (files whose names end in .jpg, .png and the like)")
-    return place, names
+        raise DataError(f"--{flag}={shown(path)}: no such file or folder")
+    found = list_folder(place)
+    if not found.names:
+        raise no_images(f"--{flag}={shown(path)}", found.passed_over)
+    return place, list(found.names)
+
+
+def no_images(place: str, passed_over: dict[str, int]) -> DataError:
+    """The error for a folder or archive without images, which says what is there instead."""
+    there = f"; it holds {summed_up(passed_over)}" if passed_over else ""
+    return DataError(f"{place}: holds no images (files such as .jpg and .png){there}")
+
+
+def problems(folder: pathlib.Path, names: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Reads and decodes images on all cores: each name in order, with what is wrong with it, or None."""
+
+    def check(name: str) -> str | None:
+        try:
+            pixels.decode((folder / name).read_bytes())
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        except pixels.PixelError as error:
+            return str(error)
+        return None
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        remaining = iter(names)
+        while part := list(itertools.islice(remaining, _CHECKED_AHEAD)):
+            yield from zip(part, pool.map(check, part), strict=True)
 
 
 def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: int, *, resize: bool) -> np.ndarray:
@@ -88,30 +99,53 @@ def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
     return _to_levels(np.asarray(image), 2).astype(bool)
 
 
-def batches(
-    folder: pathlib.Path, names: list[str], image_shape: tuple[int, int, int], pixel_levels: int, batch_size: int
-) -> Iterator[np.ndarray]:
-    """Named images of any size in their order, in arrays of at most `batch_size`; see `read`, with `resize`."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for start in range(0, len(names), batch_size):
-            part = names[start : start + batch_size]
-            found = pool.map(lambda name: read(folder / name, image_shape, pixel_levels, resize=True), part)
-            yield np.stack(list(found))
+class Batches:
+    """Named images of any size in their order, in arrays of at most `batch_size`; see `read`, with `resize`.
+
+    Attributes:
+        rounded: images so far of which a pixel lay between the levels of the model and was rounded.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        names: Sequence[str],
+        image_shape: tuple[int, int, int],
+        pixel_levels: int,
+        batch_size: int,
+    ):
+        self.folder, self.names, self.batch_size = folder, names, batch_size
+        self.image_shape, self.pixel_levels = image_shape, pixel_levels
+        self.rounded = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self.rounded = 0
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for start in range(0, len(self.names), self.batch_size):
+                found = np.stack(list(pool.map(self._values, self.names[start : start + self.batch_size])))
+                levels = _to_levels(found, self.pixel_levels)
+                back = np.round(levels * (255.0 / (self.pixel_levels - 1)))
+                self.rounded += int((back != found).any(axis=(1, 2, 3)).sum())
+                yield levels
+
+    def _values(self, name: str) -> np.ndarray:
+        return read(self.folder / name, self.image_shape, 256, resize=True)
 
 
 def _decoded(path: pathlib.Path, colors: int) -> Image.Image:
     try:
         return pixels.decode(path.read_bytes(), colors)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); restore or remove it") from None
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror}); restore or remove it") from None
     except pixels.PixelError as error:
-        raise DataError(f"{path}: {error}; restore or remove it") from None
+        raise DataError(f"{shown(path)}: {error}; restore or remove it") from None
 
 
 def _check_size(path: pathlib.Path, image: Image.Image, height: int, width: int, remedy: str) -> None:
     if image.size != (width, height):
         raise DataError(
-            f"{path}: {image.width} wide and {image.height} high, where the model takes {width} and {height}; {remedy}"
+            f"{shown(path)}: {image.width} wide and {image.height} high, where the model takes {width} and {height}; "
+            f"{remedy}"
         )
 
 

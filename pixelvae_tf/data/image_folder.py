@@ -1,42 +1,112 @@
 """The user's own images: any files that Pillow reads under one folder, cropped and resized as they are read.
 
-Where the folder has the subfolders `train` and `validation` (and perhaps `test`), those are the splits. Otherwise
-a hash of each image's path decides: 90% train, 5% validation, 5% test, on every machine and whatever is added.
+Where the folder has subfolders of the usual names of splits, those are the splits; otherwise a hash of each image's
+path decides: 90% train, 5% validation, 5% test. See `splits`.
 """
 
 from __future__ import annotations
 
-import bisect
+import collections
+import dataclasses
 import functools
-import hashlib
+import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from pixelvae_tf.config import DataConfig
-from pixelvae_tf.data import image_files
+from pixelvae_tf.data import image_files, splits
+from pixelvae_tf.data.listing import list_folder, shown, summed_up
+from pixelvae_tf.data.python_stage import python_stage
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
-_SHARES = (0.90, 0.95)  # where validation and test begin, of the hashes from 0 to 1
 _COLORS = 3
+_WITHOUT_VALIDATION = (0.95, 1.0)  # where validation begins, of the hashes of images in folders train and test
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundImages:
+    """What a folder holds.
+
+    Attributes:
+        names: paths of the images of each split, relative to the folder, sorted.
+        notes: what a user should know of how they were found, a line each.
+    """
+
+    names: dict[str, list[str]]
+    notes: tuple[str, ...]
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of the folder, from the names in it.
+    """The facts of the folder, from the names in it; with on_error="skip" from all its images.
 
     Raises:
         DataError: where the folder is missing or holds too few images, or no size is given.
     """
     if not config.image_size:
         raise DataError("--image_size=0: image_folder needs the height and width to resize to, for example 64")
-    splits = _splits(_folder(config))
-    counts = {split: len(splits[split]) for split in SPLITS}
+    counts = {split: len(_usable(_folder(config), split, config.on_error)[0]) for split in SPLITS}
     return DatasetInfo(config.dataset, (config.image_size, config.image_size, _COLORS), 256, counts)
 
 
 def list_split(config: DataConfig, split: str) -> list[str]:
     """Paths of a split's images in the order in which they are read, relative to the folder."""
-    return list(_splits(_folder(config))[split])
+    return list(_usable(_folder(config), split, config.on_error)[0])
+
+
+def notes(config: DataConfig) -> list[str]:
+    """What a user should know of the images before a training: how many each split has, what was passed over."""
+    folder = _folder(config)
+    found = _splits(folder)
+    counts = ", ".join(f"{len(list_split(config, split)):,} {split}" for split in SPLITS)
+    lines = [f"images in {shown(folder)}: {counts}", *found.notes]
+    unusable = {name: why for split in SPLITS for name, why in _usable(folder, split, config.on_error)[1]}
+    if unusable:
+        name, reason = next(iter(unusable.items()))
+        lines.append(f"left out {len(unusable)} unusable images, the first {shown(name)}: {reason}")
+    return lines
+
+
+def check(data_dir: str, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
+    """Reads all images of a folder and reports what a training would find.
+
+    Args:
+        data_dir: the folder.
+        on_image: called for every image.
+
+    Returns:
+        `images` by split, `notes` as `notes` gives them, and `unusable`: names with the reason.
+
+    Raises:
+        DataError: where there is no such folder, or too few images.
+    """
+    folder = _folder(DataConfig("image_folder", data_dir))
+    found, unusable = _splits(folder), {}
+    for name, reason in image_files.problems(folder, sorted({name for part in found.names.values() for name in part})):
+        on_image()
+        if reason is not None:
+            unusable[shown(name)] = reason
+    return {
+        "images": {split: len(names) for split, names in found.names.items()},
+        "notes": list(found.notes),
+        "unusable": unusable,
+    }
+
+
+def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
+    """By split, the number of images, and their names and sizes in bytes."""
+    folder = _folder(config)
+    names = {split: list_split(config, split) for split in SPLITS}
+    return {split: (len(part), [(name, _size(folder / name)) for name in part]) for split, part in names.items()}
+
+
+def _size(path: pathlib.Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def source(config: DataConfig, split: str) -> ImageSource:
@@ -45,20 +115,21 @@ def source(config: DataConfig, split: str) -> ImageSource:
 
     info = describe(config)
     folder = _folder(config)
-    files = tuple(folder / name for name in _splits(folder)[split])
-    names = tf.constant([str(file) for file in files])
+    files = tuple(folder / name for name in list_split(config, split))
+    # Names of files are bytes, of whatever encoding.
+    names = tf.constant([os.fsencode(file) for file in files])
 
     def decode_all(paths: np.ndarray) -> np.ndarray:
-        places = (pathlib.Path(path.decode()) for path in paths)
-        return np.stack([image_files.read(place, info.image_shape, info.pixel_levels, resize=True) for place in places])
-
-    def decode(records):
-        return tf.numpy_function(decode_all, [records], tf.uint8)
+        places = (pathlib.Path(os.fsdecode(path)) for path in paths)
+        try:
+            return np.stack([image_files.read(place, info.image_shape, 256, resize=True) for place in places])
+        except DataError as error:
+            raise DataError(f"{error}, or leave out all such images with --on_error=skip") from None
 
     def read(numbers):
         return tf.data.Dataset.from_tensor_slices(names).repeat(tf.size(numbers, tf.int64))
 
-    return ImageSource((len(files),), info.image_shape, read, decode, files)
+    return ImageSource((len(files),), info.image_shape, read, python_stage(decode_all, info.image_shape), files)
 
 
 def _folder(config: DataConfig) -> pathlib.Path:
@@ -66,31 +137,81 @@ def _folder(config: DataConfig) -> pathlib.Path:
         raise DataError("--data_dir is empty: name the folder of your images")
     folder = pathlib.Path(config.data_dir).expanduser()
     if not folder.is_dir():
-        raise DataError(f"--data_dir={config.data_dir}: {'is a file' if folder.exists() else 'no such folder'}")
+        if not folder.exists():
+            raise DataError(f"--data_dir={shown(config.data_dir)}: no such folder")
+        raise DataError(f"--data_dir={shown(config.data_dir)}: is a file; unpack archives, and name a folder of images")
     return folder
 
 
+def _usable(folder: pathlib.Path, split: str, on_error: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of a split's images, and of those left out with the reason: with "skip" those that cannot be read."""
+    names = _splits(folder).names[split]
+    if on_error == "fail":
+        return names, []
+    checked = _checked(folder, tuple(names))
+    usable = [name for name, reason in checked if reason is None]
+    if not usable:
+        raise DataError(f"--data_dir={shown(folder)}: none of the {len(names)} images of {split} can be read")
+    return usable, [(name, reason) for name, reason in checked if reason is not None]
+
+
 @functools.lru_cache(maxsize=4)
-def _splits(folder: pathlib.Path) -> dict[str, list[str]]:
-    """Paths of the images of each split, relative to the folder, sorted."""
-    names = image_files.list_images(folder)
-    if not names:
-        raise DataError(f"--data_dir={folder}: holds no images (files whose names end in .jpg, .png and the like)")
-    by_folder = {split: [name for name in names if name.startswith(f"{split}/")] for split in SPLITS}
-    if by_folder["train"] and by_folder["validation"]:
-        return {**by_folder, "test": by_folder["test"] or by_folder["validation"]}
-    return _split_by_hash(folder, names)
+def _checked(folder: pathlib.Path, names: tuple[str, ...]) -> list[tuple[str, str | None]]:
+    return list(image_files.problems(folder, names))
+
+
+@functools.lru_cache(maxsize=4)
+def _splits(folder: pathlib.Path) -> FoundImages:
+    named, others = splits.split_folders(folder)
+    if named:
+        return _of_folders(folder, named, others)
+    listing = list_folder(folder)
+    if not listing.names:
+        raise image_files.no_images(f"--data_dir={shown(folder)}", listing.passed_over)
+    names = _split_by_hash(folder, list(listing.names))
+    notes = _passed_over(listing.passed_over)
+    if others:
+        listed = ", ".join(map(shown, others[:5]))
+        notes.append(
+            f"the folders and images {listed} do not make splits: all images together were split by a hash of their "
+            "paths; for splits of your own name the folders train, validation and test, and keep others elsewhere"
+        )
+    if not splits.is_natural(listing.names, names):
+        notes.append("so few images that one may change its split when others are added, until there are about 100")
+    return FoundImages(names, tuple(notes))
+
+
+def _of_folders(folder: pathlib.Path, named: dict[str, str], others: list[str]) -> FoundImages:
+    """The images of folders with the names of splits, among them train."""
+    listings = {split: list_folder(folder / place) for split, place in named.items()}
+    for split, listing in listings.items():
+        if not listing.names:
+            raise image_files.no_images(shown(folder / named[split]), listing.passed_over)
+    splits.check_apart(listings)
+    names = {split: [f"{named[split]}/{name}" for name in listings[split].names] for split in listings}
+    notes = [f"splits by folders: {', '.join(f'{split} is {shown(place)}' for split, place in named.items())}"]
+    if "validation" not in names:
+        if len(names["train"]) < 2:
+            raise DataError(f"{shown(folder)}: has no folder for validation, and one training image; add the folder")
+        parts = splits.by_hash(names["train"], _WITHOUT_VALIDATION)
+        names |= {split: parts[split] for split in ("train", "validation")}
+        notes.append("no folder for validation: a twentieth of train is held out, by a hash of the paths")
+    if "test" not in names:
+        names["test"] = names["validation"]
+        notes.append("no folder for test: the validation images stand in")
+    if others:
+        notes.append(f"not in the folder of a split, and left out: {', '.join(map(shown, others[:5]))}")
+    passed_over = sum((collections.Counter(found.passed_over) for found in listings.values()), collections.Counter())
+    return FoundImages(names, (*notes, *_passed_over(passed_over)))
+
+
+def _passed_over(counts: dict[str, int]) -> list[str]:
+    return [f"passed over: {summed_up(counts)}"] if counts else []
 
 
 def _split_by_hash(folder: pathlib.Path, names: list[str]) -> dict[str, list[str]]:
     if len(names) < len(SPLITS):
-        raise DataError(f"--data_dir={folder}: holds {len(names)} images; the splits need at least {len(SPLITS)}")
-    hashes = {name: int(hashlib.md5(name.encode()).hexdigest()[:16], 16) / 2**64 for name in names}
-    ordered = sorted(names, key=hashes.get)
-    positions = [hashes[name] for name in ordered]
-    validation, test = (bisect.bisect_left(positions, share) for share in _SHARES)
-    # At least one image in each, however few there are.
-    test = min(max(test, 2), len(names) - 1)
-    validation = min(max(validation, 1), test - 1)
-    parts = (ordered[:validation], ordered[validation:test], ordered[test:])
-    return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
+        raise DataError(
+            f"--data_dir={shown(folder)}: holds {len(names)} images; the splits need at least {len(SPLITS)}"
+        )
+    return splits.by_hash(names)

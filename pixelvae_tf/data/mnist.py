@@ -17,6 +17,7 @@ import urllib.parse
 import numpy as np
 
 from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data import places
 from pixelvae_tf.data.location import prepared_folder
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo
 
@@ -87,6 +88,7 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
     except Exception as error:  # TFDS raises many kinds for a damaged folder
         raise _damaged(folder / config.dataset, error) from None
     if not builder.is_prepared() and not _has_data(builder):
+        _check_place(folder, config.dataset, str(builder.version))
         _download(builder, config.dataset, folder)
     try:
         dataset = builder.as_dataset(split=tfds_split, shuffle_files=False, batch_size=_BATCH)
@@ -98,6 +100,18 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
             f"{builder.data_path}: holds {values.shape} where {shape} belongs; delete it and prepare it again"
         )
     return values.astype("uint8")
+
+
+def _check_place(folder: pathlib.Path, name: str, version: str) -> None:
+    """Raises DataError where the dataset lies near the folder, or in it in another version."""
+    if hint := places.hint(folder, name):
+        raise DataError(hint)
+    others = sorted(place.parent.name for place in (folder / name).glob("*/dataset_info.json"))
+    if others:
+        raise DataError(
+            f"{folder / name}: holds version {' and '.join(others)}, and the installed TensorFlow Datasets reads "
+            f"{version}; prepare that, in this folder or in another --data_dir"
+        )
 
 
 def _has_data(builder) -> bool:

@@ -6,14 +6,36 @@ The worker processes of a preparation import this module, so it must not need Te
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
+import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-# What Pillow may be asked to decode: the formats in which photographs are published.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+# What Pillow may be asked to decode: pixels, and no format that runs other programs. TGA has no mark of its own and
+# comes last.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "GIF", "MPO", "PPM", "DIB", "QOI"),
+    *("PSD", "DDS", "ICO", "SGI", "PCX", "TGA"),
+)
+# What lies under transparent pixels of a photograph, drawing or logo: paper.
+BACKGROUND = "white"
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Formats that Pillow may read into 32 bits although their values have 16.
+_SIXTEEN_BITS_IN_MORE = ("PNG", "PPM")
+
+# Pillow tells of broken EXIF data beside whole pixels, and of TIFF tags that it does not know.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class PixelError(ValueError):
@@ -39,28 +61,65 @@ class Geometry:
 
 
 def decode(encoded: bytes, colors: int = 3) -> Image.Image:
-    """The image in a file's bytes, upright, in RGB or grey. Raises PixelError for bytes without a whole image."""
+    """The image in a file's bytes as a viewer shows it: upright, on white where it is transparent, in RGB or grey.
+
+    Grey of 16 bits is scaled by the range of 16 bits. Of animations and pages the first counts.
+
+    Raises:
+        PixelError: for bytes without a whole image, and for 32-bit and floating-point pixels, whose range is unknown.
+    """
+    if not encoded:
+        raise PixelError("no readable image (the file is empty)")
     try:
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=_readable_formats()) as image:
             image.load()
-            return ImageOps.exif_transpose(image).convert("RGB" if colors == 3 else "L")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        ArithmeticError,
-        IndexError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RuntimeError,
-        MemoryError,
-        Image.DecompressionBombError,
-    ) as error:
-        # Pillow raises any of these for damaged files.
+            return _upright(image, _opaque(_eight_bits(image), "RGB" if colors == 3 else "L"))
+    except PixelError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise PixelError("no readable image (no format that the installed Pillow knows)") from None
+    except Exception as error:  # Pillow raises almost any kind for damaged files.
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise PixelError(f"no readable image ({reason})") from None
+
+
+@functools.cache
+def _readable_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a value, which Pillow's own conversions would get by cutting larger values off."""
+    wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BITS_IN_MORE)
+    if wide:
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        kind = "32-bit" if image.mode == "I" else "floating-point"
+        raise PixelError(f"has {kind} pixels, whose range is unknown: save it with 8 or 16 bits")
+    return image
+
+
+def _opaque(image: Image.Image, mode: str) -> Image.Image:
+    """The image in `mode`, composed on the background where it is transparent."""
+    if not (image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info):
+        return image.convert(mode)
+    if image.mode in ("RGBa", "La"):
+        image = image.convert(image.mode.upper())
+    layers = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layers.size, BACKGROUND), layers).convert(mode)
+
+
+def _upright(original: Image.Image, image: Image.Image) -> Image.Image:
+    """`image`, turned as the EXIF data of the file say, if they can be read."""
+    try:
+        orientation = original.getexif().get(_ORIENTATION, 1)
+        orientation = orientation[0] if isinstance(orientation, tuple) else orientation
+        method = _UPRIGHT.get(orientation)
+    except Exception:  # Whole pixels may lie beside any nonsense.
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:

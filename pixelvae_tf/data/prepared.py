@@ -16,6 +16,7 @@ import numpy as np
 
 from pixelvae_tf import files
 from pixelvae_tf.config import DataConfig
+from pixelvae_tf.data import places
 from pixelvae_tf.data.location import prepared_folder
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
@@ -56,6 +57,19 @@ def describe(config: DataConfig) -> DatasetInfo:
     for split, stand_in in _STAND_IN.items():
         counts[split] = counts[split] or counts[stand_in]
     return DatasetInfo(config.dataset, (found.image_size, found.image_size, 3), 256, counts, found.variant)
+
+
+def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
+    """By split, the number of images, and the names of its shards, each with its checksum when it was prepared."""
+    found = find(config)
+    sums = files.read_json(found.folder / METADATA_FILE).get("sha256", {})
+    return {
+        split: (
+            sum(length for _, length in shards),
+            [(path.name, length, sums.get(path.name)) for path, length in shards],
+        )
+        for split, shards in found.shards.items()
+    }
 
 
 def source(config: DataConfig, split: str) -> ImageSource:
@@ -109,6 +123,8 @@ def find(config: DataConfig) -> Prepared:
     root = prepared_folder(config) / config.dataset
     there = [size for size in SIZES if (root / size_name(size) / VERSION / "dataset_info.json").is_file()]
     wanted = config.image_size
+    if not there and (hint := places.hint(prepared_folder(config), config.dataset)):
+        raise DataError(hint)
     if not there or (wanted and wanted not in there):
         size = f" at {size_name(wanted)}" if wanted else ""
         have = f"; it holds {' and '.join(map(size_name, there))}" if there else ""
@@ -140,6 +156,14 @@ def read_description(folder: pathlib.Path) -> Prepared:
     return _read_description(folder, times)
 
 
+def _check_counts(shards: dict[str, tuple[tuple[pathlib.Path, int], ...]], splits: dict[str, dict]) -> None:
+    """Raises ValueError where the two descriptions of a dataset differ in what they count."""
+    for name in {*shards, *splits}:
+        counted, written = sum(length for _, length in shards.get(name, ())), splits.get(name, {}).get("images", 0)
+        if counted != written:
+            raise ValueError(f"{name}: {counted} images by dataset_info.json and {written} by {METADATA_FILE}")
+
+
 @functools.lru_cache(maxsize=16)
 def _read_description(folder: pathlib.Path, times: tuple[int, ...]) -> Prepared:
     import tensorflow_datasets as tfds
@@ -151,6 +175,7 @@ def _read_description(folder: pathlib.Path, times: tuple[int, ...]) -> Prepared:
             name: tuple(zip(map(pathlib.Path, info.filepaths), info.shard_lengths, strict=True))
             for name, info in splits.items()
         }
+        _check_counts(shards, metadata["splits"])
         return Prepared(folder, shards, int(metadata["image_size"]), str(metadata["variant"]))
     except Exception as error:  # TFDS raises many kinds for a damaged description
         reason = " ".join(str(error).split())[:200]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 import itertools
+import json
 import types
 from collections.abc import Iterable
 
@@ -64,6 +66,28 @@ def image_names(config: DataConfig, split: str) -> Iterable[str]:
     if config.dataset == "image_folder":
         return image_folder.list_split(config, split)
     return map(str, itertools.count())
+
+
+def notes(config: DataConfig) -> list[str]:
+    """Lines that a user should read before a training: how the images were found, and what was passed over."""
+    module = _module(config)
+    return module.notes(config) if hasattr(module, "notes") else []
+
+
+def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
+    """What tells the images of one run from those of another, without reading them: by split, how many and a checksum.
+
+    It is made of names and sizes of image files, or of the checksums of prepared shards; empty for the datasets that
+    are the same everywhere.
+    """
+    module = _module(config)
+    if not hasattr(module, "fingerprint"):
+        return {}
+    found = {}
+    for split, (count, facts) in module.fingerprint(config).items():
+        text = json.dumps(facts).encode()
+        found[split] = {"images": count, "sha256": hashlib.sha256(text).hexdigest()}
+    return found
 
 
 def training_source(config: DataConfig) -> ImageSource:

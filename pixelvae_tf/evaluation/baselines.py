@@ -1,4 +1,4 @@
-"""What a model has to beat: likelihoods that need no network."""
+"""Likelihoods without a network, which a model has to beat."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pixelvae_tf.data import DatasetInfo
 
 
 def uniform_nats(info: DatasetInfo) -> float:
-    """Nats an image when every value of every pixel is as likely as the others."""
+    """Nats per image if every value of every pixel is equally likely."""
     return math.prod(info.image_shape) * math.log(info.pixel_levels)
 
 
 class IndependentMarginals:
-    """Every pixel and color independent, with the frequencies of its values in the training images.
+    """Independent pixels and colors, each with the frequencies of its values in the training images.
 
-    Each value starts with a count of 1 (Laplace), so that one never seen keeps some probability.
+    Each value starts with a count of 1 (Laplace smoothing), so an unseen value has a positive probability.
 
     Args:
         info: the dataset.
@@ -35,7 +35,7 @@ class IndependentMarginals:
         return self
 
     def negative_log_likelihood(self, images) -> np.ndarray:
-        """Nats of each of the integer images (batch, height, width, colors), as (batch,)."""
+        """Nats of each image, (batch,), from integer images (batch, height, width, colors)."""
         log_p = np.log(self.counts / self.counts.sum(axis=1, keepdims=True))
         flat = np.asarray(images).reshape(len(images), -1)
         return -log_p[np.arange(flat.shape[1]), flat].sum(axis=1)

@@ -1,4 +1,4 @@
-"""What is probed: the latents of a model, or pixels and their principal components; and what a record says of it."""
+"""The features that are probed: latents of a model, or pixels and their principal components. Records of probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelvae_tf.evaluation.likelihood import evaluate
 from pixelvae_tf.evaluation.probing import Labelled, Splits
 from pixelvae_tf.model.pixelvae import PixelVAE
 
-# Images of test in the picture, on which the bound and its KL are measured too.
+# Test images in the picture; the bound and its KL are measured on the same ones.
 PICTURED = 1000
 _BATCH = 1000
 
@@ -26,7 +26,7 @@ def labelled_images(config: DataConfig) -> Splits:
 
 
 def of_pixels(images: Splits, components: int) -> dict[str, Splits]:
-    """Pixels, and as many of their principal components."""
+    """Pixels, and `components` principal components of them."""
     pixels = Splits(*(Labelled(x.reshape(len(x), -1).astype("float32"), labels) for x, labels in images))
     return {"pixels": pixels, "principal components": probing.principal_components(pixels, components)}
 
@@ -34,38 +34,38 @@ def of_pixels(images: Splits, components: int) -> dict[str, Splits]:
 def of_model(
     model: PixelVAE, images: Splits, on_batch: Callable[[int], Any] | None = None
 ) -> tuple[dict[str, Splits], dict[str, Any]]:
-    """The latents z1 of a model, and what it says of the first test images.
+    """The latents z1 of a model, and its bound on the first test images.
 
     Returns:
-        By name: a `sample` of the posterior of each image, which holds what the code tells, of the class at most the KL
-        in nats; and the posteriors' `means`, which tell apart what the noise of the posterior may cover. Then the
-        bound on `bound_images` images, and its KL.
+        Features by name: a `sample` of the posterior of each image, which carries at most the KL in nats about the
+        class; and the posteriors' `means`, which can differ by less than the noise of the posterior. Then the bound on
+        `bound_images` images, and its KL.
     """
-    parts = [latents(model, part.features, on_batch) for part in images]
+    encoded = [latents(model, split.features, on_batch) for split in images]
     features = {
-        name: Splits(*(Labelled(part[name], of.labels) for part, of in zip(parts, images, strict=True)))
+        name: Splits(*(Labelled(codes[name], split.labels) for codes, split in zip(encoded, images, strict=True)))
         for name in ("sample", "means")
     }
     first = images.test.features[:PICTURED]
-    found = evaluate(model, (first[start : start + 100] for start in range(0, len(first), 100))).summary()
-    measured = {"bound_images": len(first), **{name: found[name] for name in ("nll_bound_nats", "kl_nats")}}
+    summary = evaluate(model, (first[start : start + 100] for start in range(0, len(first), 100))).summary()
+    measured = {"bound_images": len(first), **{name: summary[name] for name in ("nll_bound_nats", "kl_nats")}}
     return features, measured
 
 
 def latents(model: PixelVAE, images: np.ndarray, on_batch: Callable[[int], Any] | None = None) -> dict[str, np.ndarray]:
     """`means` and a `sample` of q(z1 | x), (images, dimensions) float32 each, maps of latents flattened."""
-    found: dict[str, list[np.ndarray]] = {"means": [], "sample": []}
+    batches: dict[str, list[np.ndarray]] = {"means": [], "sample": []}
     for start in range(0, len(images), _BATCH):
         encoding = model.encode(images[start : start + _BATCH], seed=start)
         for name, levels in (("means", encoding.mean), ("sample", encoding.sample)):
-            found[name].append(levels[0].reshape(len(levels[0]), -1))
+            batches[name].append(levels[0].reshape(len(levels[0]), -1))
         if on_batch:
             on_batch(1)
-    return {name: np.concatenate(batches) for name, batches in found.items()}
+    return {name: np.concatenate(arrays) for name, arrays in batches.items()}
 
 
 def probes(features: dict[str, Splits], counts: Sequence[int], draws: int, seed: int, on_probe=None) -> dict[str, Any]:
-    """What `probing.measure` finds of features by name, as `rows`, and the `picture` of the last ones."""
+    """The results of `probing.measure` for features by name, as `rows`, and the `picture` of the last features."""
     rows = [
         {"features": name, "dimensions": splits.train.features.shape[1], **row}
         for name, splits in features.items()
@@ -75,10 +75,10 @@ def probes(features: dict[str, Splits], counts: Sequence[int], draws: int, seed:
     return {"rows": rows, "picture": probing.picture(Labelled(*(values[:PICTURED] for values in test)))}
 
 
-def told(found: dict[str, Any]) -> str:
-    """The accuracies in a line."""
+def told(record: dict[str, Any]) -> str:
+    """The accuracies of a record of `probes`, as one line."""
     words = []
-    for row in found["rows"]:
+    for row in record["rows"]:
         accuracy = np.mean([draw["test_accuracy"] for draw in row["draws"]])
         words.append(f"{row['features']}, {row['num_labels']:,} labels: {100 * accuracy:.1f}%")
     return "; ".join(words)

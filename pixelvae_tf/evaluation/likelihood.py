@@ -1,4 +1,4 @@
-"""Honest likelihoods of images: the bound with full KL weight, and the importance-sampled estimate."""
+"""Likelihoods of images: the bound with the full KL weight, and the importance estimate."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pixelvae_tf.probability import objectives
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What was measured of each image, in order: arrays of (images,) float64, in nats.
+    """The scores of all images in order: arrays of (images,) float64, in nats.
 
     Attributes:
         config: of the model.
         bound: negative ELBO, which is at least -log p(x).
-        reconstruction: its part -log p(x | z1).
-        kl: its other parts, one array for each level of latents, z1 first.
+        reconstruction: the term -log p(x | z1) of the bound.
+        kl: the KL terms of the bound, one array for each level of latents, z1 first.
         importance: importance-sampled estimate of -log p(x), or None.
-        importance_samples: latent samples an image behind it.
-        seconds: that it took.
+        importance_samples: number of latent samples per image for `importance`.
+        seconds: duration of the evaluation.
     """
 
     config: ModelConfig
@@ -45,7 +45,7 @@ class Evaluation:
         return {**columns, scores.BITS: objectives.bits_per_dim(self.bound, self.config.num_dimensions)}
 
     def summary(self) -> dict[str, Any]:
-        """Means over images in nats, and their standard errors: the measured fields of an evaluation's record."""
+        """Means over images in nats with their standard errors: the measured fields of an evaluation's record."""
         dimensions = self.config.num_dimensions
         mean = float(self.bound.mean())
         summary = {"num_examples": len(self.bound), "nll_bound_nats": mean, "nll_bound_stderr": _stderr(self.bound)}
@@ -68,14 +68,14 @@ class Evaluation:
 def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int = 0, on_batch=None) -> Evaluation:
     """Scores every image of `batches` once.
 
-    The latent noise of an image follows from the seed, the number of its batch and its place in it: the same batches
-    give the same scores, another batch size other noise, and with it scores that agree within what the noise explains.
-    A model without latents has no noise: its scores are exact.
+    The seed, the number of the batch and the position in the batch determine the latent noise of an image. So the same
+    batches give the same scores. Another batch size gives other noise, and scores that differ by that noise. A model
+    without latents has no noise, and its scores are exact.
 
     Args:
         model: with the weights to evaluate.
         batches: an iterable of integer images (batch, height, width, colors), of any batch sizes.
-        importance_samples: latent samples an image for the importance-sampled estimate; 0 leaves it out.
+        importance_samples: latent samples per image for the importance estimate; 0 leaves it out.
         seed: of the latent noise.
         on_batch: called with the number of images after each batch.
     """
@@ -99,15 +99,15 @@ def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int
     )
 
 
-def _joined(parts) -> np.ndarray:
-    return np.concatenate(list(parts)).astype("float64")
+def _joined(batches) -> np.ndarray:
+    return np.concatenate(list(batches)).astype("float64")
 
 
 def _stderr(values: np.ndarray) -> float:
-    """Standard error of a mean over images; 0 for a single image, which tells nothing of the spread."""
+    """Standard error of a mean over images; 0 for a single image, which has no spread."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _batch_seed(seed: int, index: int) -> int:
-    """A seed of its own for every batch, the same on every machine."""
+    """A different seed for every batch, the same on every machine."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:4], "big") >> 1

@@ -21,16 +21,16 @@ def as_bytes(images: np.ndarray, pixel_levels: int) -> np.ndarray:
 
 
 def grid(images: np.ndarray, pixel_levels: int, columns: int = 0, hidden: np.ndarray | None = None) -> np.ndarray:
-    """Lays images out in rows, with a border of one grey pixel; small ones are enlarged without smoothing.
+    """Lays images out in rows with a border of one grey pixel. It enlarges small images without smoothing.
 
     Args:
         images: (batch, height, width, 1 or 3 colors) integers 0..levels-1.
-        pixel_levels: values that a pixel can take.
+        pixel_levels: number of values of a pixel.
         columns: images in a row; 0 for a square.
-        hidden: (batch, height, width) bool, True for pixels to show as blue hatching, which no one takes for data.
+        hidden: (batch, height, width) bool, True for pixels to show as blue hatching, which does not look like data.
 
     Returns:
-        (height, width, 1 or 3) uint8; always 3 colors with hatching.
+        (height, width, 1 or 3) uint8; with hatching always 3 colors.
     """
     pixels = as_bytes(images, pixel_levels)
     count, height, width, _ = pixels.shape
@@ -68,11 +68,11 @@ def labelled(canvas: np.ndarray, labels: list[str]) -> np.ndarray:
 
 
 def headed(canvas: np.ndarray, headings: list[tuple[str, int]]) -> np.ndarray:
-    """A grid with words above its columns, (higher, width, 1 or 3) uint8.
+    """A grid with a heading above its columns, (larger height, width, 1 or 3) uint8.
 
     Args:
         canvas: from `grid`.
-        headings: from left to right, words and the number of columns that they stand over.
+        headings: from left to right, each a text and the number of columns below it.
     """
     font = ImageFont.load_default(size=12)
     _, width, colors = canvas.shape
@@ -87,13 +87,13 @@ def headed(canvas: np.ndarray, headings: list[tuple[str, int]]) -> np.ndarray:
 
 
 def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """A row for each image: what is known of it, several completions, and the image itself.
+    """A row for each image: its known pixels, several completions, and the original.
 
     Args:
         given: (images, height, width, 1 or 3 colors) integers 0..levels-1.
         known: (1 or images, height, width) bool; the rest of `given` is hidden in the first column.
         drawn: completions, (images, draws, height, width, colors).
-        pixel_levels: values that a pixel can take.
+        pixel_levels: number of values of a pixel.
 
     Returns:
         (height, width, 3) uint8, with headings.
@@ -109,7 +109,7 @@ def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_l
 def save_grid(
     path: pathlib.Path, images: np.ndarray, pixel_levels: int, columns: int = 0, labels: list[str] | None = None
 ) -> None:
-    """Writes a grid as a PNG file, with a label to the left of each row where labels are given."""
+    """Writes a grid as a PNG file; `labels` go to the left of the rows."""
     canvas = grid(images, pixel_levels, columns)
     save(path, labelled(canvas, labels) if labels else canvas)
 

@@ -1,7 +1,7 @@
-"""What a linear classifier reads off features of images: latents, pixels or principal components.
+"""How well a linear classifier reads classes from features of images: latents, pixels or principal components.
 
-Logistic regression on standardised features. How strongly it is penalised is chosen on validation images; test images
-are looked at with the chosen one alone.
+The classifier is logistic regression on standardized features. Validation images choose the strength of its penalty;
+only the chosen classifier is measured on test images.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from pixelvae_tf.errors import UserError
 
-# From strong to weak, each fit starting from the one before.
+# From strong to weak; each fit starts from the last one.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 100
-# Latents have a scale of about 1, pixels one of 1 or more: images that differ by less have one place.
+# Latents have a scale of about 1 and pixels of at least 1. Features that differ by less share one position.
 _ALIKE = 1e-3
 
 
@@ -29,7 +29,7 @@ class Labelled(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """What is learned from, what chooses the penalty, and what is measured."""
+    """Images to learn from, images that choose the penalty, and images to measure."""
 
     train: Labelled
     validation: Labelled
@@ -37,10 +37,10 @@ class Splits(NamedTuple):
 
 
 def balanced_draw(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Which images to learn from: the indices of `count` of them, equally many of each class.
+    """The indices of `count` images to learn from, equally many of each class.
 
     Raises:
-        UserError: where that does not divide, or a class has too few.
+        UserError: if the number of classes does not divide `count`, or a class has too few images.
     """
     classes, there = np.unique(labels, return_counts=True)
     each, rest = divmod(count, len(classes))
@@ -53,15 +53,15 @@ def balanced_draw(labels: np.ndarray, count: int, rng: np.random.Generator) -> n
 
 
 def standardized(splits: Splits) -> Splits:
-    """Every feature with mean 0 and variance 1 over all training images, for which no labels are needed."""
+    """Scales every feature to mean 0 and variance 1 over all training images; this needs no labels."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(splits.train.features)
-    return Splits(*(part._replace(features=scaler.transform(part.features).astype("float32")) for part in splits))
+    return Splits(*(split._replace(features=scaler.transform(split.features).astype("float32")) for split in splits))
 
 
 def probe(splits: Splits) -> dict[str, Any]:
-    """The accuracy on test of the classifier whose penalty is best on validation.
+    """The test accuracy of the classifier whose penalty is best on validation.
 
     Returns:
         `test_accuracy`, `validation_accuracy`, the chosen `inverse_penalty` (scikit-learn's C), and whether its fit
@@ -70,36 +70,36 @@ def probe(splits: Splits) -> dict[str, Any]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    classifier, found = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True), {"validation_accuracy": -1.0}
+    classifier, best = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True), {"validation_accuracy": -1.0}
     for inverse_penalty in INVERSE_PENALTIES:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             classifier.set_params(C=inverse_penalty).fit(*splits.train)
         accuracy = classifier.score(*splits.validation)
-        if accuracy > found["validation_accuracy"]:
-            found = {
+        if accuracy > best["validation_accuracy"]:
+            best = {
                 "test_accuracy": classifier.score(*splits.test),
                 "validation_accuracy": accuracy,
                 "inverse_penalty": inverse_penalty,
-                "converged": not any(issubclass(one.category, ConvergenceWarning) for one in told),
+                "converged": not any(issubclass(warning.category, ConvergenceWarning) for warning in caught),
             }
-    return found
+    return best
 
 
 def measure(
     splits: Splits, counts: Sequence[int], draws: int, seed: int, on_probe: Callable[[int], Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Probes with few labels, over several draws of them, and with all.
+    """Probes with few labels, over several draws of them, and with all labels.
 
     Args:
-        splits: features as they are.
-        counts: numbers of labels; all there are is added.
-        draws: of each number of labels; they follow from the seed alone, and are the same for all features.
+        splits: features, not yet standardized.
+        counts: numbers of labels; the number of all labels is added.
+        draws: number of draws for each number of labels. They depend only on the seed, so all features share them.
         seed: of the draws.
         on_probe: called with 1 after each probe.
 
     Returns:
-        For each number of labels `num_labels` and `draws`, a list of what `probe` found.
+        For each number of labels `num_labels` and `draws`, a list of results of `probe`.
     """
     splits = standardized(splits)
     labels, rows = splits.train.labels, []
@@ -119,18 +119,18 @@ def measure(
 
 
 def principal_components(splits: Splits, dimensions: int) -> Splits:
-    """The features' coordinates along the directions of most variance over all training images."""
+    """The features' coordinates along the directions of highest variance over all training images."""
     from sklearn.decomposition import PCA
 
-    found = PCA(dimensions, random_state=0).fit(splits.train.features)
-    return Splits(*(part._replace(features=found.transform(part.features)) for part in splits))
+    pca = PCA(dimensions, random_state=0).fit(splits.train.features)
+    return Splits(*(split._replace(features=pca.transform(split.features)) for split in splits))
 
 
 def picture(examples: Labelled) -> dict[str, list]:
-    """Places of images on a page, such that neighbours in the space of the features stay neighbours (t-SNE).
+    """Positions of images on a plane that keep neighbors in feature space close together (t-SNE).
 
     Returns:
-        `x`, `y` and the `label` of each, to three digits, for a record; one place for all that are nearly alike.
+        `x`, `y` (to three digits) and `label` of each image, for a record. Nearly equal features share one position.
     """
     from sklearn.manifold import TSNE
 

@@ -1,11 +1,11 @@
-"""Scores of single images as a CSV file: a row an image, for ranking and the detection of foreign images.
+"""Scores of single images as a CSV file with a row for each image, to rank images and to detect foreign ones.
 
     image                  path in its folder, or number from 0 in its split
     nll_bound_nats         bound on -log p(image)
-    nll_importance_nats    importance-sampled estimate of -log p(image), where asked for
+    nll_importance_nats    importance-sampled estimate of -log p(image), if it was requested
     bits_per_dim           the bound in bits per dimension
 
-Beside it, under the same name and .json, lies the record of the evaluation that wrote it.
+The record of the evaluation is beside it, in a file with the same name plus .json.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ BOUND, IMPORTANCE, BITS = "nll_bound_nats", "nll_importance_nats", "bits_per_dim
 
 
 def summary_file(path: pathlib.Path) -> pathlib.Path:
-    """Where the record of the evaluation lies."""
+    """The path of the record of the evaluation."""
     return path.with_name(f"{path.name}.json")
 
 
 def write(path: pathlib.Path, names: Iterable[str], scores: Mapping[str, np.ndarray]) -> None:
-    """Writes the file whole, or not at all.
+    """Writes the whole file, or nothing.
 
     Args:
         path: of the file.
-        names: of the images in their order; those after the last score are left out.
+        names: of the images, in order; names after the last score are ignored.
         scores: columns by name, each (images,).
     """
     count = len(scores[BOUND])
@@ -52,7 +52,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The columns of scores by name, each (images,) float64.
 
     Raises:
-        FileError: for a missing file, or one that is not of scores.
+        FileError: if the file is missing or does not hold scores.
     """
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -64,5 +64,5 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     except (csv.Error, TypeError, ValueError) as error:
         raise FileError(f"{path}: not a file of scores ({error}); write it with evaluate --per_example_csv") from None
     if BOUND not in scores:
-        raise FileError(f"{path}: holds no column {BOUND}, or no images; write it with evaluate --per_example_csv")
+        raise FileError(f"{path}: has no column {BOUND}, or no images; write it with evaluate --per_example_csv")
     return scores

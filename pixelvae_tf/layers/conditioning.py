@@ -1,4 +1,4 @@
-"""How a latent vector reaches every unit of a masked stack: one product for all layers."""
+"""The path of a latent vector to every unit of a masked stack: one product for all layers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pixelvae_tf.layers.weight_norm import Dense
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class UnitBiases(keras.layers.Layer):
-    """The biases of many units: learned, and where there is a latent vector, shifted by a linear map of it.
+    """The biases of many units: learned, and shifted by a linear map of the latent vector if there is one.
 
-    tanh(a + W z) * sigmoid(b + V z) for every layer needs W z and V z of every layer; they are computed as one
-    matrix product and split, and they hold the layers' ordinary biases too.
+    tanh(a + W z) * sigmoid(b + V z) needs W z and V z of every layer. One matrix product computes all of them and
+    includes the ordinary biases of the layers.
 
     Args:
-        sizes: number of maps of each unit's input.
+        sizes: number of input maps of each unit.
         weight_normalization: see `weight_norm`.
 
     Call: `z` of shape (batch, dimensions), or None without latents. Returns a list with one tensor of shape
@@ -36,8 +36,8 @@ class UnitBiases(keras.layers.Layer):
         if z_shape is None:
             self.bias = self.add_weight(name="bias", shape=(total,), initializer="zeros")
             return
-        # A quarter of Glorot's limit for one layer's map of z: a fresh posterior is noise, and as strong as the pixels
-        # it would hide them from the masked layers, which then learn to ignore z for good.
+        # A quarter of Glorot's limit for one layer's map of z. The initial posterior is noise. If it were as strong as
+        # the pixels, it would hide them from the masked layers, which would then learn to ignore z for good.
         limit = 0.25 * math.sqrt(6.0 / (z_shape[-1] + sum(self.sizes) / len(self.sizes)))
         self.linear = Dense(
             total,
@@ -51,7 +51,7 @@ class UnitBiases(keras.layers.Layer):
     def call(self, z=None):
         biases = ops.reshape(self.bias, (1, -1)) if self.linear is None else self.linear(z)
         ends = [sum(self.sizes[: index + 1]) for index in range(len(self.sizes) - 1)]
-        return [ops.reshape(part, (-1, 1, 1, part.shape[-1])) for part in ops.split(biases, ends, axis=-1)]
+        return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in ops.split(biases, ends, axis=-1)]
 
     def get_config(self):
         return {

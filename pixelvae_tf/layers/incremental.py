@@ -1,15 +1,15 @@
 """A masked convolution whose input arrives in the order of generation.
 
-A full pass computes all positions at once. A sampler has the rows one after another, within a row the pixels, within
-a pixel the colors, and each value only after the ones before. What a masked layer computes then splits in two:
+A full pass computes all positions at once. A sampler gets the rows one after another, the pixels of a row one after
+another, and the colors of a pixel one after another. So the work of a masked layer splits in two steps:
 
-- what it sees of the rows above is computed for the whole row at once, by `row`;
-- what it sees of the current row, pixel by pixel and color by color, by `pixel`.
+- `row` computes what the layer sees of the rows above, for a whole row at once;
+- `pixel` computes what the layer sees of the current row, pixel by pixel and color by color.
 
-Nothing is computed twice, and no more of the past is kept than the kernel reaches: some rows, each (columns, batch,
-channels), and the pixels to the left, side by side in the channels of one (batch, channels). Each step is told the
-newest input that it may see, and the oldest leaves. For a layer of type B the newest is the current row or color, for
-one of type A the row or color before.
+Nothing is computed twice. The steps keep only the past that the kernel reaches: some rows, each (columns, batch,
+channels), and the pixels to the left, side by side in the channels of one (batch, channels). Each step takes the newest
+input that the layer may see and drops the oldest. For a layer of type B the newest input is the current row or color;
+for a layer of type A it is the previous row or color.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pixelvae_tf.layers import masks
 
 
 class Steps(Protocol):
-    """The steps of a network, from what its `incremental` method gives.
+    """The steps of a network, as its `incremental` method returns them.
 
-    Caches, windows and all else that passes from step to step are nests of arrays. "From above" and "finished" are
-    nests with an array for each of the network's parts: of a row (columns, batch, channels) between rows, of a pixel
-    (batch, channels) within one.
+    Caches, windows and everything else that passes from step to step are nests of arrays. "From above" and "finished"
+    are nests with one array for each layer of the network that needs one: (columns, batch, channels) for a whole row,
+    (batch, channels) for one pixel.
     """
 
     def start_rows(self, columns: int, batch):
@@ -38,12 +38,12 @@ class Steps(Protocol):
 
         Args:
             caches: from `start_rows` or the step before.
-            row: its number.
+            row: number of the row.
             features: (columns, batch, channels) of the row above; zeros for the first row.
-            finished: what `finished` says of the row above; zeros for the first row.
+            finished: the results of `finished` for the row above; zeros for the first row.
 
         Returns:
-            The next caches, and what the row's pixels see from above.
+            The next caches, and the contribution of the rows above to each pixel of this row.
         """
 
     def start_pixels(self, batch):
@@ -55,15 +55,15 @@ class Steps(Protocol):
         Args:
             windows: from `start_pixels` or the step before.
             from_above: of this pixel.
-            newest: (batch, channels), the features of the color before, which may be the last one of the pixel before.
-            color: whose turn it is.
+            newest: (batch, channels), the features of the previous color, which may be the last of the previous pixel.
+            color: number of the current color.
 
         Returns:
             The next windows, and (batch, output units of the color).
         """
 
     def finished(self, windows):
-        """What later rows need of a pixel besides its features, after its last color."""
+        """What later rows need of a pixel in addition to its features, after its last color."""
 
 
 class ConvSteps:
@@ -92,30 +92,30 @@ class ConvSteps:
             self._prepare_pixels(conv, kernel[-1, : left + 1], left * self.inputs)
 
     def _prepare_pixels(self, conv, taps, left_channels: int) -> None:
-        """The weights of each color's step, from those of the current row, (columns, inputs, outputs)."""
+        """Makes the weights of each color's step from the taps on the current row, (columns, inputs, outputs)."""
         taps = ops.reshape(taps, (-1, taps.shape[-1]))
         of_color = np.bincount(masks.color_of_channel(self.inputs, conv.colors))
         before = left_channels + np.cumsum(of_color) - of_color
         seen = before + (of_color if conv.mask_type == "B" else 0)
-        # Of the current pixel, the channels of earlier colors are in the window already, and no later ones yet.
+        # The window holds the channels of the current pixel's earlier colors, but not yet those of later ones.
         self.pixel_kernels = self.by_color(taps)
-        self.pixel_kernels = [part[:rows] for part, rows in zip(self.pixel_kernels, seen, strict=True)]
+        self.pixel_kernels = [kernel[:rows] for kernel, rows in zip(self.pixel_kernels, seen, strict=True)]
         self.biases = None if self.bias is None else self.by_color(self.bias)
         newest = of_color[0] if conv.mask_type == "B" else of_color[-1]
         self.window_channels = int(seen[0] - newest)
 
     def by_color(self, maps) -> list:
-        """The maps of each color, of any tensor whose last axis is this layer's output."""
+        """Splits a tensor whose last axis is this layer's output into the maps of each color."""
         if len(self.channels_of_color) == 1:
             return [maps]
         return [ops.take(maps, channels, axis=-1) for channels in self.channels_of_color]
 
     def start_rows(self, columns, batch):
-        """The rows kept above the first row: padding."""
+        """The cache above the first row, which is padding."""
         return (ops.zeros((columns, batch, self.inputs), self.dtype),) * (self.rows - 1)
 
     def row(self, cache, newest):
-        """What a row sees of the rows above (vertical stack: and of the current one), for all of its pixels.
+        """The contribution of the rows above (for a vertical stack also of the current row) to all pixels of a row.
 
         Args:
             cache: from `start_rows`, or from the step before.
@@ -135,17 +135,17 @@ class ConvSteps:
         return rows[1:], maps if self.has_pixels or self.bias is None else maps + self.bias
 
     def start_pixels(self, batch):
-        """The window left of a row's first pixel: padding."""
+        """The window left of a row's first pixel, which is padding."""
         return ops.zeros((batch, self.window_channels), self.dtype)
 
     def pixel(self, window, newest, color: int, from_above=None):
-        """One color of one pixel, from what the layer sees of the current row.
+        """The maps of one color of one pixel, from what the layer sees of the current row.
 
         Args:
             window: from `start_pixels`, or from the step before.
             newest: (batch, channels of one color), the last color that the layer may see.
-            color: whose turn it is.
-            from_above: `by_color` of what `row` says of this pixel, to add; or None.
+            color: number of the current color.
+            from_above: `by_color` of the result of `row` for this pixel, to add; or None.
 
         Returns:
             The next window, and (batch, outputs of this color).
@@ -160,5 +160,5 @@ class ConvSteps:
         return window[:, self.inputs :] if is_last else window, maps
 
     def finished(self, window):
-        """The inputs of a pixel, (batch, inputs), after its last color: what the next rows see of it."""
+        """The inputs of a pixel, (batch, inputs), after its last color. The next rows see these."""
         return window[:, -self.inputs :]

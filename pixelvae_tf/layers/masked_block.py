@@ -12,8 +12,8 @@ from pixelvae_tf.layers.units import apply_unit, initializer_after_relu, kernel_
 class MaskedBlock(keras.layers.Layer):
     """A vertical and a horizontal masked convolution, joined, each followed by its unit.
 
-    The vertical stack sees whole rows above the current one, the horizontal stack the left part of the current
-    row, so that together they see every earlier pixel (Figure 2 of van den Oord et al. 2016b). The vertical maps
+    The vertical stack sees whole rows above the current one, the horizontal stack the pixels to the left in the
+    current row. Together they see every earlier pixel (Figure 2 of van den Oord et al. 2016b). The vertical maps
     enter the horizontal stack before their unit, through a 1x1 convolution.
 
     The paper's network shifts the vertical maps down a row at every layer. Here the shift happens once: the first
@@ -115,7 +115,7 @@ class MaskedBlock(keras.layers.Layer):
 class BlockSteps:
     """A `MaskedBlock` a row at a time (vertical stack) and a color of a pixel at a time (horizontal stack).
 
-    The vertical stack lives by rows and the horizontal one by pixels; the link between them is one product a row.
+    The vertical stack advances by rows and the horizontal one by pixels; the link between them is one product per row.
     """
 
     def __init__(self, block: MaskedBlock):
@@ -129,7 +129,7 @@ class BlockSteps:
         return self.vertical.start_rows(columns, batch)
 
     def row(self, cache, newest, vertical_bias, horizontal_bias):
-        """The vertical stack of a row.
+        """Advances the vertical stack by one row.
 
         Args:
             cache: from `start_rows`, or from the step before.
@@ -137,8 +137,8 @@ class BlockSteps:
             vertical_bias, horizontal_bias: of the units; they broadcast against (columns, batch, filters * parts).
 
         Returns:
-            The next cache, the vertical maps (columns, batch, filters), and, color by color, what enters the
-            horizontal units from above (columns, batch, maps of the color).
+            The next cache, the vertical maps (columns, batch, filters), and for each color the contribution of the rows
+            above to the horizontal units (columns, batch, maps of the color).
         """
         cache, maps = self.vertical.row(cache, newest)
         _, linked = self.link.row((), maps)
@@ -149,13 +149,13 @@ class BlockSteps:
         return self.horizontal.start_pixels(batch), self.output.start_pixels(batch)
 
     def pixel(self, windows, newest, from_above, color: int):
-        """The horizontal stack at one color of a pixel.
+        """Advances the horizontal stack by one color of a pixel.
 
         Args:
             windows: from `start_pixels`, or from the step before.
             newest: (batch, inputs of a color), the newest color of the horizontal stack's input.
-            from_above: what `row` says of this pixel, color by color.
-            color: whose turn it is.
+            from_above: the result of `row` for this pixel, color by color.
+            color: number of the current color.
 
         Returns:
             The next windows, and the horizontal maps (batch, filters of the color).

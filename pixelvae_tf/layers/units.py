@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from pixelvae_tf.layers.compilation import compiled
+
 ACTIVATIONS = ("gated", "relu")
 _gates_are_plain = False
 
@@ -102,7 +104,7 @@ def gate(bias, *maps):
     return outputs, gradient
 
 
-@tf.function(jit_compile=True, autograph=False)
+@compiled
 def _gate(bias, *maps):
     """The gate and its tanhs, both in the precision of the maps."""
     dtype, lanes = maps[0].dtype, maps[0].shape[-1]
@@ -113,7 +115,7 @@ def _gate(bias, *maps):
     return tf.cast(signal * (0.5 + 0.5 * half), dtype), tf.cast(tanhs, dtype)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@compiled
 def _gate_gradient(tanhs, upstream):
     signal, half = tf.split(tf.cast(tanhs, tf.float32), 2, axis=-1)
     upstream = tf.cast(upstream, tf.float32)

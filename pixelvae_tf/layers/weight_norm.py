@@ -1,8 +1,7 @@
-"""Weight normalization (Salimans & Kingma 2016) for Keras's linear layers, which Keras itself lacks.
+"""Weight normalization (Salimans & Kingma 2016) for Keras's linear layers; Keras itself lacks it.
 
-Each layer here is its Keras namesake with the weight v replaced by gain * v / |v|, where the norm runs over
-everything but the output axis and the gain starts at the initial norm, so that normalization leaves a fresh
-layer's function as it is.
+Each layer is the Keras layer of the same name with the weight v replaced by gain * v / |v|. The norm runs over all axes
+except the output axis. The gain starts at the initial norm, so normalization does not change the initial function.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ class WeightNormalization:
     """Mixin that goes before a Keras layer with a `kernel`: adds the gain, and saves and restores it.
 
     Args:
-        weight_normalization: False leaves the Keras layer as it is.
+        weight_normalization: False does not change the Keras layer.
     """
 
     kernel_output_axis = -1
@@ -41,7 +40,7 @@ class WeightNormalization:
         return ops.sqrt(ops.sum(ops.square(kernel), axis=axes) + 1e-12)
 
     def visible_kernel(self, kernel):
-        """The part of the kernel that is used; masked layers override it."""
+        """The kernel without the weights that a mask hides; masked layers override it."""
         return kernel
 
     def effective_kernel(self, kernel):
@@ -55,7 +54,7 @@ class WeightNormalization:
         return ops.cast(ops.cast(kernel, "float32") * ops.reshape(factor, shape), kernel.dtype)
 
     def save_own_variables(self, store):
-        # Keras's layers store the kernel and the bias alone; the base class stores whatever there is.
+        # Keras's layers store only the kernel and the bias; the base class stores all variables.
         keras.Layer.save_own_variables(self, store)
 
     def load_own_variables(self, store):

@@ -84,7 +84,7 @@ def divided_evenly(images):
     replicas = replica.num_replicas_in_sync
     if replicas == 1 or images.shape[0] is not None:
         return images
-    count = tf.shape(images)[0]
+    count = tf.cast(tf.shape(images)[0], tf.float32)
     total, squares = replica.all_reduce(tf.distribute.ReduceOp.SUM, [count, tf.square(count)])
     # Equal counts alone have the square of their sum as great as their number times the sum of their squares.
     message = f"a batch does not divide over {replicas} replicas; use .batch(n, drop_remainder=True), n their multiple"

@@ -7,7 +7,6 @@ there. What those methods check of their arguments is checked in the graph.
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Iterator
 
@@ -262,6 +261,7 @@ def check_output(path: str) -> pathlib.Path:
         raise FileError("--output is empty: name a folder")
     # As an absolute path without links, so that it has a name and what a link points to is replaced.
     output = pathlib.Path(path).resolve()
+    files.remove_leftovers(output.parent, output.name)
     if output.exists() and not output.is_dir():
         raise FileError(f"--output={path}: is a file; name a folder")
     held = {item.name for item in output.iterdir()} if output.is_dir() else set()
@@ -272,8 +272,8 @@ def check_output(path: str) -> pathlib.Path:
     parent = next(folder for folder in output.parents if folder.exists())
     if not parent.is_dir():
         raise FileError(f"--output={path}: {parent} is a file; choose another folder")
-    if not os.access(parent, os.W_OK):
-        raise FileError(f"--output={path}: the folder {parent} may not be written; choose another folder")
+    if reason := files.unwritable(parent):
+        raise FileError(f"--output={path}: the folder {parent} may not be written ({reason}); choose another folder")
     return output
 
 

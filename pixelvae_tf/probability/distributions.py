@@ -1,9 +1,9 @@
 """The distributions of the model: latents are diagonal Gaussians, pixels Bernoulli or categorical.
 
-Every method works element by element and in float32, but for a `TransformedNormal`, whose elements depend on each
-other: it gives one number an example. `objectives` sums over the dimensions of an example, and takes either.
-Sampling is a deterministic function of given noise (standard normals for latents, uniforms for pixels), so
-that two samplers fed the same noise can be compared pixel by pixel.
+Methods work element by element and in float32. The exception is `TransformedNormal`: its elements depend on each other,
+so it returns one number per example. `objectives` sums over the dimensions of an example and accepts both.
+Sampling is a deterministic function of given noise (standard normals for latents, uniforms for pixels). So tests can
+compare two samplers pixel by pixel on the same noise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DiagonalGaussian(NamedTuple):
         return 0.5 * (ops.square(ratio) + ops.square(shift) - 1.0) - ops.log(ratio)
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
-        """KL(posterior || self) of each element, in nats; in closed form, so that no sample is needed."""
+        """KL(posterior || self) of each element, in nats, in closed form; it ignores `sample`."""
         return posterior.kl(self)
 
 
@@ -48,11 +48,11 @@ def standard_normal_like(value) -> DiagonalGaussian:
 
 
 class TransformedNormal(NamedTuple):
-    """What a flow makes of standard normal noise: vectors whose elements depend on each other.
+    """The distribution of a flow's output on standard normal noise: vectors whose elements depend on each other.
 
     Attributes:
-        flow: takes values (batch, dimensions) to their noise and the log determinant of its Jacobian, (batch,); its
-            `inverse` takes noise to values. See `networks.flow.RealNVP`.
+        flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
+            `inverse` maps noise to values. See `networks.flow.RealNVP`.
     """
 
     flow: object
@@ -69,10 +69,9 @@ class TransformedNormal(NamedTuple):
     def kl_from(self, posterior: DiagonalGaussian, sample):
         """An estimate of KL(posterior || self) from one sample of the posterior, (batch,), in nats.
 
-        It is log q - log p at the sample: right in expectation, and under zero for some. The entropy of q is known
-        and would do for log q, with the same gradient; but log q at the sample goes up and down with log p(x, z)
-        where the posterior is good, so that the bound varies less. With it the bound is an importance weight's
-        logarithm.
+        The estimate is log q - log p at the sample. It is unbiased and can be negative. The known entropy of q could
+        replace log q and has the same gradient. But if the posterior is good, log q at the sample varies with
+        log p(x, z), so the bound varies less. With log q the bound is also the logarithm of an importance weight.
         """
         return ops.sum(posterior.log_prob(sample), axis=-1) - self.log_prob(sample)
 
@@ -82,7 +81,7 @@ def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian
 
     Args:
         parameters: (..., 2 * dimensions), of any floating type.
-        scale: "exp" reads the second half s as a log scale; "softsign" makes the scale (softsign(s) + 1) / 2, which
+        scale: "exp" reads the second half s as a log scale. "softsign" makes the scale (softsign(s) + 1) / 2, which
             lies in (0, 1) and changes slowly at both ends.
 
     Returns:
@@ -91,7 +90,7 @@ def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian
     mean, raw_scale = ops.split(ops.cast(parameters, "float32"), 2, axis=-1)
     if scale == "exp":
         return DiagonalGaussian(mean, ops.exp(raw_scale))
-    # (softsign(s) + 1) / 2 by halves, since the sum would lose the digits of small scales.
+    # (softsign(s) + 1) / 2, written separately for each sign of s: the sum would lose the digits of small scales.
     below = 0.5 / (1.0 - ops.minimum(raw_scale, 0.0))
     above = 1.0 - 0.5 / (1.0 + ops.maximum(raw_scale, 0.0))
     return DiagonalGaussian(mean, ops.where(raw_scale < 0, below, above))
@@ -113,16 +112,16 @@ class Bernoulli(NamedTuple):
         return -ops.softplus(ops.where(pixels > 0, -self.logits, self.logits))
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is under p(1)."""
+        """Integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is below p(1)."""
         return ops.cast(uniforms < ops.sigmoid(self.logits), "int32")
 
     def with_temperature(self, temperature) -> Bernoulli:
-        """The same with its logits divided by a temperature: under 1 it keeps to likely values."""
+        """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Bernoulli(self.logits / temperature)
 
 
 class Categorical(NamedTuple):
-    """Pixels 0..levels-1 by a softmax; `logits` has the shape of the images and a last axis of levels."""
+    """Pixels 0..levels-1 with softmax probabilities; `logits` has the images' shape plus a last axis of levels."""
 
     logits: object
 
@@ -138,14 +137,14 @@ class Categorical(NamedTuple):
         return ops.minimum(pixels, self.logits.shape[-1] - 1)
 
     def with_temperature(self, temperature) -> Categorical:
-        """The same with its logits divided by a temperature: under 1 it keeps to likely values."""
+        """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Categorical(self.logits / temperature)
 
 
 class DiscretizedGaussian(NamedTuple):
-    """Pixels 0..levels-1, each with the mass that a Gaussian puts within half a level of it; the ends take the tails.
+    """Pixels 0..levels-1, each with the mass of a Gaussian within half a level; the end levels include the tails.
 
-    `mean` and `scale` have the shape of the images and count levels.
+    `mean` and `scale` have the shape of the images; their unit is one level.
     """
 
     mean: object
@@ -156,7 +155,7 @@ class DiscretizedGaussian(NamedTuple):
         """Log probability of each pixel (integers 0..levels-1), in nats."""
         pixels = ops.cast(pixels, "float32")
         lower, upper = ((pixels + shift - self.mean) / self.scale for shift in (-0.5, 0.5))
-        # A mirrored interval has the same mass, and left of the mean the logarithms keep their digits.
+        # A mirrored interval has the same mass, and logarithms are accurate left of the mean.
         mirrored = lower + upper > 0
         lower, upper = ops.where(mirrored, -upper, lower), ops.where(mirrored, -lower, upper)
         open_below = ops.where(mirrored, pixels >= self.pixel_levels - 1, pixels <= 0)
@@ -173,7 +172,7 @@ class DiscretizedGaussian(NamedTuple):
         return ops.cast(ops.clip(pixels, 0, self.pixel_levels - 1), "int32")
 
     def with_temperature(self, temperature) -> DiscretizedGaussian:
-        """The same with its scale multiplied by a temperature, as for latents."""
+        """The same distribution with its scale multiplied by a temperature, as for latents."""
         return self._replace(scale=self.scale * temperature)
 
 
@@ -193,8 +192,8 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete"):
     """The output distribution from a decoder's last feature maps, color by color.
 
     Args:
-        parameters: (batch, height, width, colors * parameters_per_color(...)), those of one color side by side.
-        pixel_levels: values that a pixel can take.
+        parameters: (batch, height, width, colors * parameters_per_color(...)); those of one color are adjacent.
+        pixel_levels: number of values of a pixel.
         kind: "discrete" or "gaussian", see `ModelConfig.output_distribution`.
 
     Returns:
@@ -208,14 +207,14 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete"):
     parameters = ops.reshape(parameters, (-1, height, width, units // per_color, per_color))
     if kind == "discrete":
         return Categorical(parameters)
-    # A fresh network's mean is the middle grey, and its scale a quarter of the range.
+    # With initial weights the mean is the middle grey and the scale a quarter of the range.
     half = 0.5 * (pixel_levels - 1)
     mean, scale = half * (1.0 + parameters[..., 0]), 0.5 * half * ops.exp(parameters[..., 1])
     return DiscretizedGaussian(mean, scale, pixel_levels)
 
 
 def parameters_per_color(pixel_levels: int, kind: str = "discrete") -> int:
-    """Output units that a decoder needs for each color: a logit for binary pixels, else one a level; or two moments."""
+    """Output units of a decoder per color: one logit if pixels are binary, else one per level; two for a Gaussian."""
     if kind == "gaussian":
         return 2
     return 1 if pixel_levels == 2 else pixel_levels

@@ -1,4 +1,4 @@
-"""The bound, its parts and its units: pure functions of per-example numbers in nats.
+"""The bound, its terms and its units: pure functions of per-example numbers in nats.
 
 A KL-weighted training loss is never called a bound: `negative_elbo` always has the full KL weight.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ElboTerms(NamedTuple):
-    """The parts of equation 2 for each example, in nats: tensors in a graph, arrays from the methods of a model.
+    """The terms of equation 2 for each example, in nats: tensors in a graph, arrays from the methods of a model.
 
     Attributes:
         reconstruction: the distortion, -log p(x | z1).
@@ -32,25 +32,25 @@ class ElboTerms(NamedTuple):
 
 
 def elbo_terms(reconstruction, kl) -> ElboTerms:
-    """Equation 2 from its parts, per example in nats."""
+    """Equation 2 from its terms, per example in nats."""
     kl = tuple(kl)
     return ElboTerms(reconstruction, kl, -sum(kl, reconstruction))
 
 
 def sum_over_dimensions(values):
-    """Sums (batch, ...) over everything but the batch; (batch,), of whole examples, stays as it is."""
+    """Sums (batch, ...) over all axes except the batch, to (batch,). Values of shape (batch,) stay as they are."""
     return ops.sum(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
 def kl_weight(step, warmup_steps: int):
-    """One warm-up of a KL term's weight in the training loss: linear from 0 at step 0 to 1 at `warmup_steps`."""
+    """The warm-up of a KL term's weight in the training loss: linear from 0 at step 0 to 1 at `warmup_steps`."""
     if warmup_steps == 0:
         return ops.ones((), "float32")
     return ops.minimum(ops.cast(step, "float32") / warmup_steps, 1.0)
 
 
 def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int, final: float = 1.0) -> tuple:
-    """Weight of each level's KL term: each has a warm-up of its own, times the weight of the level below.
+    """Weight of each level's KL term: its own warm-up times the weight of the level below.
 
     Levels beyond `warmup_steps` share the last weight given. After all warm-ups every weight is `final`.
     """
@@ -63,7 +63,7 @@ def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int, final: floa
 
 
 def scale_floor(step, floor_steps: int):
-    """The smallest standard deviation of p(z1 | z2) in training: from 1 at step 0 linearly to 0 at `floor_steps`."""
+    """The lower limit of the scale of p(z1 | z2) in training: linear from 1 at step 0 to 0 at `floor_steps`."""
     if floor_steps == 0:
         return ops.zeros((), "float32")
     return ops.maximum(1.0 - ops.cast(step, "float32") / floor_steps, 0.0)
@@ -84,7 +84,7 @@ def with_free_bits(kl: tuple, mean_kl: tuple, free_nats: float) -> tuple:
 
 
 def training_loss(terms: ElboTerms, weights):
-    """Distortion plus the rates times their weights, per example in nats; a bound only where every weight is 1."""
+    """Distortion plus weighted rates, per example in nats. It is a bound only if every weight is 1."""
     return sum((weight * kl for weight, kl in zip(weights, terms.kl, strict=True)), terms.reconstruction)
 
 
@@ -98,5 +98,5 @@ def accumulate_log_weight(log_total, log_weight):
 
 
 def bits_per_dim(nats, num_dimensions: int):
-    """Nats an image to bits a dimension, the one conversion of the project."""
+    """Converts nats per image to bits per dimension. All conversions of the project call this function."""
     return nats / (num_dimensions * math.log(2.0))

@@ -1,8 +1,8 @@
-"""Repeatable noise: every random number is a function of a seed and of what it is used for.
+"""Repeatable noise: every random number is a function of a seed and of its purpose.
 
-Stateless generators need no state in a checkpoint, and a replica or a batch gets its own stream by folding
-its number into the seed. TensorFlow's stateless operations draw other values under XLA than outside, so noise is
-always drawn outside compiled blocks and handed in.
+Stateless generators need no state in a checkpoint. A replica or a batch gets its own stream by folding its number into
+the seed. TensorFlow's stateless operations draw different values under XLA, so the noise is always drawn outside
+compiled blocks and passed in.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ _STREAMS = {"latents": 1, "pixels": 2, "training": 3, "validation": 4, "varied":
 
 
 def as_seed(seed) -> tf.Tensor:
-    """A seed of shape (2,) from a whole number, or a tensor of one; a ready seed passes through."""
+    """A seed of shape (2,) from an integer or an integer tensor; a seed of shape (2,) passes through."""
     seed = tf.cast(seed, tf.int32)
     return seed if seed.shape.rank == 1 else tf.stack([seed, 0])
 
 
 def stream(seed, name: str, index=0) -> tf.Tensor:
-    """The seed of one named use of `seed` ("latents", "pixels", ...), numbered by `index`."""
+    """The seed for one purpose ("latents", "pixels", ...) derived from `seed`, numbered by `index`."""
     named = tf.random.experimental.stateless_fold_in(as_seed(seed), _STREAMS[name])
     return tf.random.experimental.stateless_fold_in(named, tf.cast(index, tf.int32))
 

@@ -7,17 +7,20 @@ history, and the best weights so far; not the records of a finished run or Tenso
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
+import shutil
 import tempfile
 import zipfile
-import zlib
 
-from pixelvae_tf import files
+from pixelvae_tf import files, zips
 from pixelvae_tf.files import FileError
-from pixelvae_tf.runs import weight_files
+from pixelvae_tf.runs import checkpoints, weight_files
 from pixelvae_tf.runs.workdir import Run
 
+# Weights hardly compress. What promises more than this was made to fill a disk.
+_LARGEST_RATIO = 100
 _MEMBERS = re.compile(r"config\.json|history\.jsonl|best/(best\.json|[\w-]+\.weights\.h5)|checkpoints/ckpt-\d+\.[\w-]+")
 
 
@@ -34,17 +37,11 @@ def pack(workdir: str, archive: pathlib.Path) -> int:
     Raises:
         FileError: without a run, or before its first checkpoint.
     """
-    import tensorflow as tf
-
     run = Run(workdir)
     config = run.config().portable()
-    latest = tf.train.latest_checkpoint(str(run.checkpoints))
-    if latest is None:
-        raise FileError(f"--workdir={workdir}: has no checkpoint; train until step {config.training.checkpoint_every}")
-    latest = pathlib.Path(latest)
-    step = int(latest.name.rpartition("-")[2])
+    step, parts = _last_checkpoint(run)
     members = {"config.json": _json(config.to_dict())}
-    members |= {f"checkpoints/{path.name}": path.read_bytes() for path in run.checkpoints.glob(f"{latest.name}.*")}
+    members |= {f"checkpoints/{name}": content for name, content in parts.items()}
     if run.history_file.exists():
         members["history.jsonl"] = run.history_file.read_bytes()
     if run.best() is not None:
@@ -59,6 +56,25 @@ def pack(workdir: str, archive: pathlib.Path) -> int:
             # Without a time of its own, a member has one that is always the same.
             packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return step
+
+
+def _last_checkpoint(run: Run) -> tuple[int, dict[str, bytes]]:
+    """The step of the newest whole checkpoint, and its files by name. Raises FileError where there is none."""
+    there = checkpoints.steps(run.checkpoints)
+    for step in there:
+        # Read before it is judged: a run in training deletes it when it has newer ones.
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder)
+            try:
+                for path in checkpoints.parts(run.checkpoints, step):
+                    shutil.copy(path, copy)
+            except FileNotFoundError:
+                continue
+            if checkpoints.damage(checkpoints.prefix(copy, step)) is None:
+                return step, {path.name: path.read_bytes() for path in copy.iterdir()}
+    every = run.config().training.checkpoint_every
+    remedy = "none there is whole; continue training" if there else f"train until step {every}"
+    raise FileError(f"--workdir={run.workdir}: has no checkpoint; {remedy}")
 
 
 def _json(value) -> bytes:
@@ -81,30 +97,57 @@ def unpack(archive: pathlib.Path, workdir: str) -> int:
     run = Run(workdir)
     if run.workdir.exists() and (not run.workdir.is_dir() or any(run.workdir.iterdir())):
         raise FileError(f"--workdir={workdir}: is there and not empty; choose another folder")
-    members = _read(archive)
-    with files.replacing_folder(run.workdir) as folder:
+    files.remove_leftovers(run.workdir.parent, run.workdir.name)
+    with zips.opened(archive) as packed, files.replacing_folder(run.workdir) as folder:
+        step = _step_of(packed, archive)
         whole = Run(folder)
-        for name, content in members.items():
-            path = whole.workdir / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        (index,) = whole.checkpoints.glob("ckpt-*.index")
-        # By which `tf.train.latest_checkpoint` and the manager find it.
-        state = f'model_checkpoint_path: "{index.stem}"\nall_model_checkpoint_paths: "{index.stem}"\n'
-        (whole.checkpoints / "checkpoint").write_text(state)
-    return int(index.stem.rpartition("-")[2])
+        for entry in packed.infolist():
+            _extract(packed, entry, whole.workdir / entry.filename, archive)
+        # By which TensorFlow finds it.
+        checkpoints.write_state(whole.checkpoints, [step])
+        _check_whole(whole, archive)
+    return step
 
 
-def _read(archive: pathlib.Path) -> dict[str, bytes]:
-    """The members of a packed state, by name. Raises FileError."""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            members = {name: packed.read(name) for name in packed.namelist()}
-    except FileNotFoundError:
-        raise FileError(f"{archive}: no such file") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise FileError(f"{archive}: damaged or no packed state ({error}); pack the run again") from None
-    indices = [name for name in members if name.endswith(".index")]
-    if not all(map(_MEMBERS.fullmatch, members)) or "config.json" not in members or len(indices) != 1:
+def _step_of(packed: zipfile.ZipFile, archive: pathlib.Path) -> int:
+    """The step of a packed state, after what its directory tells: names, sizes, how it is stored. Raises FileError."""
+    entries, names = packed.infolist(), packed.namelist()
+    steps = {name[len("checkpoints/ckpt-") :].partition(".")[0] for name in names if name.startswith("checkpoints/")}
+    indices = [name for name in names if name.endswith(".index")]
+    fitting = all(map(_MEMBERS.fullmatch, names)) and len(set(names)) == len(names)
+    if not fitting or "config.json" not in names or len(indices) != 1 or len(steps) != 1:
         raise FileError(f"{archive}: is not the packed state of a run; tools/training_state.py pack writes those")
-    return members
+    for entry in entries:
+        if reason := zips.refused(entry):
+            raise FileError(f"{archive}: {entry.filename} {reason}; pack the run again")
+    size, packed_size = sum(entry.file_size for entry in entries), os.path.getsize(archive)
+    if size > _LARGEST_RATIO * packed_size:
+        raise FileError(
+            f"{archive}: {packed_size / 1e6:.1f} MB that would unpack to {size / 1e9:.1f} GB are no packed state; "
+            "pack the run again"
+        )
+    return int(steps.pop())
+
+
+def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, path: pathlib.Path, archive: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as target:
+        try:
+            with packed.open(entry) as source:
+                shutil.copyfileobj(source, target)
+        except zips.ERRORS as error:
+            if isinstance(error, OSError) and files.storage_error(error):
+                raise  # of the folder that is written
+            raise FileError(f"{archive}: damaged or no packed state ({error}); pack the run again") from None
+
+
+def _check_whole(run: Run, archive: pathlib.Path) -> None:
+    """Raises FileError where the unpacked state is not one: its configuration, history and best weights."""
+    try:
+        run.config()
+        run.history()
+        if run.best_folder.exists():
+            run.best_weights()
+    except FileError as error:
+        reason = str(error).replace(f"{run.workdir}/", "").split(";")[0]
+        raise FileError(f"{archive}: is not the packed state of a run ({reason}); pack the run again") from None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def find(source: str | os.PathLike) -> Run | Pretrained:
     """The run or the pretrained model that `load` is asked for, without a look at its files."""
-    if isinstance(source, str) and source in pretrained.names():
+    if isinstance(source, str) and source in pretrained.accepted_names():
         return Pretrained(source)
     if isinstance(source, str) and os.path.basename(source) == source and not os.path.exists(source):
         raise FileError(
@@ -45,7 +45,11 @@ def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
 
     weights, record = trained.best_weights()
     model = PixelVAE(trained.config().model)
-    model.load_weights(weights)
+    try:
+        model.load_weights(weights)
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FileError(f"{weights}: does not fit the model of its configuration ({reason}); restore it") from None
     return model, record
 
 
@@ -54,7 +58,7 @@ def load(source: str | os.PathLike) -> PixelVAE:
 
     Args:
         source: the name of a pretrained model, which it is wherever this runs, or the work directory of a run. A
-            folder that has the name of a pretrained model is "./mnist" or a `pathlib.Path`.
+            folder that has the name of a pretrained model is "./digits" or a `pathlib.Path`.
 
     Raises:
         FileError: for a name that is neither; without a run, without weights, or for a damaged weights file.

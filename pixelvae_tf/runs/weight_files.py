@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.files import FileError
 
 _CONFIGURATION = "model_configuration"
 
@@ -27,9 +28,25 @@ def extract(source: pathlib.Path, target: pathlib.Path, config: ModelConfig) -> 
         new.attrs[_CONFIGURATION] = json.dumps(config.to_dict())
 
 
-def configuration(path: pathlib.Path) -> ModelConfig:
-    """The model whose weights `extract` wrote."""
+def name_model(path: pathlib.Path, config: ModelConfig) -> None:
+    """Writes into a `.weights.h5` file which model its weights are of."""
     import h5py
 
-    with h5py.File(path, "r") as file:
-        return ModelConfig.from_dict(json.loads(file.attrs[_CONFIGURATION]))
+    with h5py.File(path, "r+") as file:
+        file.attrs[_CONFIGURATION] = json.dumps(config.to_dict())
+
+
+def configuration(path: pathlib.Path) -> ModelConfig | None:
+    """The model whose weights a file holds, or None where it does not say, as older ones do not.
+
+    Raises:
+        FileError: for a file that is damaged, or names a model that this package does not know.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            described = file.attrs.get(_CONFIGURATION)
+        return None if described is None else ModelConfig.from_dict(json.loads(described))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise FileError(f"{path}: the model of these weights cannot be told ({error}); restore the file") from None

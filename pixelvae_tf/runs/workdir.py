@@ -1,6 +1,7 @@
 """The work directory of a run: its configuration, its best weights and its records.
 
 config.json         everything needed to rebuild the model and repeat the run
+data.json           which images: how many each split has, and a checksum of what tells them from others
 checkpoints/        the state of training, to continue from
 best/               weights of the lowest validation bound, and best.json that describes them
 history.jsonl       every validation, a line each
@@ -12,7 +13,6 @@ eval_<split>.json   what `evaluate` found
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import tempfile
@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING
 from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.runs import checkpoints, history, lock, weight_files
 
 if TYPE_CHECKING:
     from pixelvae_tf.model.pixelvae import PixelVAE
 
 # How long shared storage may take to show one machine what another has written.
 _SHARED_STORAGE_SECONDS = 10.0
+_BEST = {"step": int, "nll_bound_nats": float, "weights": str, "file": str, "sha256": str}
 
 
 class Run:
@@ -38,12 +40,59 @@ class Run:
             raise FileError("--workdir is empty: name the folder of the run")
         self.workdir = pathlib.Path(workdir)
         self.config_file = self.workdir / "config.json"
+        self.data_file = self.workdir / "data.json"
         self.checkpoints = self.workdir / "checkpoints"
         self.best_folder = self.workdir / "best"
         self.best_file = self.best_folder / "best.json"
         self.history_file = self.workdir / "history.jsonl"
         self.summary_file = self.workdir / "summary.json"
         self._config: RunConfig | None = None
+        self._lock: lock.Lock | None = None
+
+    @contextlib.contextmanager
+    def in_training(self):
+        """Keeps other trainings out of the folder, which it makes, and removes what killed ones left in it.
+
+        Raises:
+            FileError: if the folder cannot be written, another training is at work in it, or it was removed,
+                renamed or replaced before the block ends.
+        """
+        self._make_folder()
+        held = lock.Lock(self.workdir)
+        with files.writing(held.file):
+            held.acquire()
+        self._lock = held
+        try:
+            for folder in (self.workdir, self.best_folder):
+                files.remove_leftovers(folder)
+            checkpoints.remove_leftovers(self.checkpoints)
+            yield
+            self.check_in_place()
+        except Exception:
+            # Whatever failed, failed of that.
+            self.check_in_place()
+            raise
+        finally:
+            self._lock = None
+            held.release()
+
+    def check_in_place(self) -> None:
+        """Raises FileError where the folder was removed, renamed or replaced since its training began."""
+        if self._lock is not None and self._lock.is_lost():
+            raise FileError(
+                f"--workdir={self.workdir}: was removed, renamed or replaced while the training ran, which ends here; "
+                "put it back and continue, or train anew"
+            )
+
+    def _make_folder(self) -> None:
+        if self.workdir.exists() and not self.workdir.is_dir():
+            raise FileError(f"--workdir={self.workdir}: is a file; name a folder")
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"--workdir={self.workdir}: cannot be created ({error.strerror})") from None
+        if reason := files.unwritable(self.workdir):
+            raise FileError(f"--workdir={self.workdir}: may not be written ({reason}); choose another folder")
 
     def claim(self, config: RunConfig) -> None:
         """Makes this the work directory of `config`: records it, or checks that it continues what is there.
@@ -51,14 +100,7 @@ class Run:
         Raises:
             FileError: if the folder cannot be written, holds something else, or another configuration.
         """
-        if self.workdir.exists() and not self.workdir.is_dir():
-            raise FileError(f"--workdir={self.workdir}: is a file; name a folder")
-        try:
-            self.workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"--workdir={self.workdir}: cannot be created ({error.strerror})") from None
-        if not os.access(self.workdir, os.W_OK):
-            raise FileError(f"--workdir={self.workdir}: may not be written; choose another folder")
+        self._make_folder()
         if self.config_file.exists():
             difference = self._read_config().difference(config)
             if difference:
@@ -66,10 +108,34 @@ class Run:
                     f"--workdir={self.workdir}: holds a run of another configuration: {difference}; "
                     "choose another folder or the old value"
                 )
-        elif any(self.workdir.iterdir()):
+        elif any(not files.is_temporary(path.name) and path.name != lock.NAME for path in self.workdir.iterdir()):
             raise FileError(f"--workdir={self.workdir}: is not empty and holds no run; choose another folder")
         files.write_json(self.config_file, config.to_dict())
         self._config = config
+
+    def keep_fingerprint(self, found: dict[str, dict]) -> str | None:
+        """Records which images the run uses from here on.
+
+        Args:
+            found: what `data.fingerprint` says of them.
+
+        Returns:
+            One line on what has changed since the run was last begun or continued, or None.
+        """
+        before = self.fingerprint()
+        files.write_json(self.data_file, found)
+        changed = [split for split in found if split in before and found[split] != before[split]]
+        if not changed:
+            return None
+        counts = ", ".join(
+            f"{split} {before[split]['images']:,} images then, {found[split]['images']:,} now" for split in changed
+        )
+        best = "; the best bound starts anew, since earlier ones are of other images" if "validation" in changed else ""
+        return f"--workdir={self.workdir}: this run continues on other images than it began with ({counts}){best}"
+
+    def fingerprint(self) -> dict[str, dict]:
+        """Which images the run uses; empty where that is not on record."""
+        return files.read_json(self.data_file) if self.data_file.exists() else {}
 
     def join(self, config: RunConfig) -> None:
         """Checks that the chief has begun the same run here, as another worker of it sees the folder.
@@ -130,25 +196,37 @@ class Run:
             raise FileError(f"{self.config_file}: {error}") from None
 
     def best(self) -> dict | None:
-        """The record of the best weights, or None before the first validation."""
-        return files.read_json(self.best_file) if self.best_file.exists() else None
+        """The record of the best weights, or None before the first validation. Raises FileError for a damaged one."""
+        if not self.best_file.exists():
+            return None
+        record = files.read_record(self.best_file, _BEST)
+        if pathlib.PurePath(record["file"]).name != record["file"]:
+            raise FileError(f"{self.best_file}: damaged (its 'file' lies elsewhere); restore it")
+        return record
 
     def save_best(self, model: PixelVAE, record: dict) -> None:
         """Keeps the model's present weights as the best ones; what was best stays until they are written whole."""
-        self.best_folder.mkdir(exist_ok=True)
+        self.check_in_place()
+        with files.writing(self.best_folder):
+            self.best_folder.mkdir(exist_ok=True)
         weights = self.best_folder / f"step-{record['step']:08d}.weights.h5"
         with files.replacing(weights) as temporary:
             model.save_weights(temporary)
+            weight_files.name_model(temporary, model.config)
         files.write_json(self.best_file, {**record, "file": weights.name, "sha256": files.sha256(weights)})
+        self._remove_other_weights(weights)
+
+    def _remove_other_weights(self, kept: pathlib.Path) -> None:
         for other in self.best_folder.glob("*.weights.h5"):
-            if other != weights:
+            if other != kept:
                 other.unlink()
 
     def best_weights(self) -> tuple[pathlib.Path, dict]:
         """The file of the best weights, checked, and their record.
 
         Raises:
-            FileError: without a run, without weights, or for a damaged weights file.
+            FileError: without a run, without weights, for a damaged weights file, or one of another model than
+                config.json describes.
         """
         config, record = self.config(), self.best()
         if record is None:
@@ -157,25 +235,64 @@ class Run:
                 f"step {config.training.validation_every}"
             )
         weights = self.best_folder / record["file"]
-        if not weights.exists() or files.sha256(weights) != record["sha256"]:
+        if not weights.is_file() or files.sha256(weights) != record["sha256"]:
             raise FileError(f"{weights}: missing or damaged; continue training to write it anew")
+        trained = weight_files.configuration(weights)
+        if trained and (difference := RunConfig(trained).difference(RunConfig(config.model))):
+            raise FileError(
+                f"{self.config_file}: is not the configuration of the weights {weights}: {difference}; restore it"
+            )
         return weights, record
+
+    def check_best(self, *, goes_on: bool) -> str | None:
+        """Looks at the best weights before a training continues, and forgets damaged ones: a validation writes anew.
+
+        Args:
+            goes_on: whether the training takes another step, and so validates once more.
+
+        Returns:
+            What was wrong with them, or None.
+
+        Raises:
+            FileError: for damaged weights of a run that takes no more steps, or weights of another model.
+        """
+        if not self.best_file.exists():
+            return None
+        try:
+            weights, _ = self.best_weights()
+        except FileError as error:
+            if not goes_on or str(error).startswith(str(self.config_file)):
+                raise
+            self.best_file.unlink()
+            return str(error).split(";")[0]
+        self._remove_other_weights(weights)
+        return None
 
     def add_history(self, entry: dict) -> None:
         """Appends a validation to the history, in place of what an interrupted run had at and after its step."""
+        self.check_in_place()
         kept = [old for old in self.history() if old["step"] < entry["step"]]
-        with files.replacing(self.history_file) as temporary:
-            temporary.write_text("".join(json.dumps(item) + "\n" for item in [*kept, entry]))
+        history.write(self.history_file, [*kept, entry])
 
     def history(self) -> list[dict]:
-        """All validations so far, by step."""
-        if not self.history_file.exists():
-            return []
-        return [json.loads(line) for line in self.history_file.read_text().splitlines()]
+        """All validations so far, by step. Raises FileError for a damaged line."""
+        return history.read(self.history_file)
 
     def keep_evaluation(self, split: str, record: dict) -> None:
         """Writes what was found on a split, in place of an earlier evaluation."""
-        files.write_json(self.workdir / f"eval_{split}.json", record)
+        files.write_json(self._evaluation(split), record)
+
+    def check_evaluation(self, split: str) -> None:
+        """Raises FileError where `keep_evaluation` could not write."""
+        if reason := files.unwritable(self.workdir):
+            raise FileError(
+                f"--workdir={self.workdir}: may not be written ({reason}), where eval_{split}.json belongs; let it be "
+                "written or copy the run"
+            )
+        files.remove_leftovers(self.workdir, self._evaluation(split).name)
+
+    def _evaluation(self, split: str) -> pathlib.Path:
+        return self.workdir / f"eval_{split}.json"
 
     def record(self) -> dict:
         """All that the run recorded, in one value: configuration, summary, evaluations by split, history.
@@ -188,10 +305,13 @@ class Run:
         config = self.config().portable().to_dict()
         if not self.summary_file.exists():
             raise FileError(f"--workdir={self.workdir}: the run is not finished (no summary.json); continue training")
-        evaluations = {path.stem[len("eval_") :]: files.read_json(path) for path in self.workdir.glob("eval_*.json")}
+        evaluations = {
+            path.stem[len("eval_") :]: files.read_record(path, {"checkpoint_step": int, "nll_bound_nats": float})
+            for path in self.workdir.glob("eval_*.json")
+        }
         return {
             "config": config,
-            "summary": files.read_json(self.summary_file),
+            "summary": files.read_record(self.summary_file, {"best_step": int}),
             "evaluations": evaluations,
             "history": self.history(),
         }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pixelvae_tf.layers.compilation import compiled
 from pixelvae_tf.layers.incremental import Steps
 from pixelvae_tf.processor import cores
 from pixelvae_tf.sampling.ancestral import sample_latents
@@ -105,7 +106,7 @@ def above_the_image(steps: Steps, variable: Pixels | Latents, columns: int, batc
 def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
     """A compiled function that draws the pixels of a row from left to right, given what lies above."""
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def draw_row(from_above, noise, batch_size):
         def at(column):
             column = tf.minimum(column, columns - 1)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -54,18 +55,22 @@ class StopOnNonFinite(StepCallback):
 
 
 class StopOnSignal(StepCallback):
-    """Lets Ctrl-C and SIGTERM end the run after the present step; a second one ends it at once.
+    """Lets Ctrl-C and SIGTERM end the run after the present step; a later one ends it at once.
+
+    Both may come together, as from a terminal that closes: what arrives within a second is one request.
 
     Args:
         flag: through which a signal to one of several workers ends all of them after the same step.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    TOGETHER_SECONDS = 1.0
 
     def __init__(self, flag: StopFlag | None = None):
         super().__init__()
         self.flag = flag
         self.received: str | None = None
+        self._received_at = 0.0
         self._before = {}
 
     def on_train_begin(self, logs=None):
@@ -76,8 +81,11 @@ class StopOnSignal(StepCallback):
             self._before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number, frame):
-        self.received = signal.Signals(number).name
-        self.restore_handlers()
+        if self.received is None:
+            self.received, self._received_at = signal.Signals(number).name, time.monotonic()
+        elif time.monotonic() - self._received_at > self.TOGETHER_SECONDS:
+            self.restore_handlers()
+            signal.raise_signal(number)
 
     def restore_handlers(self):
         """Gives the signals back to whoever had them before training."""
@@ -128,12 +136,19 @@ class Timer(StepCallback):
 
 
 class Checkpoints(StepCallback):
-    """Saves the state of training every `every` steps and at the end."""
+    """Saves the state of training every `every` steps and at the end.
 
-    def __init__(self, manager: tf.train.CheckpointManager, every: int):
+    Args:
+        manager: that saves.
+        every: steps between savings.
+        check: called before each; raises where the folder is no longer the run's.
+    """
+
+    def __init__(self, manager: tf.train.CheckpointManager, every: int, check: Callable[[], None]):
         super().__init__()
         self.manager = manager
         self.every = every
+        self.check = check
         self._saved = None
 
     def after_step(self, step, logs):
@@ -145,6 +160,7 @@ class Checkpoints(StepCallback):
 
     def _save(self, step: int) -> None:
         if step != self._saved:
+            self.check()
             self.manager.save(checkpoint_number=step)
             self._saved = step
 

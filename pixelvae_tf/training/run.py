@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable
 
 import keras
@@ -13,6 +15,7 @@ from pixelvae_tf.files import FileError
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.model.replicas import StopFlag
 from pixelvae_tf.networks.factory import NetworkFactory
+from pixelvae_tf.runs import checkpoints, history
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import callbacks
@@ -67,17 +70,18 @@ def train(config: RunConfig, workdir: str, devices: Devices | None = None) -> di
         that is not the chief.
 
     Raises:
-        FileError: for a work directory that cannot be used, or a damaged checkpoint.
+        FileError: for a work directory that cannot be used or has another training at work in it, or without a
+            whole checkpoint where there was one.
         DataError: for data that cannot be read, or fewer images than a batch.
         TrainingError: when the loss is not finite.
         ClusterError: when other workers cannot be reached, or have stopped.
     """
     devices = devices or create_devices(config.training)
-    with devices.telling_of_lost_workers(), data.reading(config.data):
-        return _train(config, Run(workdir), devices)
+    with devices.telling_of_lost_workers(), data.reading(config.data), contextlib.ExitStack() as until_the_end:
+        return _train(config, Run(workdir), devices, until_the_end)
 
 
-def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
+def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: contextlib.ExitStack) -> dict:
     training = config.training
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -87,8 +91,12 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
         )
         _check_training_data(config, devices)
         if devices.is_chief:
+            until_the_end.enter_context(run.in_training())
             config = with_precision(config, run)
             run.claim(config)
+            changed = run.keep_fingerprint(data.fingerprint(config.data))
+            if changed:
+                print(changed, file=sys.stderr)
     with devices.all_or_none():
         if not devices.is_chief:
             run.join(config)
@@ -97,10 +105,14 @@ def _train(config: RunConfig, run: Run, devices: Devices) -> dict:
         model = build_model(config)
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
     with run.checkpoint_folder(devices.is_chief) as folder:
-        manager = _checkpoint_manager(model, seconds, folder)
+        checkpoint = _checkpoint_of(model, seconds)
         with devices.all_or_none():
-            start = _restore(manager.checkpoint, model, run)
+            start, notes = _restore(checkpoint, model, run, training.checkpoint_every)
         _check_same_step(devices.gather(start), run)
+        with devices.all_or_none():
+            if devices.is_chief:
+                _make_ready(run, start, [*notes, run.check_best(goes_on=start < training.steps)])
+        manager = tf.train.CheckpointManager(checkpoint, str(folder), _CHECKPOINTS_KEPT)
         if start < training.steps:
             measure = validation_of(model, validation, training.batch_size, devices)
             examples = next(iter(validation)).numpy()
@@ -137,27 +149,58 @@ def _training_batches(config: RunConfig, devices: Devices, start_step: int):
     return devices.distribute(of_worker, training.batch_size // devices.num_replicas)
 
 
-def _checkpoint_manager(model: PixelVAE, seconds: tf.Variable, folder) -> tf.train.CheckpointManager:
+def _checkpoint_of(model: PixelVAE, seconds: tf.Variable) -> tf.train.Checkpoint:
     parts = {"model": model, "optimizer": model.optimizer, "seconds": seconds}
     if model.average is not None:
         parts["average"] = model.average
-    return tf.train.CheckpointManager(tf.train.Checkpoint(**parts), str(folder), _CHECKPOINTS_KEPT)
+    return tf.train.Checkpoint(**parts)
 
 
-def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run) -> int:
-    """Restores the latest checkpoint, if there is one, and returns the number of steps already taken."""
-    latest = tf.train.latest_checkpoint(str(run.checkpoints))
-    if latest is None:
-        return 0
-    try:
-        checkpoint.restore(latest).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, IndexError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise FileError(
-            f"{latest}: this checkpoint is damaged ({reason}); delete its files and the line that names it in "
-            f"{run.checkpoints}/checkpoint to continue from the one before"
-        ) from None
-    return int(model.optimizer.iterations.numpy())
+def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: int) -> tuple[int, list[str]]:
+    """Restores the newest whole checkpoint, if there is any.
+
+    Whether one is whole shows as it is read: the file that names the latest may be damaged too.
+
+    Returns:
+        The number of steps already taken, and what was wrong with newer checkpoints.
+
+    Raises:
+        FileError: where a checkpoint was, but none is whole.
+    """
+    there, notes = checkpoints.steps(run.checkpoints), []
+    for step in there:
+        place = checkpoints.prefix(run.checkpoints, step)
+        try:
+            checkpoint.restore(str(place)).assert_existing_objects_matched()
+        except (tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError):
+            raise  # it may be whole
+        except (tf.errors.OpError, AssertionError, IndexError, RuntimeError, ValueError) as error:
+            notes.append(f"{place}: this checkpoint is damaged ({checkpoints.reason(error)})")
+            continue
+        if (found := int(model.optimizer.iterations.numpy())) == step:
+            return step, notes
+        notes.append(f"{place}: this checkpoint is of step {found}")
+    remedy = "restore one, or train anew in another folder"
+    if there:
+        raise FileError(f"{notes[0]}, and no other there is whole; {remedy}")
+    validated = max((entry["step"] for entry in history.entries(run.history_file)), default=0)
+    if (run.checkpoints / checkpoints.STATE).exists() or run.summary_file.exists() or validated > every:
+        raise FileError(f"{run.checkpoints}: holds no checkpoint, but the run has had one; {remedy}")
+    return 0, notes
+
+
+def _make_ready(run: Run, start: int, notes: list[str | None]) -> None:
+    """Brings the records into the state that the run goes on from, and says what was not as it left them."""
+    notes = [note for note in notes if note]
+    there = checkpoints.steps(run.checkpoints)
+    if start:
+        # Damaged ones first: the manager deletes those before any other.
+        damaged, whole = [step for step in there if step > start], sorted(step for step in there if step <= start)
+        checkpoints.write_state(run.checkpoints, [*damaged, *whole])
+    if mended := history.mend(run.history_file):
+        notes.append(mended)
+    for note in notes:
+        print(f"{note}; the run goes on from step {start}", flush=True)
 
 
 def _check_same_step(steps: list[int], run: Run) -> None:
@@ -174,7 +217,7 @@ def _callbacks(config, run, devices, model, manager, seconds, measure, examples)
     model.stop_flag = StopFlag() if devices.cluster.size > 1 else None
     timer = callbacks.Timer(training.batch_size, seconds)
     steps = [timer, callbacks.StopOnNonFinite(), callbacks.StopOnSignal(model.stop_flag)]
-    saving = callbacks.Checkpoints(manager, training.checkpoint_every)
+    saving = callbacks.Checkpoints(manager, training.checkpoint_every, run.check_in_place)
     if not devices.is_chief:
         return [*steps, Validation(measure, training.validation_every, training.steps, None), saving]
     progress = callbacks.Progress(training.steps, timer)
@@ -205,6 +248,7 @@ def _finish(config: RunConfig, run: Run, model: PixelVAE, seconds: tf.Variable, 
     steps = int(model.optimizer.iterations.numpy())
     if not devices.is_chief:
         return {"steps": steps}
+    run.check_in_place()
     best = run.best()
     summary = {
         "steps": steps,

@@ -54,15 +54,18 @@ class ValidationRecords:
         self.run = run
         self.writer = writer
         self.report = report
-        best = run.best()
-        self.best_bound = best["nll_bound_nats"] if best else math.inf
+        best, self.measured_on = run.best(), run.fingerprint().get("validation")
+        # A bound on other images than these says nothing of which weights are better.
+        comparable = best and best.get("validation_data", self.measured_on) == self.measured_on
+        self.best_bound = best["nll_bound_nats"] if comparable else math.inf
 
     def add(self, model: keras.Model, step: int, parts: dict[str, float], kind: str, training_bound) -> None:
         """Records one validation, while the weights that it measured, of the given kind, are in the model."""
         improved = parts["bound"] < self.best_bound
         if improved:
             self.best_bound = parts["bound"]
-            self.run.save_best(model, {"step": step, "nll_bound_nats": parts["bound"], "weights": kind})
+            record = {"step": step, "nll_bound_nats": parts["bound"], "weights": kind}
+            self.run.save_best(model, record | ({"validation_data": self.measured_on} if self.measured_on else {}))
         write_parts(self.writer, step, parts, model.config.num_dimensions)
         self.run.add_history({"step": step, "training_bound": training_bound, **parts})
         mark = ", the best so far" if improved else ""

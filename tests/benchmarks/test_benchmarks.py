@@ -18,7 +18,7 @@ from pixelvae_tf.config import ConfigError, DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.training.run import build_model
 
-TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,))
+TRAINING = TrainConfig(batch_size=8, learning_rate=1e-2, kl_warmup_steps=(5,), mixed_precision="float32")
 OURS = Variant("ours", "elementwise", "float32", "stored", 8)
 PLAIN = OURS._replace(implementation="straightforward", xla="none")
 # Biases and maps, gates and ReLUs, and colors in order.
@@ -50,6 +50,7 @@ def losses(network: str, variant: Variant) -> list[float]:
     return [float(loss) for loss in taken(network, variant).losses]
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_straightforward_step_is_the_same_mathematics(network):
     expected = losses(network, OURS)
@@ -57,12 +58,14 @@ def test_the_straightforward_step_is_the_same_mathematics(network):
     np.testing.assert_allclose(losses(network, PLAIN), expected, rtol=1e-4)
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("changes", [{"xla": "none"}, {"activations": "recomputed"}], ids=["no XLA", "recomputed"])
 def test_the_step_is_the_same_however_it_is_computed(changes):
     found, expected = losses("bias, gated", OURS._replace(**changes)), losses("bias, gated", OURS)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.as_in_production
 def test_a_step_that_xla_compiles_whole_is_the_same_where_there_is_no_noise():
     # XLA draws other noise for latents from the same seed.
     network = "no latents, without weight normalization"
@@ -79,6 +82,7 @@ def test_losses_on_record_are_the_same_for_every_implementation(path):
         np.testing.assert_allclose(row["losses_nats"], rows[0]["losses_nats"], rtol=1e-4)
 
 
+@pytest.mark.as_in_production
 def test_each_variant_is_traced_as_it_says():
     ours, uncompiled, plain = (
         taken("bias, gated", variant).graph for variant in (OURS, OURS._replace(xla="none"), PLAIN)
@@ -97,6 +101,7 @@ def test_events_inside_others_count_by_themselves():
     assert profile.own_times(events) == {"outer": 50 + 7, "inner": 25 + 20, "innermost": 5}
 
 
+@pytest.mark.as_in_production
 def test_every_part_of_a_step_has_its_time():
     request = requests.Profile(run=run_of(), implementation=("ours", "straightforward"), repeats=2)
     rows = list(profile.measure(request))
@@ -183,10 +188,18 @@ def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     # The KL has its full weight from step 5 on, so that the loss is the bound of the images of the last steps.
     assert adam["loss"] < untrained - 20 and abs(adam["loss"] - adam["bound"]) < 20
     assert soap["loss"] != adam["loss"] and soap["ms"] > 0
-    (own,) = convergence.measure(
-        requests.Convergence(run=dataclasses.replace(run, training=dataclasses.replace(training, steps=1)), **asked)
-    )
-    assert own["optimizer"] == "adam"
+
+
+def test_precisions_are_compared_from_the_same_weights():
+    run = run_of(image_shape=(8, 8, 1), pixel_levels=17, pixelcnn_layers=1)
+    training = dataclasses.replace(run.training, steps=5, validation_examples=16, learning_rate=1e-3)
+    run = RunConfig(run.model, DataConfig(dataset="digits"), training)
+    asked = {"seeds": (0,), "implementation": ("ours",), "precision": ("float32", "bfloat16")}
+    full, half = convergence.measure(requests.Convergence(run=run, **asked))
+    assert (full["precision"], half["precision"]) == ("float32", "bfloat16")
+    assert full["loss"] != half["loss"]
+    assert abs(full["bound"] - half["bound"]) < 0.05 * full["bound"]
+    assert "bfloat16" in convergence.table([full, half])
 
 
 def test_evaluation_counts_images_times_samples():

@@ -93,6 +93,7 @@ def test_masked_layers_over_latents_are_counted_at_the_positions_of_the_latents(
     )
 
 
+@pytest.mark.as_in_production
 def test_a_step_needs_memory_by_the_image_and_state_once():
     model = compiled(PIXELCNN, ema_decay=0.5)
     small, large = (model_size.calculated(model, batch_size) for batch_size in (1000, 2000))

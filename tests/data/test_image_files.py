@@ -80,7 +80,7 @@ def test_a_folder_stands_for_its_images_at_any_depth_in_order_and_a_file_for_its
     assert image_files.find(str(tmp_path), "input") == (tmp_path, names)
     assert image_files.find(str(tmp_path / "b/c.png"), "input") == (tmp_path / "b", ["c.png"])
     for batch_size in (1, 2, 5, 9):
-        batches = list(image_files.batches(tmp_path, names, (16, 16, 3), 256, batch_size))
+        batches = list(image_files.Batches(tmp_path, names, (16, 16, 3), 256, batch_size))
         assert {len(batch) for batch in batches[:-1]} <= {batch_size}
         together = np.concatenate(batches)
         for index in (0, 1, 3, 4):
@@ -96,3 +96,15 @@ def test_what_holds_no_images_is_named_with_its_flag(name, message, tmp_path):
     with pytest.raises(DataError, match=message) as error:
         image_files.find(name and str(tmp_path / name), "input")
     assert "--input" in str(error.value)
+
+
+def test_images_whose_pixels_were_rounded_are_counted(tmp_path):
+    image = np.random.default_rng(0).integers(2, size=(16, 16)).astype("uint8")
+    write(tmp_path / "binary.png", image * 255)
+    grey = image * 255
+    grey[3, 5] = 100
+    write(tmp_path / "grey.png", grey)
+    for levels, rounded in ((2, 1), (256, 0)):
+        batches = image_files.Batches(tmp_path, ["binary.png", "grey.png"], (16, 16, 1), levels, 1)
+        assert len(list(batches)) == 2
+        assert batches.rounded == rounded

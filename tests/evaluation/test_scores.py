@@ -28,7 +28,7 @@ def batches(size):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50])
 def test_without_latents_every_image_has_its_exact_score_whatever_the_batch_size(batch_size):
-    model = tiny.model(latent_channels=())
+    model = tiny.shared_model(latent_channels=())
     found = evaluate(model, batches(batch_size), importance_samples=3)
     columns = found.per_example()
     np.testing.assert_allclose(columns[scores.BOUND], -model.elbo(IMAGES).elbo, rtol=1e-5)
@@ -38,7 +38,7 @@ def test_without_latents_every_image_has_its_exact_score_whatever_the_batch_size
 
 
 def test_the_seed_repeats_the_scores_and_another_batch_size_changes_their_noise_alone():
-    model = tiny.model()
+    model = tiny.shared_model()
     first, again, other = (evaluate(model, batches(size), importance_samples=200, seed=3) for size in (20, 20, 50))
     np.testing.assert_array_equal(first.bound, again.bound)
     np.testing.assert_array_equal(first.importance, again.importance)
@@ -49,13 +49,13 @@ def test_the_seed_repeats_the_scores_and_another_batch_size_changes_their_noise_
 
 
 def test_the_summary_is_the_mean_of_the_scores():
-    found = evaluate(tiny.model(), batches(20), importance_samples=2)
+    found = evaluate(tiny.shared_model(), batches(20), importance_samples=2)
     columns, summary = found.per_example(), found.summary()
     assert summary["nll_bound_nats"] == pytest.approx(columns[scores.BOUND].mean())
     assert summary["nll_importance_nats"] == pytest.approx(columns[scores.IMPORTANCE].mean())
     assert summary["bits_per_dim"] == pytest.approx(columns[scores.BITS].mean())
     np.testing.assert_allclose(found.reconstruction + sum(found.kl), columns[scores.BOUND], rtol=1e-6)
-    assert list(evaluate(tiny.model(), batches(20)).per_example()) == [scores.BOUND, scores.BITS]
+    assert list(evaluate(tiny.shared_model(), batches(20)).per_example()) == [scores.BOUND, scores.BITS]
 
 
 def test_scores_are_read_as_they_were_written_whatever_the_names(tmp_path):

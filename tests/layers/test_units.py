@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pixelvae_tf.layers.units import apply_unit, parts_of
 
+pytestmark = pytest.mark.as_in_production
 BATCH, HEIGHT, WIDTH, CHANNELS = 4, 20, 25, 3
 # One bias for all examples, one for each (from a latent vector), one for each position (from maps).
 BIASES = {"learned": (1, 1, 1), "of a vector": (BATCH, 1, 1), "of maps": (BATCH, HEIGHT, WIDTH)}

@@ -24,7 +24,7 @@ SCATTERED = np.array([[False, True, False], [False, True, True]])
 @pytest.mark.parametrize("network", tiny.NETWORKS)
 @pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])
 def test_a_completion_keeps_the_pixels_of_the_mask_in_all_colors_and_draws_the_others(config, network):
-    model = tiny.model(config, **tiny.NETWORKS[network])
+    model = tiny.shared_model(config, **tiny.NETWORKS[network])
     images = tiny.all_images(config)[::9]
     mask = np.array([True, False]) if config is tiny.SMALL_COLOR else SCATTERED
     mask = mask.reshape(config.image_shape[:2])
@@ -34,7 +34,7 @@ def test_a_completion_keeps_the_pixels_of_the_mask_in_all_colors_and_draws_the_o
 
 
 def test_every_image_may_have_a_mask_of_its_own():
-    model = tiny.model()
+    model = tiny.shared_model()
     masks = np.random.default_rng(0).random((len(IMAGES), 2, 3)) < 0.5
     completed = model.complete(IMAGES, mask=masks, seed=1)
     assert (completed == IMAGES)[masks].all()
@@ -45,7 +45,7 @@ def test_every_image_may_have_a_mask_of_its_own():
 
 
 def test_rows_to_keep_are_the_mask_of_these_rows():
-    model = tiny.model()
+    model = tiny.shared_model()
     for rows in range(3):
         mask = np.zeros((2, 3), bool)
         mask[:rows] = True
@@ -54,7 +54,7 @@ def test_rows_to_keep_are_the_mask_of_these_rows():
 
 
 def test_a_completion_does_not_peek_at_the_pixels_that_it_replaces():
-    model = tiny.model()
+    model = tiny.shared_model()
     other = np.where(SCATTERED[..., None], IMAGES, 1 - IMAGES)
     completed = [model.complete(images, mask=SCATTERED, seed=4) for images in (IMAGES, other)]
     np.testing.assert_array_equal(*completed)
@@ -65,13 +65,13 @@ def test_known_pixels_after_unknown_ones_reach_them_through_the_latents_alone():
     other = IMAGES.copy()
     other[:, 1] = 1 - other[:, 1]
     for latents, reached in (((), False), ((2,), True)):
-        model = tiny.model(latent_channels=latents, conditioning="bias")
+        model = tiny.shared_model(latent_channels=latents, conditioning="bias")
         drawn = [model.complete(images, mask=first_row, seed=3)[:, 0] for images in (IMAGES, other)]
         assert np.array_equal(*drawn) != reached
 
 
 def test_completions_of_a_mask_have_the_probabilities_of_the_chain_of_their_pixels():
-    model = tiny.model(latent_channels=())
+    model = tiny.shared_model(latent_channels=())
     images = tiny.all_images(model.config)
     given = images[37]
     agreeing = images[(images == given)[:, SCATTERED].all(axis=(1, 2))]
@@ -132,11 +132,11 @@ def test_with_the_exact_posterior_refinements_lead_to_the_probabilities_given_th
 
 
 def test_refinements_keep_the_known_pixels_and_change_nothing_without_latents():
-    model = tiny.model()
+    model = tiny.shared_model()
     once, refined = (model.complete(IMAGES, mask=SCATTERED, refinements=count) for count in (0, 1))
     assert (refined == IMAGES)[:, SCATTERED].all()
     assert not np.array_equal(once, refined)
-    model = tiny.model(latent_channels=())
+    model = tiny.shared_model(latent_channels=())
     np.testing.assert_array_equal(*(model.complete(IMAGES, 1, refinements=count) for count in (0, 1)))
 
 
@@ -146,7 +146,7 @@ def test_refinements_keep_the_known_pixels_and_change_nothing_without_latents():
     ids=["one level", "no latents", "independent pixels"],
 )
 def test_both_samplers_complete_a_mask_alike(changes):
-    model = tiny.model(dataclasses.replace(tiny.COLOR, image_shape=(3, 4, 3), **changes))
+    model = tiny.shared_model(dataclasses.replace(tiny.COLOR, image_shape=(3, 4, 3), **changes))
     images = model.sample(6, seed=3)
     masks = np.random.default_rng(1).random((6, 3, 4)) < 0.5
     cached, naive = (
@@ -172,7 +172,7 @@ def test_both_samplers_complete_a_mask_alike(changes):
 def test_what_names_the_kept_pixels_wrongly_is_refused_in_one_line(given, message):
     # What a command line shows as one line.
     with pytest.raises(UserError, match=message) as error:
-        tiny.model().complete(IMAGES, **given)
+        tiny.shared_model().complete(IMAGES, **given)
     assert "\n" not in str(error.value)
 
 
@@ -210,6 +210,7 @@ def digits(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.as_in_production
 def test_rows_of_files_a_mask_of_files_and_a_split_give_the_same_picture(workdir, digits, tmp_path):
     mask = np.zeros((8, 8), np.uint8)
     mask[:3] = 255

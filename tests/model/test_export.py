@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 import tiny
 from commands import ROOT, environment, run_anew
-from models import NARROW
+from models import NARROW, in_small
 from tensorflow.core.protobuf import saved_model_pb2
 
 import pixelvae_tf
@@ -63,7 +63,10 @@ ANSWERED = {
     ),
     "the score with noise that is given": (
         request("score_given_noise", images=IMAGES, noise_z1=latent_noise(CONFIG, 40, seed=0)[0].numpy()),
-        lambda model: {"elbo_nats": model.elbo(IMAGES).elbo},
+        lambda model: {
+            "elbo_nats": model.elbo(IMAGES).elbo,
+            "reconstruction_nats": model.elbo(IMAGES).reconstruction,
+        },
     ),
     "samples": (request("sample", num_samples=4, seed=1), lambda model: {"images": model.sample(4, seed=1)}),
     "many samples": (request("sample", num_samples=50, seed=2), lambda model: {"images": model.sample(50, seed=2)}),
@@ -162,6 +165,7 @@ def answers(exported, tmp_path_factory):
     return {**pickle.loads((folder / "answers").read_bytes()), "folder": folder}
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("name", ANSWERED)
 def test_a_process_without_this_package_gets_the_same_numbers_bit_for_bit(name, answers, model):
     expected = ANSWERED[name][1](model)
@@ -171,12 +175,14 @@ def test_a_process_without_this_package_gets_the_same_numbers_bit_for_bit(name, 
         np.testing.assert_array_equal(answers[name][key], array)
 
 
+@pytest.mark.as_in_production
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_wrong_request_is_refused_by_name(name, answers):
     assert isinstance(answers[name], str)
     assert REFUSED[name][1] in answers[name]
 
 
+@pytest.mark.as_in_production
 def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, model):
     for key, scores in answers["scores"].items():
         np.testing.assert_allclose(answers["scores in another order"][key], scores[::-1], rtol=1e-5)
@@ -187,10 +193,12 @@ def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, mod
     np.testing.assert_allclose(answers["scores"]["elbo_nats"][:5], alone, rtol=1e-5)
 
 
+@pytest.mark.as_in_production
 def test_another_seed_gives_other_samples(answers):
     assert not np.array_equal(answers["other samples"]["images"], answers["samples"]["images"])
 
 
+@pytest.mark.as_in_production
 def test_saved_model_cli_shows_every_endpoint_and_runs_one(answers, model):
     for name, arguments in serving.signatures(CONFIG).items():
         shown = answers["show"].partition(f"signature_def['{name}']")[2].partition("signature_def[")[0]
@@ -226,21 +234,10 @@ def test_the_page_for_users_names_every_endpoint_and_everything_that_goes_in_and
             assert f"`{word}" in page or f'"{word}"' in page, word
 
 
+@pytest.mark.as_in_production
 def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
     reloaded = keras.saving.load_model(exported / "model.keras")
     np.testing.assert_array_equal(reloaded.elbo(IMAGES, seed=2).elbo, model.elbo(IMAGES, seed=2).elbo)
-
-
-def in_small(config: ModelConfig) -> ModelConfig:
-    """The network of a flag file with few feature maps, over small images, and no deeper than two layers."""
-    side = 2 ** (len(config.encoder_channels) - 1) if config.network == "residual" else 4
-    return dataclasses.replace(
-        config,
-        image_shape=(side, side, config.image_shape[-1]),
-        pixelcnn_layers=min(config.pixelcnn_layers, 2),
-        latent_pixelcnn_layers=min(config.latent_pixelcnn_layers, 1),
-        residual_blocks=min(config.residual_blocks, 1),
-    )
 
 
 def kind(config: ModelConfig) -> tuple:
@@ -286,6 +283,7 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
     assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior"])
 
 
+@pytest.mark.as_in_production
 def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
     model = tiny.model(CONFIG)
     before = model.sample(5, seed=1)

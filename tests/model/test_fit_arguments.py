@@ -1,6 +1,7 @@
 """What `compile`, `fit` and `load_weights` accept is honoured or refused in one line."""
 
 import threading
+import types
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tiny
 
 from pixelvae_tf import PixelVAE
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.model import replicas
 
 IMAGES = tiny.all_images(tiny.BINARY)
 FLOATS = IMAGES.astype("float32")
@@ -256,6 +258,25 @@ def test_a_model_is_the_same_whatever_keras_global_settings():
     np.testing.assert_array_equal(found, expected.elbo(IMAGES).elbo)
     np.testing.assert_array_equal(images, expected.sample(5, seed=1))
     assert bound == pytest.approx(-expected.elbo(copies).elbo.mean(), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "optimizer"),
+    [
+        ({"steps_per_execution": 4}, {}),
+        ({"run_eagerly": True}, {}),
+        ({"jit_compile": True}, {}),
+        ({}, {"gradient_accumulation_steps": 2}),
+        ({}, {"clipnorm": 1.0}),
+    ],
+)
+def test_several_replicas_refuse_what_their_training_function_does_not_see(setting, optimizer):
+    model = types.SimpleNamespace(
+        **{"steps_per_execution": 1, "run_eagerly": False, "jit_compile": False} | setting,
+        optimizer=keras.optimizers.SGD(**optimizer),
+    )
+    with pytest.raises(UserError, match=next(iter({**setting, **optimizer}))):
+        replicas.check_compiled(model)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tiny
 from causality import dependence, earlier
-from models import COLOR, THREE_LEVELS, VARIANTS, model, some_images
+from models import COLOR, THREE_LEVELS, VARIANTS, shared_model, some_images
 
 from pixelvae_tf.probability import objectives
 from pixelvae_tf.sampling.naive import draw_level_naive, sample_latents_naive
@@ -14,7 +14,7 @@ from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors, varying_
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
-    network = model(COLOR, **VARIANTS[variant])
+    network = shared_model(COLOR, **VARIANTS[variant])
     images = tiny.all_images(network.config)
     assert len(images) == 2**12
     noise = latent_noise(network.config, 1, seed=3)
@@ -28,7 +28,7 @@ def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
 
 @pytest.mark.parametrize("variant", ["three levels", "masked residual blocks", "log scales"])
 def test_the_kl_of_each_level_agrees_with_monte_carlo(variant):
-    network = model(**VARIANTS[variant])
+    network = shared_model(**VARIANTS[variant])
     images = np.repeat(some_images(network.config, 1), 5_000, axis=0)
     noise = latent_noise(network.config, len(images), seed=1)
     posteriors = network.q_z_given_x(images)
@@ -42,7 +42,7 @@ def test_the_kl_of_each_level_agrees_with_monte_carlo(variant):
 
 
 def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
-    network = model()
+    network = tiny.model(THREE_LEVELS, gain=1.0)
     # Posteriors nearly as wide as the priors, without which the importance weights of so few samples vary too much.
     for head in network.encoder.heads:
         head.kernel.assign(0.1 * head.kernel)
@@ -63,7 +63,7 @@ def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
 
 
 def test_more_importance_samples_raise_the_bound_of_three_levels():
-    network = model()
+    network = shared_model()
     images = some_images(network.config, 500)
     few, many = (network.log_likelihood(images, count, seed=1).mean() for count in (1, 50))
     elbo = network.elbo(images, seed=1).elbo
@@ -74,7 +74,7 @@ def test_more_importance_samples_raise_the_bound_of_three_levels():
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("masked_blocks", ["stacks", "residual"])
 def test_each_position_of_a_latent_map_sees_only_the_positions_before_it(level, masked_blocks):
-    network = model(masked_blocks=masked_blocks)
+    network = shared_model(masked_blocks=masked_blocks)
     height, width, _ = network.config.latent_shapes[level]
     generator = np.random.default_rng(0)
     z_upper = generator.normal(size=(1, *network.config.latent_shapes[level + 1])).astype("float32")
@@ -97,7 +97,7 @@ def test_each_position_of_a_latent_map_sees_only_the_positions_before_it(level, 
 
 @pytest.mark.parametrize("variant", ["three levels", "Gaussian prior"])
 def test_ancestral_samples_of_latents_are_their_noise_under_the_prior_they_condition(variant):
-    network = model(**VARIANTS[variant])
+    network = shared_model(**VARIANTS[variant])
     noise = latent_noise(network.config, 8, seed=0)
     samples = list(noise)
     for level in reversed(range(network.config.num_levels - 1)):
@@ -114,7 +114,7 @@ def test_ancestral_samples_of_latents_are_their_noise_under_the_prior_they_condi
 
 
 def test_the_floor_of_the_priors_scale_is_for_training_alone():
-    network = model()
+    network = shared_model()
     images = some_images(network.config, 4)
     noise = latent_noise(network.config, 4, seed=0)
     samples = sample_posteriors(network.q_z_given_x(images), noise)
@@ -125,7 +125,7 @@ def test_the_floor_of_the_priors_scale_is_for_training_alone():
 
 
 def test_an_images_bound_does_not_depend_on_its_batch():
-    network = model()
+    network = shared_model()
     images = some_images(network.config, 6)
     noise = latent_noise(network.config, 6, seed=0)
     whole = network.elbo_terms(images, noise).elbo
@@ -149,7 +149,7 @@ def test_every_variant_learns(variant):
 
 
 def test_the_kl_weights_of_two_levels_follow_each_other():
-    network = model(COLOR, **VARIANTS["two levels"])
+    network = tiny.model(COLOR, gain=1.0, **VARIANTS["two levels"])
     network.compile("adam", kl_warmup_steps=(4, 2))
     batches = tf.data.Dataset.from_tensors(some_images(network.config, 4))
     weights = [network.fit(batches, verbose=0).history for _ in range(5)]
@@ -169,7 +169,7 @@ def test_only_the_chosen_level_of_noise_varies_along_a_row(vary):
 
 
 def test_a_grid_of_varied_pixels_shares_its_latents_and_a_level_that_is_not_there_is_refused():
-    network = model(**VARIANTS["one level"])
+    network = shared_model(**VARIANTS["one level"])
     images = network.sample_varying("pixels", 2, 3, seed=0)
     assert images.shape == (6, *network.config.image_shape)
     np.testing.assert_array_equal(images, network.sample_varying("pixels", 2, 3, seed=0))

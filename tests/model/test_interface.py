@@ -42,7 +42,7 @@ WRONG_IMAGES = {
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny.model(latent_channels=(2,))
+    return tiny.shared_model(latent_channels=(2,))
 
 
 @pytest.mark.parametrize("method", SEEDED)
@@ -98,7 +98,7 @@ def test_a_wrong_number_is_refused_by_name(call, message, model):
 
 @pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])
 def test_samples_and_reconstructions_are_images_that_the_model_takes_back(config):
-    model = tiny.model(config)
+    model = tiny.shared_model(config)
     for images in (model.sample(9), model.reconstruct(model.sample(9))):
         assert images.dtype == np.uint8
         assert images.shape == (9, *config.image_shape)
@@ -107,7 +107,7 @@ def test_samples_and_reconstructions_are_images_that_the_model_takes_back(config
 
 @pytest.mark.parametrize("network", tiny.NETWORKS)
 def test_a_completion_keeps_the_given_rows_and_draws_the_others(network):
-    model = tiny.model(**tiny.NETWORKS[network])
+    model = tiny.shared_model(**tiny.NETWORKS[network])
     images = np.concatenate([IMAGES] * 3)
     for keep_rows in (0, 1, 2):
         completed = model.complete(images, keep_rows=keep_rows, seed=1)
@@ -130,7 +130,7 @@ def test_a_completion_does_not_peek_at_the_rows_that_it_replaces(model):
     ids=["bias, gated, color", "maps, relu, binary", "independent pixels"],
 )
 def test_saved_and_loaded_weights_give_the_same_bound(network, config, dtype, tmp_path):
-    model = tiny.model(config, dtype=dtype, **tiny.NETWORKS[network])
+    model = tiny.shared_model(config, dtype=dtype, **tiny.NETWORKS[network])
     images = tiny.all_images(config)[::7]
     expected = model.elbo(images, seed=2)
     model.save_weights(tmp_path / "model.weights.h5")
@@ -149,7 +149,7 @@ def test_saved_and_loaded_weights_give_the_same_bound(network, config, dtype, tm
 
 
 def test_bfloat16_is_near_float32_and_its_results_are_float32():
-    exact = tiny.model()
+    exact = tiny.shared_model()
     rounded = PixelVAE(exact.config, dtype="mixed_bfloat16")
     rounded.set_weights(exact.get_weights())
     assert all(weight.dtype == "float32" for weight in rounded.weights)

@@ -63,7 +63,8 @@ def test_the_pretrained_digits_score_what_their_record_says():
 
 @pytest.mark.skipif("PIXELVAE_TEST_TFDS_DIR" not in os.environ, reason="PIXELVAE_TEST_TFDS_DIR names no data")
 def test_the_pretrained_mnist_scores_the_first_test_images_as_its_record_says_of_all():
-    model, found = pixelvae_tf.load("mnist"), pretrained.Pretrained("mnist").record()["evaluations"]["test"]
+    model = pixelvae_tf.load("binarized_mnist_best")
+    found = pretrained.Pretrained("binarized_mnist_best").record()["evaluations"]["test"]
     config = DataConfig("binarized_mnist", os.environ["PIXELVAE_TEST_TFDS_DIR"])
     count = min(200, found["num_examples"])
     measured = evaluate(model, data.evaluation_batches(config, "test", batch_size=100, max_examples=count)).summary()
@@ -78,10 +79,17 @@ def test_a_name_is_the_models_and_a_path_is_a_folders(tmp_path, monkeypatch):
     assert pixelvae_tf.load("digits").config == pretrained.Pretrained("digits").config().model
     for path in ("./digits", pathlib.Path("digits"), small):
         assert pixelvae_tf.load(path).config == workdirs.DIGITS
-    with pytest.raises(FileError, match="'digit'.*no pretrained model.*digits, mnist"):
+    with pytest.raises(FileError, match="'digit'.*no pretrained model.*binarized_mnist_best, digits"):
         pixelvae_tf.load("digit")
     with pytest.raises(FileError, match="some/run.*no such folder"):
         pixelvae_tf.load("some/run")
+
+
+def test_a_former_name_gives_the_same_model():
+    for former, present in pretrained.FORMER_NAMES.items():
+        assert present in pretrained.names()
+        assert find(former).weights_file == pretrained.Pretrained(present).weights_file
+        assert find(former).name == present
 
 
 def test_a_damaged_weights_file_is_told_as_such(folder):

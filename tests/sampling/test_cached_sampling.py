@@ -1,4 +1,4 @@
-"""The cached sampler gives the naive sampler's images: for random networks, and for the networks of all flag files.
+"""The cached sampler gives the naive sampler's images: for random networks, and for those of all flag files in small.
 
 An image is the naive sampler's if redrawing every pixel, given all of them and the same uniforms, changes none: pixel
 by pixel in raster order there is one such image. So one full pass checks what the naive sampler would take thousands
@@ -12,13 +12,16 @@ import tensorflow as tf
 import tiny
 from agreement import assert_same
 from commands import error_line, run
-from models import NARROW
+from models import NARROW, SMALL
 
 from pixelvae_tf import ModelConfig
 from pixelvae_tf.sampling import cached
 from pixelvae_tf.sampling.cached import sample_latents_cached, sample_pixels_cached
 from pixelvae_tf.sampling.naive import sample_pixels_naive
 from pixelvae_tf.sampling.noise import draw_noise
+
+COMPILED = pytest.mark.as_in_production
+(WHOLE,) = (config for config, name in NARROW.items() if name == "lsun32")
 
 
 def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
@@ -44,24 +47,34 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
     return config, int(generator.choice([1, 2, 5]))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=COMPILED) for seed in range(4)), *range(4, 10)])
 def test_random_networks_over_images_of_any_shape_draw_the_images_of_the_naive_sampler(seed):
     config, batch_size = random_config(np.random.default_rng(seed))
-    model = tiny.model(config, gain=2.0 if config.activation == "gated" else 1.0)
+    model = tiny.shared_model(config, gain=2.0 if config.activation == "gated" else 1.0)
     assert_same(model, batch_size, known_share=0.4 * (seed % 2), temperature=(1.0, 0.7)[seed % 3 == 0])
 
 
 @pytest.mark.parametrize(
-    "variant", ["three levels", "two levels of maps", "masked residual blocks", "Gaussian prior", "log scales"]
+    "variant",
+    [
+        pytest.param("three levels", marks=COMPILED),
+        "two levels of maps",
+        "masked residual blocks",
+        "Gaussian prior",
+        "log scales",
+    ],
 )
 def test_hierarchies_draw_the_latents_and_the_images_of_the_naive_sampler(variant):
     changes = models.VARIANTS[variant]
-    assert_same(models.model(models.COLOR, **changes), batch_size=3)
+    assert_same(models.shared_model(models.COLOR, **changes), batch_size=3)
 
 
-@pytest.mark.parametrize("config", NARROW, ids=NARROW.get)
+# One of them at its size and depth.
+@pytest.mark.parametrize(
+    "config", [pytest.param(WHOLE, marks=COMPILED, id="lsun32, whole"), *(pytest.param(c, id=SMALL[c]) for c in SMALL)]
+)
 def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_changes_none(config):
-    model = tiny.model(config, gain=1.5)
+    model = tiny.shared_model(config, gain=1.5)
     noise = draw_noise(config, 2, seed=1)
 
     @tf.function(autograph=False)
@@ -81,7 +94,7 @@ def test_with_the_network_of_every_flag_file_redrawing_all_pixels_at_once_change
 
 
 def test_the_methods_that_users_call_draw_the_same_images_with_both_samplers():
-    model = tiny.model(tiny.COLOR, image_shape=(3, 4, 3))
+    model = tiny.shared_model(tiny.COLOR, image_shape=(3, 4, 3))
     images = model.sample(6, seed=3)
     for call in (
         lambda method: model.sample(6, seed=3, method=method),
@@ -118,7 +131,7 @@ def test_sampling_follows_the_weights_as_they_change():
 
 
 def test_near_temperature_zero_every_pixel_is_the_likeliest_given_those_before():
-    model = tiny.model(tiny.COLOR)
+    model = tiny.shared_model(tiny.COLOR)
     noise = draw_noise(model.config, 5, seed=1)
     images = sample_pixels_cached(model, noise.latents[0], noise.pixels, temperature=1e-4)
     logits = model.p_x_given_z1(images, model.pixel_decoder.condition(noise.latents[0])).logits
@@ -126,7 +139,7 @@ def test_near_temperature_zero_every_pixel_is_the_likeliest_given_those_before()
 
 
 def test_a_level_of_latents_near_temperature_zero_is_its_mean():
-    model = tiny.model()
+    model = tiny.shared_model()
     cold = model.sample(40, seed=1, temperature=(1.0, 1e-6))
     z1 = tf.zeros((40, 1))
     expected = sample_pixels_naive(model, z1, draw_noise(model.config, 40, seed=1).pixels)
@@ -137,12 +150,12 @@ def test_a_level_of_latents_near_temperature_zero_is_its_mean():
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf"), (1.0, 1.0, 1.0), (1.0, 0.0)])
 def test_a_temperature_that_is_not_positive_or_one_too_many_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
-        tiny.model().sample(1, temperature=temperature)
+        tiny.shared_model().sample(1, temperature=temperature)
 
 
 def test_an_unknown_method_is_refused_by_name():
     with pytest.raises(ValueError, match="'fast'.*cached, naive"):
-        tiny.model().sample(1, method="fast")
+        tiny.shared_model().sample(1, method="fast")
 
 
 @pytest.mark.parametrize("temperature", ["0", "-1", "warm", "nan", "1,0", ""])

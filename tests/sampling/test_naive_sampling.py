@@ -17,13 +17,13 @@ SAMPLES = 20_000
 @pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])
 @pytest.mark.parametrize("network", ["bias, gated", "maps, relu"])
 def test_samples_have_the_frequencies_of_the_marginal_over_all_images(network, config):
-    model = tiny.model(config, **tiny.NETWORKS[network])
+    model = tiny.shared_model(config, **tiny.NETWORKS[network])
     log_p = tiny.exact_log_likelihood(model, tiny.all_images(config))
     assert_frequencies(model.sample(SAMPLES, seed=1).astype("int64"), config, log_p)
 
 
 def test_samples_without_latents_have_the_frequencies_of_all_images():
-    model = tiny.model(latent_channels=(), gain=1.5)
+    model = tiny.shared_model(latent_channels=(), gain=1.5)
     images = tiny.all_images(model.config)
     assert_frequencies(model.sample(SAMPLES, seed=1).astype("int64"), model.config, model.log_likelihood(images))
 
@@ -56,7 +56,7 @@ def draw_in_numpy(model, z1, uniforms, images, known) -> np.ndarray:
 @pytest.mark.parametrize("config", [tiny.BINARY, tiny.COLOR], ids=["binary", "color"])
 @pytest.mark.parametrize("network", tiny.NETWORKS)
 def test_it_inverts_the_cumulative_distribution_pixel_by_pixel_and_color_by_color(network, config):
-    model = tiny.model(config, **tiny.NETWORKS[network])
+    model = tiny.shared_model(config, **tiny.NETWORKS[network])
     keras.utils.set_random_seed(3)
     shape = (64, *config.image_shape)
     z1 = np.random.normal(size=(64, 1)).astype("float32")

@@ -6,13 +6,12 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from commands import ROOT, TINY, arguments, environment, error_line, run
+from commands import ROOT, TINY, Forked, error_line, run, start, start_script
 from replicas import BATCH_SIZE, CASES, OF_WORKERS
 from workdirs import checkpoint_of
 
@@ -21,7 +20,7 @@ from pixelvae_tf.config import ConfigError
 from pixelvae_tf.training.cluster import VARIABLE, ClusterError, cluster_of
 from pixelvae_tf.training.devices import create_devices
 
-REPLICAS = [sys.executable, str(ROOT / "tests" / "replicas.py")]
+REPLICAS = ROOT / "tests" / "replicas.py"
 
 
 def configuration(index: int, *addresses: str, kind: str = "worker") -> str:
@@ -37,32 +36,18 @@ def two_addresses() -> list[str]:
         return [f"localhost:{one.getsockname()[1]}" for one in sockets]
 
 
-def start_workers(*commands: list[str]) -> list[subprocess.Popen]:
-    """Starts a process for each command, all of them workers of one cluster."""
+def start_workers(begin, *arguments: list) -> list[Forked]:
+    """Starts a process for each list of arguments by `begin`, all of them workers of one cluster."""
     addresses = two_addresses()
-    return [
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(**{VARIABLE: configuration(index, *addresses)}),
-        )
-        for index, command in enumerate(commands)
-    ]
+    return [begin(*own, **{VARIABLE: configuration(index, *addresses)}) for index, own in enumerate(arguments)]
 
 
-def ended(processes: list[subprocess.Popen], timeout: float = 300) -> list[subprocess.CompletedProcess]:
+def ended(processes: list[Forked], timeout: float = 600) -> list[subprocess.CompletedProcess]:
     """What the processes wrote, once all of them have ended; none outlives this."""
-    try:
-        outputs = [process.communicate(timeout=timeout) for process in processes]
-    finally:
+    with contextlib.ExitStack() as stack:
         for process in processes:
-            process.kill()
-    return [
-        subprocess.CompletedProcess(process.args, process.returncode, *output)
-        for process, output in zip(processes, outputs, strict=True)
-    ]
+            stack.callback(process.kill)
+        return [process.ended(timeout) for process in processes]
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +55,8 @@ def outputs(tmp_path_factory):
     """The files that three processes made: one with one device and with two replicas, and two workers."""
     folder = tmp_path_factory.mktemp("replicas")
     files = [folder / name for name in ("mirrored.npz", "worker0.npz", "worker1.npz")]
-    mirrored = subprocess.Popen(
-        [*REPLICAS, "mirrored", str(files[0])],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    workers = start_workers(*([*REPLICAS, "multi_worker", str(path)] for path in files[1:]))
+    mirrored = start_script(REPLICAS, "mirrored", str(files[0]))
+    workers = start_workers(start_script, *([REPLICAS, "multi_worker", str(path)] for path in files[1:]))
     for result in ended([mirrored, *workers]):
         assert result.returncode == 0, result.stderr
     return [np.load(path) for path in files]
@@ -182,8 +161,8 @@ def trained_state(workdir) -> dict[str, np.ndarray]:
     return {name: value for name, value in checkpoint_of(workdir).items() if "metric" not in name}
 
 
-def train_on_two_workers(workdir, steps: int) -> list[subprocess.Popen]:
-    return start_workers(*[arguments("train", *FLAGS, f"--steps={steps}", f"--workdir={workdir}")] * 2)
+def train_on_two_workers(workdir, steps: int) -> list[Forked]:
+    return start_workers(start, *[["train", *FLAGS, f"--steps={steps}", f"--workdir={workdir}"]] * 2)
 
 
 def train_on_two_workers_until(number: int, workdir) -> tuple[list[subprocess.CompletedProcess], float]:
@@ -361,10 +340,11 @@ def test_wrong_input_ends_with_one_line_and_writes_nothing(case, tmp_path):
 
 def test_workers_with_different_flags_refuse_to_train_together(tmp_path):
     processes = start_workers(
+        start,
         *(
-            arguments("train", *TINY, "--steps=3", f"--learning_rate={rate}", f"--workdir={tmp_path / 'run'}")
+            ["train", *TINY, "--steps=3", f"--learning_rate={rate}", f"--workdir={tmp_path / 'run'}"]
             for rate in ("0.001", "0.002")
-        )
+        ),
     )
     chief, other = (error_line(result) for result in ended(processes))
     assert "learning_rate is 0.002 on this worker and 0.001 on the chief" in other

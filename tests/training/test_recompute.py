@@ -54,6 +54,7 @@ def test_gradients_and_moving_statistics_are_the_same(name):
         np.testing.assert_allclose(own, variable, rtol=1e-5)
 
 
+@pytest.mark.as_in_production
 def test_a_deep_network_takes_less_memory_for_more_arithmetic():
     deep = dataclasses.replace(tiny.BINARY, image_shape=(8, 8, 1), pixelcnn_layers=8)
     graphs = [model_size.step_graph(build(deep, recompute), 64) for recompute in (False, True)]

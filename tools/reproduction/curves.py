@@ -1,4 +1,4 @@
-"""Figures 4 and 5: the bound on MNIST and its two parts against the number of PixelCNN layers."""
+"""Figures 4 and 5: the bound on MNIST and its two terms against the number of PixelCNN layers."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def figure4(records: Records, output: pathlib.Path) -> str:
 
 
 def figure5(records: Records, output: pathlib.Path) -> str:
-    """The two parts of the bound of PixelVAE."""
+    """The two terms of the bound of PixelVAE."""
     of_kind = curve(records, PIXELVAE)
     figure, panels = _axes(2, {PIXELVAE: of_kind})
     for axes, name, label in zip(panels, ("reconstruction", "kl_z1"), ("reconstruction", "KL divergence"), strict=True):

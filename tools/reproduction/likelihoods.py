@@ -91,7 +91,7 @@ def _runs_of(system: System, records: Records):
 
 
 def _order(measured: list[tuple[System, dict, float]]) -> list[str]:
-    """Whether systems that were trained equally long stand in the paper's order, a sentence for each length."""
+    """How many pairs of equally long trained systems stand in the paper's order, a line for each length."""
     sentences = []
     by_length: dict[tuple[int, int], list[tuple[System, float]]] = {}
     for system, record, value in measured:
@@ -102,11 +102,11 @@ def _order(measured: list[tuple[System, dict, float]]) -> list[str]:
         pairs = list(itertools.combinations(ranked, 2))
         if not pairs:
             continue
-        turned = [f"{worse[0].name} before {better[0].name}" for better, worse in pairs if worse[1] < better[1]]
-        told = f"; not in {', '.join(turned)}" if turned else ""
+        reversed_pairs = [f"{worse[0].name} beats {better[0].name}" for better, worse in pairs if worse[1] < better[1]]
+        rest = f" The other pairs are reversed: {'; '.join(reversed_pairs)}." if reversed_pairs else ""
         sentences.append(
-            f"After {steps:,} steps of {batch_size} the paper's order of models holds in {len(pairs) - len(turned)} of "
-            f"{len(pairs)} pairs{told}."
+            f"After {steps:,} steps of {batch_size}, {len(pairs) - len(reversed_pairs)} of {len(pairs)} pairs of "
+            f"models stand in the paper's order.{rest}"
         )
     return sentences
 
@@ -160,6 +160,46 @@ def mnist(records: Records) -> str:
         },
     ]
     return markdown.table([nats, paper, ours, "our budget"], [{**row, "our budget": budget(record)} for row in rows])
+
+
+# The rows of the short table: a run, its flag file, what a reader calls it, its split.
+SUMMARY = (
+    ("mnist_best", "mnist", "gated PixelVAE without upsampling, the paper's best", "test"),
+    ("mnist_flow", "mnist_flow", "the same with a learned prior", "test"),
+    ("imagenet64_cpu", "imagenet64_cpu", "two-level PixelVAE, narrow", "validation"),
+    ("digits", "digits", "the quick start, `make train`", "test"),
+)
+# Runs without which the short table has one row less.
+_OPTIONAL = {"mnist_flow"}
+
+
+def summary(records: Records) -> str:
+    """The best results on a few lines. Only systems of Table 1 have the paper's numbers beside them."""
+    paper, nats, estimate = "paper, nats", "bound, nats an image", "importance estimate"
+    paper_bounds = {name: system for system in TABLE_1 for name in system.runs}
+    rows = []
+    for name, flag_file, label, split in SUMMARY:
+        record, problem = records.run(name, flag_file)
+        if problem == NO_RUN and name in _OPTIONAL:
+            continue
+        cells = {"model": label}
+        if system := paper_bounds.get(name):
+            cells[paper] = f"≤ {system.paper:.2f}, estimate {TABLE_1_IMPORTANCE[system.name]:.2f}"
+        if record is None:
+            rows.append({**cells, nats: problem})
+            continue
+        found = evaluation(name, record, split)
+        rows.append(
+            {
+                **cells,
+                "images": f"`{record['config']['data']['dataset']}`, {found['num_examples']:,} of {split}",
+                nats: markdown.bound(found["nll_bound_nats"], found, 2),
+                estimate: _importance(found),
+                "bits per dimension": markdown.bound(found["bits_per_dim"], found, 3),
+                "training": budget(record),
+            }
+        )
+    return markdown.table(["model", "images", paper, nats, estimate, "bits per dimension", "training"], rows)
 
 
 def pretrained(records: Records) -> str:

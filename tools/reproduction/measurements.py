@@ -12,8 +12,8 @@ from reproduction.records import Records
 def anomaly(records: Records) -> str:
     """Test images and foreign ones: their scores, and how well these tell them apart."""
     cells: dict[str, dict[str, str]] = {}
-    for dataset in ("digits", "mnist"):
-        found = records.committed(f"anomaly_{dataset}")
+    for name, dataset in (("digits", "digits"), ("mnist", "binarized_mnist")):
+        found = records.committed(f"anomaly_{name}")
         nats, area = f"`{dataset}`: nats an image", f"`{dataset}`: area under the ROC curve"
         for images in [found["normal"], *found["foreign"]] if found else []:
             row = cells.setdefault(images["name"], {"images": images["name"].replace("_", " ")})
@@ -47,7 +47,9 @@ def sizes(records: Records) -> str:
         if found := records.committed(f"size_{name}"):
             measured, *calculated = found["rows"]
             in_float32 = calculated[0]
-            taken = " + ".join(f"{measured[f'{part}_seconds']:.1f}" for part in ("build", "step_1", "step_2", "bound"))
+            taken = " + ".join(
+                f"{measured[f'{phase}_seconds']:.1f}" for phase in ("build", "step_1", "step_2", "bound")
+            )
             row |= {
                 "weights": f"{in_float32['parameters']:,}",
                 gflop: f"{in_float32['forward_gflop']:.3g} / {in_float32['step_gflop']:.3g}",

@@ -20,6 +20,8 @@ FIGURE_2 = {
     "PixelVAE": ("mnist_gated_pixelvae", "mnist_pixelvae", "mnist"),
 }
 FIGURE_6 = ("lsun64", "imagenet64_cpu", "compare32", "mnist")
+# Models of the package that stand in where there is no run, by their flag files.
+PRETRAINED = {"mnist": "binarized_mnist_best"}
 
 
 class Trained(NamedTuple):
@@ -39,9 +41,9 @@ def trained(records: Records, names: tuple[str, ...]) -> tuple[Trained | None, l
             if difference is None:
                 return Trained(run, f"{name}, step {run.best()['step']:,}"), problems
             problems.append(f"{run.workdir} is not flags/{name}.cfg: {difference}")
-        elif name == "mnist":
-            source = Pretrained(name)
-            return Trained(source, f"{name}, pretrained, step {source.record()['best']['step']:,}"), problems
+        elif name in PRETRAINED:
+            source = Pretrained(PRETRAINED[name])
+            return Trained(source, f"{source.name}, step {source.record()['best']['step']:,}"), problems
         else:
             problems.append(f"no run of flags/{name}.cfg")
     return None, problems
@@ -51,17 +53,17 @@ def figure2(records: Records, output: pathlib.Path, rows: int = 3) -> str:
     """Samples of a PixelCNN, a VAE and a PixelVAE of MNIST, from top to bottom."""
     from pixelvae_tf.evaluation import pictures
 
-    parts, told = [], []
+    panels, told = [], []
     for system, names in FIGURE_2.items():
         found, problems = trained(records, names)
         if found is None:
             told.append(f"{system}: {', '.join(problems)}")
-            parts.append((f"{system}: no run", None))
+            panels.append((f"{system}: no run", None))
             continue
         model, _ = load_best(found.source)
         images = model.sample(rows * _COLUMNS, seed=0)
-        parts.append((f"{system} ({found.label})", pictures.grid(images, model.config.pixel_levels, _COLUMNS)))
-    pictures.save(output, stacked(parts))
+        panels.append((f"{system} ({found.label})", pictures.grid(images, model.config.pixel_levels, _COLUMNS)))
+    pictures.save(output, stacked(panels))
     return "; ".join([f"samples in {output}", *told])
 
 
@@ -72,28 +74,28 @@ def figure6(records: Records, output: pathlib.Path, rows: int = 2) -> str:
 
     found, problems = trained(records, FIGURE_6)
     model, _ = load_best(found.source)
-    sources, parts = sources_of_noise(model.config), []
+    sources, panels = sources_of_noise(model.config), []
     for source in ("top", "middle", "pixels"):
         if source not in sources:
-            parts.append((f"{source}: the model has no such level", None))
+            panels.append((f"{source}: the model has no such level", None))
             continue
         images = model.sample_varying(source, rows, _COLUMNS, seed=0)
         words = f"only the noise of {'the pixels' if source == 'pixels' else f'the {source} level'} varies along a row"
-        parts.append((words, pictures.grid(images, model.config.pixel_levels, _COLUMNS)))
-    pictures.save(output, stacked(parts))
+        panels.append((words, pictures.grid(images, model.config.pixel_levels, _COLUMNS)))
+    pictures.save(output, stacked(panels))
     return "; ".join([f"{found.label}, in {output}", *problems])
 
 
-def stacked(parts: list[tuple[str, np.ndarray | None]]) -> np.ndarray:
+def stacked(panels: list[tuple[str, np.ndarray | None]]) -> np.ndarray:
     """Grids of images under each other, with words above each: (height, width, 1 or 3) uint8.
 
     Args:
-        parts: words, and a grid; None where there is nothing to show. All grids are of one width.
+        panels: a heading and a grid each; None instead of a grid if there is nothing to show. All grids have one width.
     """
     from pixelvae_tf.evaluation import pictures
 
-    shapes = [canvas.shape for _, canvas in parts if canvas is not None]
+    shapes = [canvas.shape for _, canvas in panels if canvas is not None]
     _, width, colors = shapes[0] if shapes else (0, 600, 1)
     nothing = np.zeros((0, width, colors), "uint8")
-    canvases = [pictures.headed(nothing if canvas is None else canvas, [(words, 1)]) for words, canvas in parts]
+    canvases = [pictures.headed(nothing if canvas is None else canvas, [(words, 1)]) for words, canvas in panels]
     return np.concatenate(canvases)

@@ -36,8 +36,8 @@ def progress(records: Records, output: pathlib.Path) -> str:
     for name, record in there.items():
         batch_size, history = record["config"]["training"]["batch_size"], record["history"]
         images = [entry["step"] * batch_size / 1000 for entry in history]
-        for axes, part in zip(panels, ("bound", "kl_z1"), strict=True):
-            axes.plot(images, [entry[part] for entry in history], ".-", label=name)
+        for axes, quantity in zip(panels, ("bound", "kl_z1"), strict=True):
+            axes.plot(images, [entry[quantity] for entry in history], ".-", label=name)
     lowest = min(entry["bound"] for record in there.values() for entry in record["history"])
     panels[0].axhline(BEST_ROW.paper, color="gray", linestyle="--", label="paper, test, 400 epochs")
     panels[0].set_ylim(min(lowest, BEST_ROW.paper) - 0.5, lowest + _SHOWN_NATS)

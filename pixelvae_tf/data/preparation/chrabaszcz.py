@@ -7,16 +7,67 @@ from __future__ import annotations
 
 import pathlib
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 
 import numpy as np
 
+from pixelvae_tf import zips
 from pixelvae_tf.data.preparation.problems import Problems
+from pixelvae_tf.data.schema import DataError
 
-_PREFIXES = ("train_data", "val_data")
-_SIZE = 64
+# The published names, and none that only begin like them: train_data.csv, train_data_0000.png.
+_BATCH = re.compile(r"((train|val)_data(_batch_\d+)?)(\.npz|\.pkl|\.pickle)?")
+_PART = re.compile(r"part[_-]?\d+", re.IGNORECASE)
+_KINDS = {"train": "train", "validation": "val", "test": "val"}
+_SIZES = (64, 32)
 _COLORS = 3
+_LARGEST_BATCH = 2 << 30  # bytes; the published ones take 1.6 GB
+
+
+class _Type:
+    """A type of numbers in a pickle: what `numpy.dtype` is called with there, and the byte order set on it."""
+
+    def __init__(self, code: str, align: object = False, copy: object = False):
+        if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?([biuf][1248]|f16)", code):
+            raise pickle.UnpicklingError(f"asks for numbers of type {code!r:.20}")
+        self.type = np.dtype(code)
+
+    def __setstate__(self, state):
+        if state[1] not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+            raise pickle.UnpicklingError("asks for records in place of numbers")
+        self.type = self.type.newbyteorder(state[1])
+
+
+class _Array:
+    """An array in a pickle, without the memory that NumPy would give one before its numbers are known.
+
+    Attributes:
+        array: its numbers; of none until they are set.
+    """
+
+    def __init__(self, kind: object = None, shape: object = (0,), code: object = b"b"):
+        self.array = np.zeros(0, np.uint8)
+
+    def __setstate__(self, state):
+        _, shape, kind, of_columns, content = state
+        # Python 2 wrote bytes as text.
+        content = content.encode("latin1") if isinstance(content, str) else content
+        self.array = _numbers(content, kind, shape, "F" if of_columns else "C")
+
+
+def _numbers(content: object, kind: object, shape: object, order: str) -> np.ndarray:
+    if not isinstance(content, (bytes, bytearray)) or not isinstance(kind, _Type) or not isinstance(shape, tuple):
+        raise pickle.UnpicklingError("an array is not described as NumPy does")
+    return np.frombuffer(content, kind.type).reshape(shape, order=order)
+
+
+def _from_buffer(content: object, kind: object, shape: object, order: str) -> _Array:
+    """How an array is made in pickles of protocol 5."""
+    made = _Array()
+    made.array = _numbers(content, kind, shape, order)
+    return made
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -26,21 +77,21 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _admitted() -> dict[tuple[str, str], object]:
-    array = np.zeros(1, np.uint8)
-    reconstruct = array.__reduce__()[0]
-    from_buffer = array.__reduce_ex__(5)[0]
-    admitted = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("_codecs", "encode"): _latin1}
-    for package in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
-        admitted[f"{package}.multiarray", "_reconstruct"] = reconstruct
-        admitted[f"{package}.numeric", "_frombuffer"] = from_buffer
-    return admitted
-
-
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of NumPy arrays in dictionaries, lists and tuples. Raises UnpicklingError for all else."""
+    """Reads pickles of NumPy arrays in dictionaries, lists and tuples. Raises UnpicklingError for all else.
 
-    _ADMITTED = _admitted()
+    An array arrives as an object whose `array` it is. Nothing of NumPy's is called on the word of the file: what a
+    pickle names is answered by a class or a function of this module, which takes what an array's own pickle has.
+    """
+
+    _ADMITTED = {
+        ("numpy", "ndarray"): None,  # named as the kind of array, and never called
+        ("numpy", "dtype"): _Type,
+        ("_codecs", "encode"): _latin1,
+        # NumPy 1 and 2.
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+    }
 
     def find_class(self, module: str, name: str):
         if (module, name) not in self._ADMITTED:
@@ -49,40 +100,53 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def is_batch(name: str) -> bool:
-    """Whether a file is taken for a batch, by its name: train_data_batch_1, val_data, also with .npz."""
-    return pathlib.PurePosixPath(name).name.startswith(_PREFIXES)
+    """Whether a file is taken for a batch, by its name: train_data_batch_1, val_data, also with .npz or .pickle."""
+    return bool(_BATCH.fullmatch(pathlib.PurePosixPath(name).name))
 
 
 def has_batches(path: pathlib.Path) -> bool:
-    """Whether `path` is a batch, or a folder or zip archive of batches."""
-    if path.is_dir():
-        return any(is_batch(entry.name) for entry in path.iterdir())
-    return is_batch(path.name) or (zipfile.is_zipfile(path) and any(map(is_batch, _zipped(path))))
+    """Whether `path` is a batch, a zip archive of batches, or a folder of both."""
+    return any(True for _ in _found(path))
 
 
-def read_batches(path: pathlib.Path, problems: Problems) -> Iterator[tuple[str, np.ndarray]]:
-    """The images of a batch, or of all batches in a folder or zip archive: a name and (64, 64, 3) uint8.
+def check_whole(path: pathlib.Path) -> None:
+    """Raises DataError for one of the zip archives in which the batches of a split are published together."""
+    if path.is_file() and zipfile.is_zipfile(path) and _PART.search(path.stem):
+        raise DataError(
+            f"--input={path}: is one part of several; put all parts into one folder, as they are or unpacked, and name "
+            "that"
+        )
 
-    One batch is in memory at a time (1.6 GB for a tenth of the training images).
+
+def read_batches(path: pathlib.Path, problems: Problems, split: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The images of a batch, or of all batches in a folder or zip archive.
+
+    One batch is in memory at a time (1.6 GB for a tenth of the training images). A batch that is there in two forms
+    is read once.
+
+    Args:
+        path: of the batch, folder or archive.
+        problems: where unreadable batches are reported.
+        split: only the batches of it; empty for all. The published validation images serve for test as well.
+
+    Yields:
+        A name and (side, side, 3) uint8 for each image, of side 64 or 32 as it was published.
     """
-    for name, open_file in _files(path):
+    for name, open_file in _files(path, split, problems):
         place = f"{path}: {name}" if name != path.name else str(path)
         try:
             with open_file() as file:
                 images = _images(file, name)
         except (
             pickle.UnpicklingError,
-            EOFError,
-            OSError,
-            ValueError,
             KeyError,
             TypeError,
             AttributeError,
             IndexError,
             ImportError,
             MemoryError,
-            zipfile.BadZipFile,
             OverflowError,
+            *zips.ERRORS,
         ) as error:
             reason = " ".join(str(error).split())[:120]
             problems.report(place, f"not a readable batch of images ({reason})")
@@ -92,41 +156,83 @@ def read_batches(path: pathlib.Path, problems: Problems) -> Iterator[tuple[str, 
         del images
 
 
-def _files(path: pathlib.Path):
-    """Names of the batches, each with a function that opens it."""
-    if path.is_dir():
-        for entry in sorted(path.iterdir(), key=lambda entry: _order(entry.name)):
-            if is_batch(entry.name):
-                yield entry.name, lambda entry=entry: entry.open("rb")
-    elif is_batch(path.name) and not zipfile.is_zipfile(path) or path.suffix == ".npz":
-        yield path.name, lambda: path.open("rb")
-    else:
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(filter(is_batch, archive.namelist()), key=_order):
-                yield name, lambda name=name: archive.open(name)
+def _files(path: pathlib.Path, split: str, problems: Problems):
+    """Names of the batches of a split, each with a function that opens it."""
+    taken = set()
+    for name, file, entry in sorted(_found(path), key=lambda found: _order(found[0])):
+        batch = _BATCH.fullmatch(pathlib.PurePosixPath(name).name)
+        if split and batch[2] != _KINDS[split]:
+            continue
+        if batch[1] in taken:
+            problems.pass_over({"second form of a batch": 1})
+        else:
+            taken.add(batch[1])
+            yield name, lambda file=file, entry=entry: _open(file, entry)
+
+
+def _found(path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path, str | None]]:
+    """Batches by name: the file with each, and its entry where the file is a zip archive."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if not file.is_file():
+            continue
+        if is_batch(file.name):
+            yield file.name, file, None
+        elif zipfile.is_zipfile(file):
+            yield from ((name, file, name) for name in _zipped(file) if is_batch(name))
+
+
+def _open(file: pathlib.Path, entry: str | None):
+    if entry is None:
+        return file.open("rb")
+    with zips.opened(file) as archive:  # an open entry keeps the file
+        return _open_entry(archive, archive.getinfo(entry))
 
 
 def _order(name: str) -> tuple[int, str]:
     return len(name), name  # batch_2 before batch_10
 
 
+def _open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo):
+    reason = zips.refused(entry)
+    if reason is None and entry.file_size > _LARGEST_BATCH:
+        reason = f"would take {entry.file_size / 1e9:.1f} GB of memory, more than any batch"
+    if reason:
+        raise ValueError(reason)
+    return archive.open(entry)
+
+
 def _zipped(path: pathlib.Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path) as archive:
         return archive.namelist()
 
 
+def _check_npz(file) -> None:
+    """Raises ValueError for arrays that NumPy should not be asked to read."""
+    with zipfile.ZipFile(file) as arrays:
+        for entry in arrays.infolist():
+            if reason := zips.refused(entry):
+                raise ValueError(f"{entry.filename} {reason}")
+            if entry.file_size > _LARGEST_BATCH:
+                raise ValueError(f"{entry.filename} would take {entry.file_size / 1e9:.1f} GB of memory")
+    file.seek(0)
+
+
 def _images(file, name: str) -> np.ndarray:
-    """(examples, 3, 64, 64) uint8."""
+    """(examples, 3, side, side) uint8."""
     if name.endswith(".npz"):
+        _check_npz(file)
         with np.load(file, allow_pickle=False) as arrays:
             data = arrays["data"]
     else:
         batch = ArrayUnpickler(file, encoding="latin1").load()
+        if file.read(1):  # and at the end a ZIP archive's checksum is checked
+            raise ValueError("holds more than one pickle")
         if not isinstance(batch, dict) or "data" not in batch:
             raise ValueError("no dictionary with 'data'")
-        data = batch["data"]
-    values = _COLORS * _SIZE * _SIZE
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != values:
+        data = batch["data"].array if isinstance(batch["data"], _Array) else batch["data"]
+    sides = {_COLORS * size * size: size for size in _SIZES}
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] not in sides:
         shape = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise ValueError(f"'data' is {shape}, not uint8 (images, {values})")
-    return data.reshape(-1, _COLORS, _SIZE, _SIZE)
+        raise ValueError(f"'data' is {shape}, not uint8 (images, {' or '.join(map(str, sides))})")
+    side = sides[data.shape[1]]
+    return data.reshape(-1, _COLORS, side, side)

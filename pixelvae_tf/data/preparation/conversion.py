@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from pixelvae_tf.data import pixels
+from pixelvae_tf.data.listing import shown
 from pixelvae_tf.data.preparation import workers
 from pixelvae_tf.data.preparation.problems import Problems
 
@@ -25,6 +26,6 @@ def converted(
     """
     for name, result in workers.map_in_order(functools.partial(pixels.convert_many, geometry=geometry), records):
         if isinstance(result, str):
-            problems.report(f"{place}: {name}", result)
+            problems.report(f"{shown(str(place))}: {shown(name)}", result)
         else:
             yield name, result

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf.data import pixels
+from pixelvae_tf.data import image_files, pixels
 from pixelvae_tf.data.preparation import archives, chrabaszcz
 from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
@@ -24,6 +24,7 @@ _SIZE = 64
 _DESCRIPTIONS = {
     "vandenoord": "The down-sampling of van den Oord et al. (2016), as published.",
     "chrabaszcz": "The down-sampling of Chrabaszcz et al. (2017), as published.",
+    "chrabaszcz-32x32": "The down-sampling of Chrabaszcz et al. (2017) to 32x32, as published.",
     "ilsvrc2012-area": "Central squares of ILSVRC2012's photographs, every pixel the mean of the area it covers.",
 }
 _VAN_DEN_OORD = re.compile(r"(train|valid)_64x64/\d+\.png$")
@@ -35,7 +36,8 @@ class ImageNetRequest:
     """What to prepare.
 
     Attributes:
-        input: a tar archive or folder of images, or the batches of Chrabaszcz et al.
+        input: a folder or archive of images, or the batches of Chrabaszcz et al.; of a folder or batches of several
+            splits those of `split`.
         output: the folder that a training names as --data_dir.
         split: "train", "validation" or "test".
         image_size: 64, or 32 for the rounded 2x2 mean of it.
@@ -98,13 +100,11 @@ def _open(
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
     """The variant that the input looks like, and its images."""
     if chrabaszcz.has_batches(path):
-        found = chrabaszcz.read_batches(path, problems)
-        return "chrabaszcz", ((name, _halved(image, request.image_size)) for name, image in found)
-    read = archives.read_folder if path.is_dir() else archives.read_tar
-    records = read(path, problems)
+        return _open_batches(path, request, problems)
+    records = archives.read(path, request.split, problems)
     first = next(records, None)
     if first is None:
-        raise DataError(f"--input={path}: holds no images (files whose names end in .jpg, .png and the like)")
+        raise image_files.no_images(f"--input={path}", problems.passed_over)
     variant = _variant(first[0])
     resize = request.resize == "area" or (request.resize == "auto" and variant == "ilsvrc2012-area")
     geometry = pixels.Geometry(
@@ -113,11 +113,32 @@ def _open(
     return variant, converted(itertools.chain([first], records), geometry, path, problems)
 
 
+def _open_batches(
+    path: pathlib.Path, request: ImageNetRequest, problems: Problems
+) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
+    """The same of the batches of Chrabaszcz et al., which were published at 64x64 and at 32x32."""
+    chrabaszcz.check_whole(path)
+    found = chrabaszcz.read_batches(path, problems, request.split)
+    first = next(found, None)
+    if first is None:
+        raise DataError(f"--input={path}: holds no readable batch of images for --split={request.split}")
+    side, size = len(first[1]), request.image_size
+    if side < size:
+        raise DataError(
+            f"--input={path}: holds images of {side}x{side}; take them as they are with --image_size={side}"
+        )
+
+    def images() -> Iterator[tuple[str, np.ndarray]]:
+        for name, image in itertools.chain([first], found):
+            if len(image) == side:
+                yield name, image if side == size else pixels.halve(image)
+            else:
+                problems.report(f"{path}: {name}", f"is {len(image)}x{len(image)} among images of {side}x{side}")
+
+    return "chrabaszcz" if side == _SIZE else f"chrabaszcz-{side}x{side}", images()
+
+
 def _variant(name: str) -> str:
     if _VAN_DEN_OORD.match(name):
         return "vandenoord"
     return "ilsvrc2012-area" if _ILSVRC.match(name) else "other"
-
-
-def _halved(image: np.ndarray, size: int) -> np.ndarray:
-    return pixels.halve(image) if size * 2 == _SIZE else image

@@ -7,11 +7,12 @@ import dataclasses
 import pathlib
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pixelvae_tf.data import pixels
-from pixelvae_tf.data.preparation import collisions
+from pixelvae_tf.data.preparation import collisions, lmdb_reader
 from pixelvae_tf.data.preparation.conversion import converted
 from pixelvae_tf.data.preparation.memory import PeakMemory
 from pixelvae_tf.data.preparation.problems import Problems
@@ -82,7 +83,7 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
             removed = find_duplicates(database, request, output, on_image)
             record |= {"removed": len(removed), "tolerance": request.tolerance}
             files[_table_name(request)] = _table(removed)
-        records = ((key, value) for key, value in database if key not in removed)
+        records = ((key, value) for key, value in database.read(problems) if key not in removed)
         geometry = pixels.Geometry(request.image_size, halve=request.image_size * 2 == _FULL_SIZE)
         images = converted(records, geometry, path, problems)
         count = write_split(target, images, lambda: {**record, **problems.record()}, on_image, files)
@@ -105,18 +106,37 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
 
 
 class Database:
-    """The pairs of an open LMDB, in the order of their keys; iterate as often as needed."""
+    """The pairs of an LMDB, in the order of their keys; iterate as often as needed.
 
-    def __init__(self, environment):
-        self._environment = environment
+    Args:
+        path: of the database, for messages.
+        entries: that it says it holds.
+    """
+
+    def __init__(self, path: pathlib.Path, entries: int):
+        self.path = path
+        self._entries = entries
 
     def __len__(self) -> int:
-        return self._environment.stat()["entries"]
+        return self._entries
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        with self._environment.begin() as transaction:
-            for key, value in transaction.cursor():
-                yield key.decode(errors="backslashreplace"), bytes(value)
+        """Raises DataError where it is damaged."""
+        return self.read(Problems("fail"))
+
+    def read(self, problems: Problems) -> Iterator[tuple[str, bytes]]:
+        """All pairs that can be read; that others cannot is a problem, after them."""
+        count = 0
+        for record in lmdb_reader.records(self.path):
+            if isinstance(record, lmdb_reader.Damage):
+                problems.report(
+                    f"--lmdb={self.path}", f"damaged behind image {count:,} of {len(self):,} ({record.reason})"
+                )
+                return
+            count += 1
+            yield record
+        if count != len(self):
+            problems.report(f"--lmdb={self.path}", f"damaged: it has {count:,} images, where it says {len(self):,}")
 
 
 @contextlib.contextmanager
@@ -127,21 +147,20 @@ def opened(path: pathlib.Path) -> Iterator[Database]:
     file = path / "data.mdb" if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"--lmdb={path}: holds no data.mdb; name the folder that LSUN's archive unpacks to")
+    if zipfile.is_zipfile(file):
+        raise DataError(f"--lmdb={path}: is a ZIP archive; unpack it and name the folder that holds data.mdb")
     try:
-        environment = lmdb.open(str(path), readonly=True, lock=False, subdir=path.is_dir(), create=False)
+        with lmdb.open(str(path), readonly=True, lock=False, subdir=path.is_dir(), create=False) as environment:
+            pages, entries = environment.info()["last_pgno"] + 1, environment.stat()["entries"]
+            size = pages * environment.stat()["psize"]
     except lmdb.Error as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise DataError(f"--lmdb={path}: {file.name} is no LMDB database ({reason})") from None
-    try:
-        # Reading behind the end of a mapped file would end the process without a word.
-        if (environment.info()["last_pgno"] + 1) * environment.stat()["psize"] > file.stat().st_size:
-            raise DataError(f"--lmdb={path}: {file.name} is cut short; restore it")
-        database = Database(environment)
-        if not len(database):
-            raise DataError(f"--lmdb={path}: {file.name} holds no images")
-        yield database
-    finally:
-        environment.close()
+    if size > file.stat().st_size:
+        raise DataError(f"--lmdb={path}: {file.name} is cut short; restore it")
+    if not entries:
+        raise DataError(f"--lmdb={path}: {file.name} holds no images")
+    yield Database(path, entries)
 
 
 def find_duplicates(
@@ -161,7 +180,7 @@ def find_duplicates(
         thumbnails, keys = folder / "thumbnails", []
         with thumbnails.open("wb") as file:
             geometry, problems = pixels.Geometry(autoencoder.SIZE), Problems(request.on_error)
-            images = converted(database, geometry, request.lmdb, problems)
+            images = converted(database.read(problems), geometry, request.lmdb, problems)
             for key, image in images:
                 file.write(image.tobytes())
                 keys.append(key)

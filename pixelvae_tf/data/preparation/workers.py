@@ -7,7 +7,10 @@ import concurrent.futures.process
 import functools
 import itertools
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -36,7 +39,7 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
         yield from function(first)  # not worth a process
         return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    settings = {"mp_context": multiprocessing.get_context("spawn"), "initializer": _leave_interrupts}
+    settings = {"mp_context": multiprocessing.get_context("spawn"), "initializer": _begin}
     with concurrent.futures.ProcessPoolExecutor(processes, **settings) as pool:
         pending = collections.deque()
         try:
@@ -53,9 +56,20 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
                 future.cancel()
 
 
-def _leave_interrupts() -> None:
+def _begin() -> None:
     """An interrupt from the keyboard reaches all processes; the one that started the others answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Ends this worker process when the one that started it ends, however that ends."""
+
+    def wait() -> None:
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)  # nobody is left to answer to
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _take(records: Iterator[Any]) -> list[Any]:

@@ -77,6 +77,9 @@ def checked_output(path: str) -> pathlib.Path:
     output = pathlib.Path(path).expanduser()
     if output.exists() and not output.is_dir():
         raise DataError(f"--output={path}: is a file; name a folder")
+    there = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    if there.is_dir() and (reason := files.unwritable(there)):
+        raise DataError(f"--output={path}: cannot be written ({reason}); free space or name another folder")
     return output
 
 
@@ -119,8 +122,9 @@ def write_split(
     """
     import tensorflow as tf
 
-    check_target(target)
+    # Of an earlier preparation that was killed, also one that had published the split already.
     shutil.rmtree(target.staging, ignore_errors=True)
+    check_target(target)
     try:
         target.output.mkdir(parents=True, exist_ok=True)
         builder = _write(target, images, on_image)
@@ -174,6 +178,7 @@ def _examples(images, target, on_image):
     for name, pixels in images:
         empty = False
         on_image()
+        name = name.encode(errors="backslashreplace").decode()  # names of files need not be valid Unicode
         yield name, {"image": pixels, "name": name}
     if empty:
         raise DataError(f"--split={target.split}: the input holds no usable image")

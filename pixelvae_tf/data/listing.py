@@ -1,0 +1,181 @@
+"""Which files are images: by their names or first bytes, each once whatever links lead to it, none that is hidden."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import pathlib
+import posixpath
+import re
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".avif", ".avifs", ".bmp", ".dib"),
+    *(".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".pfm", ".qoi", ".psd", ".dds", ".ico", ".sgi", ".pcx", ".tga", ".mpo"),
+)
+# What operating systems and storage devices put beside files.
+_LITTER = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+_MARK_LENGTH = 32
+_MARKS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM....\0\0\0\0|P[1-6]\s+[#\d]|qoif|8BPS"
+    rb"|\0\0\0\x0cjP  \r\n|\xffO\xffQ|....ftypavi[fs]|DDS ",
+    re.DOTALL,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The images under a folder.
+
+    Attributes:
+        names: their paths relative to it, sorted, with / between parts.
+        passed_over: how many entries are not among them, by the reason.
+        folders: real paths of the folders with them, by their paths relative to it.
+        links: real paths of those that are links themselves, by name.
+        linked: whether any link leads to any of them.
+    """
+
+    names: tuple[str, ...]
+    passed_over: dict[str, int]
+    folders: dict[str, str]
+    links: dict[str, str]
+    linked: bool
+
+    def real_path(self, name: str) -> str:
+        """Where an image lies when all links are followed."""
+        return self.links.get(name) or posixpath.join(self.folders[posixpath.dirname(name)], posixpath.basename(name))
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a path, relative to where a user pointed, has a part that is hidden or litter."""
+    parts = [part for part in path.split("/") if part not in (".", "..")]
+    return any(part.startswith(".") or part.lower() in _LITTER for part in parts)
+
+
+def named_as_image(name: str) -> bool:
+    """Whether a file is taken for an image by its name alone."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def begins_as_image(first: bytes) -> bool:
+    """Whether a file is taken for an image by its first 32 bytes."""
+    return bool(_MARKS.match(first))
+
+
+def kind_of(name: str) -> str:
+    """What to call a file that is no image, in counts: by its suffix."""
+    return f"no image ({posixpath.splitext(name)[1].lower() or 'without suffix'})"
+
+
+def shown(path: os.PathLike | str) -> str:
+    """A path as one line of valid Unicode, whatever its bytes are."""
+    text = os.fspath(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def summed_up(passed_over: dict[str, int]) -> str:
+    """Counts of what was passed over, as a part of a line: "3 no image (.txt), 1 broken link"."""
+    ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {reason}" for reason, count in ordered)
+
+
+def list_folder(folder: pathlib.Path) -> Listing:
+    """The images under a folder, at any depth and through links.
+
+    Every file and folder counts once, under the name by which no link leads to it if there is one; names of one file
+    that are no links (hard links) are files of their own. Links back to a folder around this one are not followed.
+    """
+    return _Walk(folder).listing()
+
+
+class _Walk:
+    """A walk over real folders first, then over those that links lead to."""
+
+    def __init__(self, root: pathlib.Path):
+        self.root, self.real_root = str(root), os.path.realpath(root)
+        self.names: list[str] = []
+        self.passed_over: collections.Counter[str] = collections.Counter()
+        self.real_folders: dict[str, str] = {}  # relative path to real path
+        self.visited: set[str] = set()
+        self.folder_links: list[str] = []
+        self.file_links: list[str] = []
+
+    def listing(self) -> Listing:
+        self._walk("", self.real_root)
+        linked = bool(self.folder_links or self.file_links) or self.real_root != os.path.abspath(self.root)
+        while self.folder_links:
+            links, self.folder_links = sorted(self.folder_links), []
+            for relative in links:
+                self._follow(relative)
+        found = Listing(tuple(self.names), {}, self.real_folders, {}, linked)
+        taken = {found.real_path(name) for name in self.names} if self.file_links else set()
+        for relative in sorted(self.file_links):
+            real = os.path.realpath(posixpath.join(self.root, relative))
+            if real in taken:
+                self.passed_over["second name (link) of an image"] += 1
+            elif self._take(relative):
+                taken.add(real)
+                found.links[relative] = real
+        return dataclasses.replace(found, names=tuple(sorted(self.names)), passed_over=dict(self.passed_over))
+
+    def _walk(self, relative: str, real: str) -> None:
+        pending = [(relative, real)]
+        while pending:
+            relative, real = pending.pop()
+            if real in self.visited:
+                self.passed_over["second name (link) of a folder"] += 1
+                continue
+            self.visited.add(real)
+            self.real_folders[relative] = real
+            try:
+                with os.scandir(posixpath.join(self.root, relative)) as entries:
+                    found = sorted(entries, key=lambda entry: entry.name)
+            except OSError:
+                self.passed_over["folder that may not be read"] += 1
+                continue
+            for entry in found:
+                self._enter(entry, posixpath.join(relative, entry.name), real, pending)
+
+    def _enter(self, entry: os.DirEntry, path: str, real: str, pending: list[tuple[str, str]]) -> None:
+        if is_hidden(entry.name):
+            self.passed_over["hidden"] += 1
+        elif entry.is_symlink():
+            target = posixpath.join(self.root, path)
+            if os.path.isdir(target):
+                self.folder_links.append(path)
+            elif os.path.isfile(target):
+                self.file_links.append(path)
+            else:
+                self.passed_over["broken link"] += 1
+        elif entry.is_dir():
+            pending.append((path, posixpath.join(real, entry.name)))
+        else:
+            self._take(path)
+
+    def _follow(self, relative: str) -> None:
+        real = os.path.realpath(posixpath.join(self.root, relative))
+        if self.real_root.startswith(real.rstrip("/") + "/"):
+            self.passed_over["link to a folder around this one"] += 1
+        else:
+            self._walk(relative, real)
+
+    def _take(self, relative: str) -> bool:
+        """Adds a file that is an image; says whether it is."""
+        path = posixpath.join(self.root, relative)
+        if named_as_image(relative) and os.path.isfile(path):
+            self.names.append(relative)
+            return True
+        try:
+            first = b""
+            if os.path.isfile(path):
+                with open(path, "rb") as file:
+                    first = file.read(_MARK_LENGTH)
+        except OSError:
+            self.passed_over["file that may not be read"] += 1
+            return False
+        if begins_as_image(first):
+            self.names.append(relative)
+            return True
+        self.passed_over[kind_of(relative)] += 1
+        return False

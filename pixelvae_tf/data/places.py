@@ -1,0 +1,27 @@
+"""Where prepared datasets lie, for a user who names a folder above or below it."""
+
+from __future__ import annotations
+
+import pathlib
+
+_DEPTH = 3  # dataset, size, version
+
+
+def meant(folder: pathlib.Path, dataset: str) -> pathlib.Path | None:
+    """The folder that holds a prepared dataset, where `folder` lies inside the dataset or one level above; or None."""
+    if not folder.is_dir():
+        return None
+    inside = folder.absolute()
+    for place in (inside, *inside.parents)[:_DEPTH]:
+        if place.name == dataset:
+            return place.parent
+    below = sorted(place for place in inside.iterdir() if (place / dataset).is_dir())
+    return below[0] if below else None
+
+
+def hint(folder: pathlib.Path, dataset: str) -> str | None:
+    """What to tell a user who named such a folder, or None."""
+    right = meant(folder, dataset)
+    if right is None:
+        return None
+    return f"--data_dir={folder}: is not the folder that holds {dataset}; name --data_dir={right}"

@@ -1,0 +1,42 @@
+"""How commands end: always, with one line and the right code."""
+
+import subprocess
+import sys
+
+import pytest
+from commands import environment
+
+PROGRAM = """
+import atexit, builtins, sys, time
+from pixelvae_tf.commandline import program
+from pixelvae_tf.errors import UserError
+
+class Stuck:
+    # Like a pipeline that waits for a thread that waits for the interpreter.
+    def __del__(self):
+        time.sleep(1000)
+
+builtins.stuck = Stuck()
+atexit.register(lambda: print("cleaned up"))
+
+def main():
+    {body}
+
+program.run(main, "")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "line"),
+    [
+        ("raise UserError('no data')", 1, "error: no data"),
+        ("print('done')", 0, ""),
+        ("1 / 0", 1, "ZeroDivisionError: "),
+    ],
+)
+def test_a_command_ends_whatever_its_objects_wait_for(body, code, line):
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(body=body)], capture_output=True, text=True, env=environment(), timeout=60
+    )
+    assert found.returncode == code
+    assert line in found.stderr and "cleaned up" in found.stdout

@@ -1,0 +1,170 @@
+"""Damages files, kills commands and fills disks, over and over, on a tiny model, and counts how each try ends.
+
+python tools/fault_campaign.py --minutes=60 --seed=0 --output=results/faults.json
+
+A try is right where the result is that of an undisturbed run, refused where a command or reader ends with one line,
+wrong for anything else, and hung where it does not end. Needs no data; prints a table.
+"""
+
+import pathlib
+import random
+import shutil
+import tempfile
+import time
+
+import _installed  # noqa: F401
+from absl import flags
+
+from pixelvae_tf import files
+from pixelvae_tf.commandline import program
+from pixelvae_tf.runs.environment import environment
+
+MINUTES = flags.DEFINE_float("minutes", 5.0, "Begin no try after so many minutes.", 0.1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of what is damaged, and when.", 0)
+KINDS = flags.DEFINE_multi_enum(
+    "kind", ["mutations", "kills", "disks"], ["mutations", "kills", "disks"], "What to do; give it several times."
+)
+OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong; or none.")
+
+_TINY = [
+    "--dataset=digits",
+    "--latent_channels=2",
+    "--encoder_channels=4",
+    "--pixelcnn_layers=1",
+    "--pixelcnn_channels=4",
+    "--first_kernel_size=3",
+    "--output_layers=0",
+    "--batch_size=32",
+    "--validation_examples=20",
+    "--images_every=0",
+    "--kl_warmup_steps=5",
+    "--mixed_precision=float32",
+    "--deterministic",
+    "--steps=40",
+    "--validation_every=10",
+    "--checkpoint_every=5",
+]
+
+
+def _train(workdir) -> list:
+    return ["pixelvae_tf.train", *_TINY, f"--workdir={workdir}"]
+
+
+class Campaign:
+    """Tries of every kind against one finished training.
+
+    Args:
+        folder: to work in.
+        seed: of what is damaged, and when.
+    """
+
+    def __init__(self, folder: pathlib.Path, seed: int):
+        from faults import mutations, tries
+
+        self.tries, self.mutations = tries, mutations
+        self.folder, self.random, self.tally, self.tried = folder, random.Random(seed), tries.Tally(), 0
+        self.base = folder / "base"
+        self.seconds = tries.seconds_of(_train(self.base))
+        self.source = folder / "source"
+        self.subjects = mutations.make(self.source, self.base)
+        self.expected = self._state(self.base)
+
+    def one(self, kind: str) -> None:
+        """One try of a kind: "mutations", "kills" or "disks"."""
+        self.tried += 1
+        place = self.folder / f"try{self.tried}"
+        if kind == "mutations":
+            self.mutations.one(self.random.choice(self.subjects), self.source, place, self.random, self.tally)
+            return
+        place.mkdir()
+        try:
+            {"kills": self._kill, "disks": self._disk}[kind](place)
+        finally:
+            shutil.rmtree(place)
+
+    def _kill(self, place: pathlib.Path) -> None:
+        """A training that is killed once or twice and begun again, to the end."""
+        workdir, moments = place / "run", []
+        try:
+            for _ in range(self.random.choice((1, 2))):
+                moments.append(round(self.random.uniform(0, self.seconds), 2))
+                self.tries.command(_train(workdir), kill_after=moments[-1])
+            ended = self.tries.command(_train(workdir))
+        except self.tries.Hung:
+            self.tally.add("kill of a training", "hung", str(moments))
+            return
+        same = ended.code == 0 and self._state(workdir) == self.expected
+        self.tally.add(
+            "kill of a training", "right" if same else "wrong", f"{moments}: {ended.errors}", self.tries.left_in(place)
+        )
+
+    def _disk(self, place: pathlib.Path) -> None:
+        """A command whose files may not grow beyond a size: it ends well or with one line, and spares what was."""
+        name = self.random.choice(("train", "sample", "evaluate", "export", "pack"))
+        workdir, bytes_ = place / "run", int(10 ** self.random.uniform(0, 6))
+        if name != "train":
+            shutil.copytree(self.base, workdir)
+        words = {
+            "train": _train(workdir),
+            "sample": ["pixelvae_tf.sample", f"--workdir={workdir}", f"--output={place}/a.png", "--num_samples=4"],
+            "evaluate": ["pixelvae_tf.evaluate", f"--workdir={workdir}", "--max_examples=20"],
+            "export": ["pixelvae_tf.export", f"--workdir={workdir}", f"--output={place}/export"],
+            "pack": [f"{self.tries.ROOT}/tools/training_state.py", "pack", f"--workdir={workdir}"]
+            + [f"--file={place}/state.zip"],
+        }[name]
+        kind, note = f"full disk under {name}", f"files of {bytes_:,} bytes"
+        try:
+            ended = self.tries.command(words, largest_file=bytes_)
+        except self.tries.Hung:
+            self.tally.add(kind, "hung", note)
+            return
+        outcome = "right" if ended.code == 0 else "refused" if ended.in_one_line else "wrong"
+        if name != "train" and self._state(workdir) != self.expected:
+            outcome, note = "wrong", f"{note}, the run is changed"
+        # A failed save of TensorFlow leaves what the next start removes.
+        left = [] if name == "train" else self.tries.left_in(place)
+        self.tally.add(kind, outcome, f"{note}: {ended.code} {ended.errors[-300:]}", left)
+
+    def _state(self, workdir: pathlib.Path) -> dict:
+        """The history and the best weights, of which two equal runs have equal ones."""
+        from pixelvae_tf.runs.workdir import Run
+
+        run = Run(workdir)
+        try:
+            best = run.best_weights()[1]
+            return {"history": run.history(), "best": best["nll_bound_nats"], "summary": run.summary_file.exists()}
+        except files.FileError as error:
+            return {"error": str(error)}
+
+
+def table(rows: list[dict]) -> str:
+    """The outcomes as Markdown."""
+    names = list(rows[0])
+    lines = [names, ["---"] + ["---:"] * (len(names) - 1), *([str(row[name]) for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    output = files.check_output(OUTPUT.value, "output") if OUTPUT.value else None
+    program.start_tensorflow()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="pixelvae_tf-") as folder:
+        campaign = Campaign(pathlib.Path(folder), SEED.value)
+        kinds = sorted(set(KINDS.value))
+        spent = dict.fromkeys(kinds, 0.0)
+        while time.monotonic() - started < 60 * MINUTES.value:
+            # Each kind has its share of the time, however long its tries take.
+            kind, began = min(spent, key=spent.get), time.monotonic()
+            campaign.one(kind)
+            spent[kind] += time.monotonic() - began
+    rows = campaign.tally.rows()
+    print(table(rows))
+    print("\n".join(campaign.tally.notes))
+    if output:
+        minutes = round((time.monotonic() - started) / 60, 1)
+        record = {"minutes": minutes, "seed": SEED.value, "table": rows, "notes": campaign.tally.notes}
+        files.write_json(output, {**record, **environment()})
+
+
+if __name__ == "__main__":
+    program.run(main, __doc__)

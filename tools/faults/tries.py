@@ -1,0 +1,152 @@
+"""What a try of a campaign is: an outcome, counted by kind, and a command in a process that may be killed."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import re
+import resource
+import runpy
+import signal
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from pixelvae_tf import files
+
+OUTCOMES = ("right", "refused", "wrong", "hung")
+HANG_SECONDS = 300
+ROOT = pathlib.Path(__file__).parent.parent.parent
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tensorflow"])
+_LEFTOVER = re.compile(r".*(_temp|tempstate\w*|\.incomplete|\.thumbnails)|\.lock")
+
+
+class Hung(Exception):
+    """A try that did not end."""
+
+
+@dataclasses.dataclass
+class Tally:
+    """Outcomes by kind of fault.
+
+    Attributes:
+        counts: for each kind, how many tries had each outcome, and how many left files behind.
+        notes: of every try that was not right or refused.
+    """
+
+    counts: dict[str, collections.Counter] = dataclasses.field(
+        default_factory=lambda: collections.defaultdict(collections.Counter)
+    )
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, kind: str, outcome: str, note: str = "", left: list[str] | None = None) -> None:
+        self.counts[kind][outcome] += 1
+        self.counts[kind]["left behind"] += bool(left)
+        if outcome in ("wrong", "hung") or left:
+            self.notes.append(f"{kind}: {outcome}: {note} {left or ''}".strip())
+
+    def rows(self) -> list[dict]:
+        names = (*OUTCOMES, "left behind")
+        return [
+            {"fault": kind, "tries": sum(counts[name] for name in OUTCOMES), **{name: counts[name] for name in names}}
+            for kind, counts in sorted(self.counts.items())
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: its exit code, negative for a signal.
+        errors: what it wrote to stderr.
+    """
+
+    code: int
+    errors: str
+
+    @property
+    def in_one_line(self) -> bool:
+        """Whether it failed as a command should: with one line."""
+        lines = [line for line in self.errors.splitlines() if line.strip()]
+        return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def command(words: list[str], *, kill_after: float | None = None, largest_file: int | None = None) -> Ended:
+    """Runs a command of the package, or a tool, in a process of its own.
+
+    Args:
+        words: its name and its flags.
+        kill_after: seconds from its start, after which it is killed if it still runs.
+        largest_file: bytes that it may write to a file: where a write goes beyond, it fails as on a full disk.
+
+    Raises:
+        Hung: where it does not end by itself.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
+        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file))
+        process.start()
+        process.join(HANG_SECONDS if kill_after is None else kill_after)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            if kill_after is None:
+                raise Hung
+        errors = outputs[1].read_text(errors="replace") if outputs[1].exists() else ""
+        return Ended(process.exitcode, errors)
+
+
+def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None) -> None:
+    """In the process of the command."""
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    if largest_file is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
+    sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+    # The process begins with the flags of the tool that forked it.
+    for name in list(flags.FLAGS):
+        delattr(flags.FLAGS, name)
+    sys.argv, program = [str(word) for word in words], words[0]
+    run = runpy.run_path if program.endswith(".py") else runpy.run_module
+    run(program, run_name="__main__", **({} if program.endswith(".py") else {"alter_sys": True}))
+
+
+@contextlib.contextmanager
+def in_time(seconds: int):
+    """Raises Hung in the block where it takes longer."""
+
+    def end(number, frame):
+        raise Hung
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def left_in(folder: pathlib.Path) -> list[str]:
+    """What lies in a folder under a temporary name."""
+    names = (path.name for path in folder.rglob("*"))
+    return sorted(name for name in names if files.is_temporary(name) or _LEFTOVER.fullmatch(name))
+
+
+def seconds_of(words: list[str]) -> float:
+    """How long a command takes that is left alone. Raises RuntimeError where it fails."""
+    started = time.monotonic()
+    ended = command(words)
+    if ended.code:
+        raise RuntimeError(f"{' '.join(map(str, words))}: {ended.errors}")
+    return time.monotonic() - started
