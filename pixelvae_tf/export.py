@@ -38,6 +38,7 @@ def main() -> None:
         "training_seed": config.training.seed,
         "checkpoint_step": best["step"],
         "weights": best["weights"],
+        "precision": model.dtype_policy.name,
         "validation_bound_nats": best["nll_bound_nats"],
         **environment(),
     }

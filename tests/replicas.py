@@ -142,6 +142,20 @@ def validated(devices: Devices) -> dict[str, np.ndarray]:
     return found
 
 
+def of_unknown_sizes(devices: Devices) -> dict[str, np.ndarray]:
+    """A step on batches whose size shows only when the graph runs: the loss of an even one, the refusal of another."""
+    with devices.strategy.scope():
+        model = build("SGD, clipped by norm")
+    images = tf.data.Dataset.from_tensor_slices(np.arange(7 * 64, dtype="uint8").reshape(7, 8, 8, 1) % 17)
+    loss = model.fit(images.take(6).batch(6), verbose=0).history["loss"]
+    try:
+        model.fit(images.batch(7), verbose=0)
+        refusal = ""
+    except tf.errors.InvalidArgumentError as error:
+        refusal = str(error)
+    return {"even": np.array(loss), "uneven": np.array(refusal)}
+
+
 def seen(devices: Devices) -> dict[str, np.ndarray]:
     """What the replicas of this worker read and draw, in their order."""
     strategy, rows = devices.strategy, BATCH_SIZE // devices.num_replicas
@@ -167,6 +181,8 @@ def main(strategy: str, output: str) -> None:
             found |= {f"{name}/{case}/{key}": value for key, value in trained(where, case).items()}
         found |= {f"{name}/validation/{key}": value for key, value in validated(where).items()}
         found |= {f"{name}/seen/{key}": value for key, value in seen(where).items()}
+    if cpus:
+        found |= {f"several/sizes/{key}": value for key, value in of_unknown_sizes(devices).items()}
     np.savez(output, **found)
 
 

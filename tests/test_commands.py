@@ -40,7 +40,7 @@ def test_a_run_records_configuration_history_and_summary(trained):
     assert [entry["step"] for entry in history] == [3, 6]
     summary = json.loads((trained / "summary.json").read_text())
     assert summary["steps"] == 6
-    assert summary["weights"] == "averaged"
+    assert (summary["weights"], summary["precision"]) == ("averaged", "float32")
     assert summary["best_validation_bound_nats"] == min(entry["bound"] for entry in history)
 
 

@@ -1,10 +1,11 @@
-"""An exponential moving average of a model's weights, kept beside them."""
+"""An exponential moving average of a model's weights, kept beside them and saved with them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -65,3 +66,53 @@ class WeightAverage(tf.Module):
             self.in_place = False
             for variable, weight in zip(self._variables, weights, strict=True):
                 variable.assign(weight)
+
+
+class AveragedModel(keras.Model):
+    """A Keras model whose state includes an average of its weights, once `start_average` made one.
+
+    Attributes:
+        average: the moving average of the weights, or None.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.average: WeightAverage | None = None
+        # Averages from a file that was loaded before there was an average to restart.
+        self._loaded_average: list[np.ndarray] | None = None
+
+    def start_average(self, decay: float) -> None:
+        """Begins an average of the weights, from those of a loaded file if it has any; none for a decay of 0."""
+        self.average = WeightAverage(self.trainable_variables, decay) if decay else None
+        if self.average is not None and self._loaded_average is not None:
+            self.average.restart(self._loaded_average)
+
+    @contextlib.contextmanager
+    def evaluation_weights(self) -> Iterator[str]:
+        """Puts the averaged weights in place for a `with` block, where there are any; gives "averaged" or "raw"."""
+        if self.average is None:
+            yield "raw"
+        else:
+            with self.average.applied():
+                yield "averaged"
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Averages that stand in the place of the weights are saved as these.
+        if self.average is not None and not self.average.in_place:
+            for index, value in enumerate(self.average.values()):
+                store[f"average_{index}"] = value
+
+    def load_own_variables(self, store):
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - a store is no dictionary
+        averages = [own.pop(f"average_{index}") for index in range(sum(name.startswith("average_") for name in own))]
+        self._loaded_average = [np.asarray(value) for value in averages] or None
+        if self._loaded_average is not None and self.average is not None:
+            self.average.restart(self._loaded_average)
+        super().load_own_variables(own)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Keras's. An average of the weights goes on from the file's; from its weights, where it has none."""
+        super().load_weights(filepath, *args, **kwargs)
+        if self.average is not None and self._loaded_average is None:
+            self.average.restart()

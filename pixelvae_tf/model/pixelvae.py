@@ -8,22 +8,18 @@ The level of a latent is an index from 0: level 0 is z1.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from pixelvae_tf.config import ModelConfig
-from pixelvae_tf.errors import UserError
-from pixelvae_tf.layers.dropout import replica_factors
 from pixelvae_tf.layers.pixel_input import PixelInput
 from pixelvae_tf.model import checks, replicas
-from pixelvae_tf.model.averaging import WeightAverage
-from pixelvae_tf.model.graphs import SAMPLERS, Encoding, Graphs
-from pixelvae_tf.model.settings import own_settings, precision
+from pixelvae_tf.model.graphs import Graphs
+from pixelvae_tf.model.image_model import ImageModel
+from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.networks.factory import NetworkFactory
 from pixelvae_tf.networks.residual import LATENT_LIMIT
 from pixelvae_tf.probability import objectives, randomness
@@ -36,19 +32,11 @@ from pixelvae_tf.probability.distributions import (
     standard_normal_like,
 )
 from pixelvae_tf.probability.objectives import ElboTerms
-from pixelvae_tf.sampling.noise import (
-    checked_temperatures,
-    draw_noise,
-    latent_noise,
-    replica_noise,
-    sample_posteriors,
-    sources_of_noise,
-    varying_noise,
-)
+from pixelvae_tf.sampling.noise import latent_noise, replica_noise, sample_posteriors
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
-class PixelVAE(keras.Model):
+class PixelVAE(ImageModel):
     """A PixelVAE, PixelCNN or VAE, as its configuration says.
 
     >>> import keras, numpy, pixelvae_tf
@@ -82,17 +70,14 @@ class PixelVAE(keras.Model):
 
     @own_settings()
     def __init__(self, config: ModelConfig, networks: Callable[..., NetworkFactory] = NetworkFactory, **kwargs):
-        # Noise and latents are float32 whatever the layers compute in.
-        super().__init__(autocast=False, **{**kwargs, "dtype": precision(kwargs.get("dtype"))})
-        self.config = config
+        super().__init__(config, Graphs, **kwargs)
         layers = networks(config, self.dtype_policy)
         self.pixel_input = PixelInput(config.pixel_levels, config.embedding_channels, dtype=self.dtype_policy)
         self.encoder = layers.encoder()
         self.pixel_decoder = layers.pixel_decoder()
         self.latent_decoders = [layers.latent_decoder(level) for level in range(config.num_levels - 1)]
         self.prior_flow = layers.prior_flow()
-        self.graphs = Graphs(self)
-        # What training and validation report, and what `compile` sets.
+        # What training and validation report, as `ElboTerms.reported` orders it, and what `compile` sets.
         self.part_names = ["bound", "reconstruction", *(f"kl_z{n + 1}" for n in range(config.num_levels))]
         self.weight_names = [f"kl_weight_z{n + 1}" for n in range(config.num_levels)]
         self.evaluation_metrics = [keras.metrics.Mean(name=name, dtype="float32") for name in self.part_names]
@@ -102,8 +87,6 @@ class PixelVAE(keras.Model):
         self.kl_weight = 1.0
         self.seed = 0
         self.stop_flag: replicas.StopFlag | None = None
-        self.average: WeightAverage | None = None
-        self._loaded_average: list[np.ndarray] | None = None
         self.build()
 
     def build(self, input_shape=None):
@@ -240,35 +223,25 @@ class PixelVAE(keras.Model):
         Raises:
             UserError: for a value that cannot be used, a loss or metrics, or what several replicas cannot honour.
         """
-        checks.compile_arguments(
-            {
-                "kl_warmup_steps": kl_warmup_steps,
-                "prior_scale_floor_steps": prior_scale_floor_steps,
-                "clip_value": clip_value,
-                "clip_norm": clip_norm,
-                "ema_decay": ema_decay,
-                "dropout": dropout,
-                "kl_weight": kl_weight,
-                "free_bits": free_bits,
-                "seed": seed,
-            },
-            kwargs,
-        )
+        settings = {
+            "kl_warmup_steps": kl_warmup_steps,
+            "prior_scale_floor_steps": prior_scale_floor_steps,
+            "clip_value": clip_value,
+            "clip_norm": clip_norm,
+            "dropout": dropout,
+            "kl_weight": kl_weight,
+            "free_bits": free_bits,
+            "seed": seed,
+        }
+        checks.compile_arguments({**settings, "ema_decay": ema_decay}, kwargs)
         super().compile(optimizer=optimizer, **{"jit_compile": False, **kwargs})
         if self.distribute_strategy.num_replicas_in_sync > 1:
             replicas.check_compiled(self)
-        self.kl_warmup_steps = tuple(kl_warmup_steps)
-        self.prior_scale_floor_steps = prior_scale_floor_steps
-        self.clip_value = clip_value
-        self.clip_norm = clip_norm
-        self.dropout = dropout
-        self.kl_weight = kl_weight
-        self.free_bits = free_bits
-        self.seed = seed
+        # Each has an attribute of its name, which the constructor declares.
+        for name, value in settings.items():
+            setattr(self, name, tuple(value) if name == "kl_warmup_steps" else value)
         self.optimizer.build(self.trainable_variables)
-        self.average = WeightAverage(self.trainable_variables, ema_decay) if ema_decay else None
-        if self.average is not None and self._loaded_average is not None:
-            self.average.restart(self._loaded_average)
+        self.start_average(ema_decay)
 
     @property
     def metrics(self):
@@ -292,7 +265,7 @@ class PixelVAE(keras.Model):
         loss_scale = self.optimizer.scale_loss(1.0)
         with tf.GradientTape() as tape:
             terms = self(images, noise=noise, scale_floor=scale_floor, dropout=dropped, training=True)
-            loss = mean(objectives.training_loss(self._with_free_bits(terms, mean), weights))
+            loss = mean(objectives.training_loss(replicas.with_free_bits(terms, mean, self.free_bits), weights))
             scaled_loss = loss * loss_scale
         variables = self.trainable_variables
         gradients, norm = replicas.clipped_gradients(
@@ -303,33 +276,20 @@ class PixelVAE(keras.Model):
             self.average.update(step - 1)
         return {
             "loss": loss,
-            **{name: mean(part) for name, part in zip(self.part_names, parts_of(terms), strict=True)},
+            **{name: mean(part) for name, part in zip(self.part_names, terms.reported(), strict=True)},
             **dict(zip(self.weight_names, weights, strict=True)),
             "learning_rate": learning_rate,
             "gradient_norm": norm,
         }
 
-    def _with_free_bits(self, terms: ElboTerms, mean: Callable) -> ElboTerms:
-        """The terms as the training loss counts them; what is reported stays the full bound."""
-        if not self.free_bits or not terms.kl:
-            return terms
-        means = replicas.total_means([tf.stop_gradient(mean(rate)) for rate in terms.kl])
-        return terms._replace(kl=objectives.with_free_bits(terms.kl, means, self.free_bits))
-
     def replica_dropout(self, batch_size, step) -> list[dict]:
         """What the decoders drop at a step on this replica's rows, as their calls take it: pixels, z1, z2, ..."""
         seed = randomness.stream(self.seed, "dropout", step)
-        found = []
-        for index, decoder in enumerate([self.pixel_decoder, *self.latent_decoders]):
-            factors = []
-            if decoder.masked is not None:
-                height, width, _ = self.config.latent_shapes[index - 1] if index else self.config.image_shape
-                blocks, filters = decoder.masked.residual_blocks
-                own_seed = randomness.stream(seed, "dropout", index)
-                shape, dtype = (blocks, height, width, filters), decoder.compute_dtype
-                factors = replica_factors(shape, self.dropout, batch_size, own_seed, dtype)
-            found.append({"dropout": factors} if factors else {})
-        return found
+        sides = [shape[:2] for shape in (self.config.image_shape, *self.config.latent_shapes)]
+        return [
+            decoder.replica_dropout(sides[index], self.dropout, batch_size, randomness.stream(seed, "dropout", index))
+            for index, decoder in enumerate([self.pixel_decoder, *self.latent_decoders])
+        ]
 
     @own_settings()
     def test_step(self, data):
@@ -343,32 +303,10 @@ class PixelVAE(keras.Model):
         counted = tf.cast(self.evaluation_metrics[0].count.value, tf.int32)
         seed = randomness.stream(self.seed, "validation", counted)
         terms = self.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
-        for metric, part in zip(self.evaluation_metrics, parts_of(terms), strict=True):
+        for metric, part in zip(self.evaluation_metrics, terms.reported(), strict=True):
             metric.update_state(part, sample_weight=weights_of_images)
         results = self.get_metrics_result()
         return {**results, "loss": results["bound"]}
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Keras's, of integer images: an array, a dataset of batches, or (images, labels, weights) of these.
-
-        Its `loss` has the weighted KL of the warm-up; `val_loss` is the bound.
-
-        Raises:
-            UserError: for images of another shape, type or range, where that can be seen beforehand.
-        """
-        for data in (x, kwargs.get("validation_data")):
-            checks.given_data(data, self.config)
-        return super().fit(x, checks.labels(x, y, kwargs), *args, **kwargs)
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Keras's, of what `fit` takes. Raises UserError as `fit` does."""
-        checks.given_data(x, self.config)
-        return super().evaluate(x, checks.labels(x, y, kwargs), *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        """Keras's: `ElboTerms` of (batch,) arrays, with the noise of seed 0 in each batch. Raises as `fit` does."""
-        checks.given_data(x, self.config)
-        return super().predict(x, *args, **kwargs)
 
     def make_train_function(self, force=False):
         if self.distribute_strategy.num_replicas_in_sync == 1:
@@ -376,242 +314,3 @@ class PixelVAE(keras.Model):
         if self.train_function is None or force:
             self.train_function = replicas.train_function(self, self.stop_flag)
         return self.train_function
-
-    def _maybe_symbolic_build(self, *args, **kwargs):
-        """Does nothing: Keras would average a batch of integers over all workers, to find the shapes of it."""
-
-    @contextlib.contextmanager
-    def evaluation_weights(self):
-        """Puts the averaged weights in place for a `with` block, where there are any; gives "averaged" or "raw"."""
-        if self.average is None:
-            yield "raw"
-        else:
-            with self.average.applied():
-                yield "averaged"
-
-    # Saving: the average of the weights belongs to a model's state.
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        # Averages that stand in the place of the weights are saved as these.
-        if self.average is not None and not self.average.in_place:
-            for index, value in enumerate(self.average.values()):
-                store[f"average_{index}"] = value
-
-    def load_own_variables(self, store):
-        own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - a store is no dictionary
-        averages = [own.pop(f"average_{index}") for index in range(sum(name.startswith("average_") for name in own))]
-        self._loaded_average = [np.asarray(value) for value in averages] or None
-        if self._loaded_average is not None and self.average is not None:
-            self.average.restart(self._loaded_average)
-        super().load_own_variables(own)
-
-    def load_weights(self, filepath, *args, **kwargs):
-        """Keras's. An average of the weights goes on from the file's; from its weights, where it has none."""
-        super().load_weights(filepath, *args, **kwargs)
-        if self.average is not None and self._loaded_average is None:
-            self.average.restart()
-
-    def get_compile_config(self):
-        # A saved model is for use; training continues from the checkpoints of its work directory.
-        return None
-
-    def get_config(self):
-        return {**super().get_config(), "config": self.config.to_dict()}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "config": ModelConfig.from_dict(config["config"])})
-
-    def export(self, *args, **kwargs):
-        """Refused: an export has several endpoints, which `serving.export` writes."""
-        raise UserError(
-            "export: use python -m pixelvae_tf.export --workdir=DIR --output=DIR, or pixelvae_tf.model.serving.export"
-        )
-
-    # What users call: integer images in, arrays out, every random result from a seed.
-
-    def elbo(self, images, seed: int = 0) -> ElboTerms:
-        """The bound of each image and its parts, nats.
-
-        Args:
-            images: integers 0..levels-1, (batch, height, width, colors).
-            seed: of the latent noise.
-
-        Returns:
-            `ElboTerms` of (batch,) arrays; `elbo` is -(reconstruction + sum of kl).
-
-        Raises:
-            ValueError: for images of another shape, type or range.
-        """
-        seed = checks.seed_outside_graphs(seed, "elbo")
-        images = checks.images_outside_graphs(images, self.config)
-        return tf.nest.map_structure(np.asarray, self.graphs.elbo(images, seed))
-
-    def log_likelihood(self, images, importance_samples: int = 50, seed: int = 0) -> np.ndarray:
-        """The importance-sampled estimate of log p(x) of each image, nats; exact for a model without latents.
-
-        Args:
-            images: integers 0..levels-1, (batch, height, width, colors).
-            importance_samples: latent samples an image; in expectation a bound that rises with it.
-            seed: of the latent noise.
-
-        Returns:
-            (batch,) float32.
-
-        Raises:
-            ValueError: for images of another shape, type or range, or fewer than one sample.
-        """
-        seed = checks.seed_outside_graphs(seed, "log_likelihood")
-        importance_samples = checks.whole_number(importance_samples, "importance_samples")
-        images = checks.images_outside_graphs(images, self.config)
-        return np.asarray(self.graphs.log_likelihood(images, tf.constant(importance_samples), seed))
-
-    def encode(self, images, seed: int = 0) -> Encoding:
-        """Posterior means, scales and samples of every level.
-
-        Args:
-            images: integers 0..levels-1, (batch, height, width, colors).
-            seed: of the samples.
-
-        Returns:
-            `Encoding` of tuples over levels, z1 first, of (batch, channels) or (batch, height, width, channels)
-            arrays.
-
-        Raises:
-            ValueError: for images of another shape, type or range.
-        """
-        seed = checks.seed_outside_graphs(seed, "encode")
-        images = checks.images_outside_graphs(images, self.config)
-        return tf.nest.map_structure(np.asarray, self.graphs.encode(images, seed))
-
-    def sample(self, num_samples: int, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
-        """Draws images from the model.
-
-        Args:
-            num_samples: images.
-            seed: of all the noise.
-            temperature: under 1 keeps to likely values; one number for all, or a sequence of one for the pixels and
-                one for each level of latents, z1 first. It divides logits and multiplies the scales of latents.
-            method: "cached", or "naive" for a full pass of the decoder for every pixel: slow, with the same images.
-
-        Returns:
-            (num_samples, height, width, colors) uint8.
-
-        Raises:
-            ValueError: for fewer than one sample, a temperature that is not positive, or an unknown method.
-        """
-        seed = checks.seed_outside_graphs(seed, "sample")
-        num_samples = checks.whole_number(num_samples, "num_samples")
-        return self._drawn(draw_noise(self.config, num_samples, seed), temperature, method)
-
-    def sample_varying(
-        self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "cached"
-    ) -> np.ndarray:
-        """Draws a grid in which one level's noise varies along a row and all else is the same there (Figure 6).
-
-        Args:
-            vary: "top" (the topmost level of latents), "middle" (the levels below it) or "pixels".
-            rows: independent draws of what is held constant.
-            columns: draws of what varies.
-            seed: of all the noise.
-            temperature, method: see `sample`.
-
-        Returns:
-            (rows * columns, height, width, colors) uint8, row after row.
-
-        Raises:
-            ValueError: for a level that the model does not have, or an empty grid, and as `sample`.
-        """
-        seed = checks.seed_outside_graphs(seed, "sample_varying")
-        known = sources_of_noise(self.config)
-        if vary not in known:
-            raise UserError(f"vary={vary!r}: this model has {', '.join(known)}")
-        rows, columns = checks.whole_number(rows, "rows"), checks.whole_number(columns, "columns")
-        noise = varying_noise(self.config, rows, columns, vary, seed)
-        return self._drawn(noise, temperature, method)
-
-    def _drawn(self, noise, temperature, method: str) -> np.ndarray:
-        temperatures = checked_temperatures(self.config, temperature)
-        draw = self.graphs.draw[_checked_method(method)]
-        return np.asarray(draw(noise, tf.constant(temperatures, tf.float32)))
-
-    def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
-        """Draws images from p(x | z1) at a posterior sample of z1 for each given image, uint8.
-
-        Args:
-            images: integers 0..levels-1, (batch, height, width, colors).
-            seed: of all the noise.
-            temperature, method: see `sample`; here the latents' temperatures are of the posterior.
-
-        Raises:
-            ValueError: for images of another shape, type or range, and as `sample`.
-        """
-        seed = checks.seed_outside_graphs(seed, "reconstruct")
-        images = checks.images_outside_graphs(images, self.config)
-        return self._completed(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
-
-    def complete(
-        self,
-        images,
-        keep_rows: int | None = None,
-        seed: int = 0,
-        temperature=1.0,
-        method: str = "cached",
-        *,
-        mask=None,
-        refinements: int = 0,
-    ) -> np.ndarray:
-        """Keeps the first rows of each image, or the pixels of a mask, and draws all others from the model, uint8.
-
-        The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes
-        after a pixel reaches it through the latents alone: they are drawn from the posterior of the image whose
-        unknown pixels are blank, since the model gives no posterior of a part of an image. An encoder takes blank for
-        black; where that shows, refine: latents from the posterior of the completed image, and the unknown pixels
-        anew (the Markov chain of Rezende et al. 2014).
-
-        Args:
-            images: integers 0..levels-1, (batch, height, width, colors).
-            keep_rows: rows to keep; or
-            mask: bool, (height, width) for all images or (batch, height, width): True where a pixel is kept, in all
-                of its colors.
-            seed: of all the noise.
-            temperature, method: see `reconstruct`.
-            refinements: times to refine, each as long as the first drawing; without latents there is nothing to.
-
-        Raises:
-            ValueError: for images of another shape, type or range, for both or neither of rows and mask, rows outside
-                0..height, a mask of another shape or type, fewer than 0 refinements, and as `sample`.
-        """
-        seed = checks.seed_outside_graphs(seed, "complete")
-        images = checks.images_outside_graphs(images, self.config)
-        known = self.checked_mask(keep_rows, mask)
-        if len(known) not in (1, len(images)):
-            raise UserError(f"mask of shape {known.shape}: there are {len(images)} images; give one mask, or as many")
-        refinements = checks.whole_number(refinements, "refinements", least=0)
-        known = np.broadcast_to(known[..., None], (len(known), *self.config.image_shape))
-        images = self._completed(np.where(known, images, 0).astype("uint8"), known, seed, temperature, method)
-        for index in range(refinements if self.config.num_levels else 0):
-            own_seed = randomness.stream(seed, "refinements", index)
-            images = self._completed(images, known, own_seed, temperature, method)
-        return images
-
-    def checked_mask(self, keep_rows: int | None = None, mask=None) -> np.ndarray:
-        """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises ValueError as it does."""
-        return checks.mask_of(self.config, keep_rows, mask)
-
-    def _completed(self, images, known, seed, temperature, method: str) -> np.ndarray:
-        temperatures = checked_temperatures(self.config, temperature)
-        complete = self.graphs.complete[_checked_method(method)]
-        return np.asarray(complete(images, known, randomness.as_seed(seed), tf.constant(temperatures, tf.float32)))
-
-
-def _checked_method(method: str) -> str:
-    if method not in SAMPLERS:
-        raise UserError(f"method={method!r}: choose one of {', '.join(SAMPLERS)}")
-    return method
-
-
-def parts_of(terms: ElboTerms) -> list:
-    """What training and validation report, in the order of `part_names`: the bound, its distortion, its rates."""
-    return [-terms.elbo, terms.reconstruction, *terms.kl]

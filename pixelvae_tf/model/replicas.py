@@ -10,6 +10,8 @@ from keras import ops
 
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.model import checks
+from pixelvae_tf.probability import objectives
+from pixelvae_tf.probability.objectives import ElboTerms
 
 
 class StopFlag:
@@ -109,10 +111,21 @@ def batch_mean(weights=None) -> Callable:
     return lambda values: tf.math.divide_no_nan(ops.sum(weights * values), total)
 
 
-def total_means(shares: list) -> list:
-    """The means over the whole batch of values whose `batch_mean` this replica has."""
+def with_free_bits(terms: ElboTerms, mean: Callable, free_bits: float) -> ElboTerms:
+    """The terms as the training loss counts them; what is reported stays the full bound.
+
+    Args:
+        terms: of this replica's images.
+        mean: from `batch_mean`; a rate counts by its mean over the whole batch.
+        free_bits: nats of each level that cost nothing; 0 changes nothing.
+    """
+    if not free_bits or not terms.kl:
+        return terms
     replica = tf.distribute.get_replica_context()
-    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, shares) if replica.num_replicas_in_sync > 1 else shares
+    means = [tf.stop_gradient(mean(rate)) for rate in terms.kl]
+    if replica.num_replicas_in_sync > 1:
+        means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, means)
+    return terms._replace(kl=objectives.with_free_bits(terms.kl, means, free_bits))
 
 
 def clipped_gradients(gradients, clip_norm: float, clip_value: float, scale=1.0) -> tuple[list, tf.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from pixelvae_tf.layers.dropout import replica_factors
 from pixelvae_tf.layers.weight_norm import Conv2D
 
 
@@ -70,6 +71,19 @@ class Decoder(keras.layers.Layer):
 
     def call(self, features, **condition):
         return self.output_conv(condition["maps"]) if self.masked is None else self.masked(features, **condition)
+
+    def replica_dropout(self, sides, rate: float, batch_size, seed) -> dict:
+        """What the masked network drops on this replica's rows, as the call takes it; nothing without such blocks.
+
+        Args:
+            sides: height and width of y.
+            rate, batch_size, seed: see `dropout.replica_factors`.
+        """
+        if self.masked is None:
+            return {}
+        blocks, filters = self.masked.residual_blocks
+        factors = replica_factors((blocks, *sides, filters), rate, batch_size, seed, self.compute_dtype)
+        return {"dropout": factors} if factors else {}
 
     def incremental(self, **condition):
         """The masked network for features that arrive in the order of generation."""

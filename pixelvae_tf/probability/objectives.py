@@ -30,6 +30,10 @@ class ElboTerms(NamedTuple):
     kl: tuple[Values, ...]  # (batch,) each
     elbo: Values  # (batch,)
 
+    def reported(self) -> list[Values]:
+        """What training and validation report: the negative bound, its distortion, and its rates."""
+        return [-self.elbo, self.reconstruction, *self.kl]
+
 
 def elbo_terms(reconstruction, kl) -> ElboTerms:
     """Equation 2 from its terms, per example in nats."""

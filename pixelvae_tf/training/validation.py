@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf.model.pixelvae import PixelVAE, parts_of
+from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import replica_noise
@@ -132,7 +132,7 @@ class DistributedValidation:
         def on_replica(images, weights):
             seed = randomness.stream(self.model.seed, "validation", counted)
             terms = self.model.elbo_terms(images, replica_noise(self.model.config, images.shape[0], seed))
-            parts = [*parts_of(terms), tf.ones_like(weights)]
+            parts = [*terms.reported(), tf.ones_like(weights)]
             return tf.stack([tf.reduce_sum(tf.where(weights > 0, part, 0.0)) for part in parts])
 
         sums = self.strategy.run(on_replica, args=next(iterator))

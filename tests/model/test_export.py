@@ -212,6 +212,7 @@ def test_the_record_says_what_was_exported_and_describes_every_endpoint(exported
     record = files.read_json(exported / "export.json")
     assert ModelConfig.from_dict(record["model"]) == CONFIG
     assert (record["checkpoint_step"], record["weights"], record["dataset"]) == (7, "averaged", "digits")
+    assert record["precision"] == "float32"
     assert record["pixelvae_tf"] == pixelvae_tf.__version__
     assert set(record["endpoints"]) == set(serving.signatures(CONFIG))
     for name, (asked, _) in ANSWERED.items():

@@ -128,6 +128,11 @@ def test_validation_over_replicas_is_the_mean_over_images_that_one_device_finds(
         np.testing.assert_allclose(several, one, rtol=1e-5, err_msg=name)
 
 
+def test_a_batch_that_does_not_divide_over_the_replicas_is_refused_as_the_step_runs(outputs):
+    assert np.isfinite(outputs[0]["several/sizes/even"]).all()
+    assert "a batch does not divide over 2 replicas; use .batch" in str(outputs[0]["several/sizes/uneven"])
+
+
 @pytest.mark.parametrize("name", ["images", "noise_z1", "noise_z2"])
 def test_every_replica_has_rows_of_its_own_of_one_global_batch_and_its_noise(name, outputs):
     one = outputs[0][f"one/seen/{name}"]

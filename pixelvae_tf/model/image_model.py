@@ -1,0 +1,265 @@
+"""What users call of a model: integer images in, arrays out, every random result from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.model import checks
+from pixelvae_tf.model.averaging import AveragedModel
+from pixelvae_tf.model.graphs import SAMPLERS, Encoding, Graphs
+from pixelvae_tf.model.settings import precision
+from pixelvae_tf.probability import randomness
+from pixelvae_tf.probability.objectives import ElboTerms
+from pixelvae_tf.sampling.noise import checked_temperatures, draw_noise, sources_of_noise, varying_noise
+
+
+class ImageModel(AveragedModel):
+    """A Keras model of integer images. It checks what users give, and calls its graphs.
+
+    Its methods read `config` and `graphs` alone. A subclass defines the distributions that the graphs compute.
+
+    Args:
+        config: the network.
+        graphs: makes the graphs of a model, given the model.
+        dtype: the precision, see `settings.precision`.
+
+    Attributes:
+        graphs: the functions of tensors behind the methods of arrays, for a tf.function or a dataset's map.
+    """
+
+    def __init__(self, config: ModelConfig, graphs: Callable[..., Graphs] = Graphs, dtype=None, **kwargs):
+        # Noise and latents are float32 whatever the layers compute in.
+        super().__init__(autocast=False, dtype=precision(dtype), **kwargs)
+        self.config = config
+        self.graphs = graphs(self)
+
+    def elbo(self, images, seed: int = 0) -> ElboTerms:
+        """The bound of each image and its parts, nats.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            seed: of the latent noise.
+
+        Returns:
+            `ElboTerms` of (batch,) arrays; `elbo` is -(reconstruction + sum of kl).
+
+        Raises:
+            ValueError: for images of another shape, type or range.
+        """
+        seed = checks.seed_outside_graphs(seed, "elbo")
+        images = checks.images_outside_graphs(images, self.config)
+        return tf.nest.map_structure(np.asarray, self.graphs.elbo(images, seed))
+
+    def log_likelihood(self, images, importance_samples: int = 50, seed: int = 0) -> np.ndarray:
+        """The importance-sampled estimate of log p(x) of each image, nats; exact for a model without latents.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            importance_samples: latent samples an image; in expectation a bound that rises with it.
+            seed: of the latent noise.
+
+        Returns:
+            (batch,) float32.
+
+        Raises:
+            ValueError: for images of another shape, type or range, or fewer than one sample.
+        """
+        seed = checks.seed_outside_graphs(seed, "log_likelihood")
+        importance_samples = checks.whole_number(importance_samples, "importance_samples")
+        images = checks.images_outside_graphs(images, self.config)
+        return np.asarray(self.graphs.log_likelihood(images, tf.constant(importance_samples), seed))
+
+    def encode(self, images, seed: int = 0) -> Encoding:
+        """Posterior means, scales and samples of every level.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            seed: of the samples.
+
+        Returns:
+            `Encoding` of tuples over levels, z1 first, of (batch, channels) or (batch, height, width, channels)
+            arrays.
+
+        Raises:
+            ValueError: for images of another shape, type or range.
+        """
+        seed = checks.seed_outside_graphs(seed, "encode")
+        images = checks.images_outside_graphs(images, self.config)
+        return tf.nest.map_structure(np.asarray, self.graphs.encode(images, seed))
+
+    def sample(self, num_samples: int, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
+        """Draws images from the model.
+
+        Args:
+            num_samples: images.
+            seed: of all the noise.
+            temperature: under 1 keeps to likely values; one number for all, or a sequence of one for the pixels and
+                one for each level of latents, z1 first. It divides logits and multiplies the scales of latents.
+            method: "cached", or "naive" for a full pass of the decoder for every pixel: slow, with the same images.
+
+        Returns:
+            (num_samples, height, width, colors) uint8.
+
+        Raises:
+            ValueError: for fewer than one sample, a temperature that is not positive, or an unknown method.
+        """
+        seed = checks.seed_outside_graphs(seed, "sample")
+        num_samples = checks.whole_number(num_samples, "num_samples")
+        return self._drawn(draw_noise(self.config, num_samples, seed), temperature, method)
+
+    def sample_varying(
+        self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "cached"
+    ) -> np.ndarray:
+        """Draws a grid in which one level's noise varies along a row and all else is the same there (Figure 6).
+
+        Args:
+            vary: "top" (the topmost level of latents), "middle" (the levels below it) or "pixels".
+            rows: independent draws of what is held constant.
+            columns: draws of what varies.
+            seed: of all the noise.
+            temperature, method: see `sample`.
+
+        Returns:
+            (rows * columns, height, width, colors) uint8, row after row.
+
+        Raises:
+            ValueError: for a level that the model does not have, or an empty grid, and as `sample`.
+        """
+        seed = checks.seed_outside_graphs(seed, "sample_varying")
+        known = sources_of_noise(self.config)
+        if vary not in known:
+            raise UserError(f"vary={vary!r}: this model has {', '.join(known)}")
+        rows, columns = checks.whole_number(rows, "rows"), checks.whole_number(columns, "columns")
+        noise = varying_noise(self.config, rows, columns, vary, seed)
+        return self._drawn(noise, temperature, method)
+
+    def _drawn(self, noise, temperature, method: str) -> np.ndarray:
+        temperatures = checked_temperatures(self.config, temperature)
+        draw = self.graphs.draw[_checked_method(method)]
+        return np.asarray(draw(noise, tf.constant(temperatures, tf.float32)))
+
+    def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "cached") -> np.ndarray:
+        """Draws images from p(x | z1) at a posterior sample of z1 for each given image, uint8.
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            seed: of all the noise.
+            temperature, method: see `sample`; here the latents' temperatures are of the posterior.
+
+        Raises:
+            ValueError: for images of another shape, type or range, and as `sample`.
+        """
+        seed = checks.seed_outside_graphs(seed, "reconstruct")
+        images = checks.images_outside_graphs(images, self.config)
+        return self._completed(images, np.zeros((1, *self.config.image_shape), bool), seed, temperature, method)
+
+    def complete(
+        self,
+        images,
+        keep_rows: int | None = None,
+        seed: int = 0,
+        temperature=1.0,
+        method: str = "cached",
+        *,
+        mask=None,
+        refinements: int = 0,
+    ) -> np.ndarray:
+        """Keeps the first rows of each image, or the pixels of a mask, and draws all others from the model, uint8.
+
+        The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes
+        after a pixel reaches it through the latents alone: they are drawn from the posterior of the image whose
+        unknown pixels are blank, since the model gives no posterior of a part of an image. An encoder takes blank for
+        black; where that shows, refine: latents from the posterior of the completed image, and the unknown pixels
+        anew (the Markov chain of Rezende et al. 2014).
+
+        Args:
+            images: integers 0..levels-1, (batch, height, width, colors).
+            keep_rows: rows to keep; or
+            mask: bool, (height, width) for all images or (batch, height, width): True where a pixel is kept, in all
+                of its colors.
+            seed: of all the noise.
+            temperature, method: see `reconstruct`.
+            refinements: times to refine, each as long as the first drawing; without latents there is nothing to.
+
+        Raises:
+            ValueError: for images of another shape, type or range, for both or neither of rows and mask, rows outside
+                0..height, a mask of another shape or type, fewer than 0 refinements, and as `sample`.
+        """
+        seed = checks.seed_outside_graphs(seed, "complete")
+        images = checks.images_outside_graphs(images, self.config)
+        known = self.checked_mask(keep_rows, mask)
+        if len(known) not in (1, len(images)):
+            raise UserError(f"mask of shape {known.shape}: there are {len(images)} images; give one mask, or as many")
+        refinements = checks.whole_number(refinements, "refinements", least=0)
+        known = np.broadcast_to(known[..., None], (len(known), *self.config.image_shape))
+        images = self._completed(np.where(known, images, 0).astype("uint8"), known, seed, temperature, method)
+        for index in range(refinements if self.config.num_levels else 0):
+            own_seed = randomness.stream(seed, "refinements", index)
+            images = self._completed(images, known, own_seed, temperature, method)
+        return images
+
+    def checked_mask(self, keep_rows: int | None = None, mask=None) -> np.ndarray:
+        """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises ValueError as it does."""
+        return checks.mask_of(self.config, keep_rows, mask)
+
+    def _completed(self, images, known, seed, temperature, method: str) -> np.ndarray:
+        temperatures = checked_temperatures(self.config, temperature)
+        complete = self.graphs.complete[_checked_method(method)]
+        return np.asarray(complete(images, known, randomness.as_seed(seed), tf.constant(temperatures, tf.float32)))
+
+    # Keras's own methods, of integer images.
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Keras's, of integer images: an array, a dataset of batches, or (images, labels, weights) of these.
+
+        Its `loss` has the weighted KL of the warm-up; `val_loss` is the bound.
+
+        Raises:
+            UserError: for images of another shape, type or range, where that can be seen beforehand.
+        """
+        for data in (x, kwargs.get("validation_data")):
+            checks.given_data(data, self.config)
+        return super().fit(x, checks.labels(x, y, kwargs), *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Keras's, of what `fit` takes. Raises UserError as `fit` does."""
+        checks.given_data(x, self.config)
+        return super().evaluate(x, checks.labels(x, y, kwargs), *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Keras's: `ElboTerms` of (batch,) arrays, with the noise of seed 0 in each batch. Raises as `fit` does."""
+        checks.given_data(x, self.config)
+        return super().predict(x, *args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """Refused: an export has several endpoints, which `serving.export` writes."""
+        raise UserError(
+            "export: use python -m pixelvae_tf.export --workdir=DIR --output=DIR, or pixelvae_tf.model.serving.export"
+        )
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Does nothing: Keras would average a batch of integers over all workers, to find the shapes of it."""
+
+    # A saved model is for use, and rebuilds itself from its configuration.
+
+    def get_compile_config(self):
+        # Training continues from the checkpoints of a work directory.
+        return None
+
+    def get_config(self):
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "config": ModelConfig.from_dict(config["config"])})
+
+
+def _checked_method(method: str) -> str:
+    if method not in SAMPLERS:
+        raise UserError(f"method={method!r}: choose one of {', '.join(SAMPLERS)}")
+    return method
