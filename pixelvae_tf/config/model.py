@@ -75,7 +75,7 @@ class ModelConfig(Config):
     masked_blocks: str = setting(
         "stacks",
         "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (those of the paper's "
-        "code for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees every earlier pixel) or "
+        "code for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or "
         "'row_lstm' (sees a triangle above the pixel).",
         choices=("stacks", "residual", *LSTM_BLOCKS),
     )

@@ -61,6 +61,7 @@ class _MaskedLSTM(keras.layers.Layer):
         return Conv2D(
             self.gate_inputs,
             kernel_size,
+            padding="same",
             use_bias=False,
             weight_normalization=self.weight_normalization,
             dtype=self.dtype_policy,
@@ -152,7 +153,7 @@ class RowLSTM(_MaskedLSTM):
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class DiagonalBiLSTM(_MaskedLSTM):
-    """Two LSTMs over the diagonals of an image, which together see every earlier pixel.
+    """Two LSTMs over the diagonals of an image, which together see every earlier position of the maps.
 
         left: (o, f, i, g) at (r, c) = K_is x[r, c] + K_ss (h[r - 1, c], h[r, c - 1]) + b, with c from (r, c - 1)
 

@@ -18,12 +18,15 @@ HEIGHT, WIDTH = 4, 5
 
 
 @pytest.mark.parametrize("colors", [1, 3])
-def test_a_diagonal_bilstm_ignores_the_future_and_sees_the_whole_past_with_colors_in_order(colors):
-    """One layer reaches everything before the 3 columns and rows of the first kernel, and no pixel to the right."""
-    network = PixelRNN(colors * 2, 6, 3, "diagonal_bilstm", 3, colors=colors)
+def test_a_diagonal_bilstm_ignores_the_future_and_sees_the_whole_past_but_one_color(colors):
+    """The last color of the row above enters the maps of its neighbours alone, all of them right of most pixels."""
+    network = PixelRNN(colors * 2, 4 * colors, 3, "diagonal_bilstm", 3, colors=colors, output_layers=1)
     images = np.random.default_rng(0).normal(size=(8, HEIGHT, WIDTH, colors))
+    expected = earlier(HEIGHT, WIDTH, colors)
+    for row in range(1, HEIGHT):
+        expected[row, : WIDTH - 1 - 1, :, row - 1, WIDTH - 1, colors - 1] = False
     strength = by_color(dependence(network, images), colors)
-    np.testing.assert_array_equal(strength > 0, earlier(HEIGHT, WIDTH, colors))
+    np.testing.assert_array_equal(strength > 0, expected)
 
 
 def triangle(height: int, width: int, row: int, column: int, layers: int, reach: int, first: int) -> np.ndarray:

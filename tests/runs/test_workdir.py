@@ -185,7 +185,7 @@ def test_weights_that_do_not_name_their_model_load_and_are_refused_in_a_line_whe
     load_best(run)
     change_config(run, '"pixelcnn_channels": 4', '"pixelcnn_channels": 6')
     with pytest.raises(FileError, match="does not fit the model of its configuration") as caught:
-        load_best(run)
+        load_best(Run(run.workdir))
     assert "\n" not in str(caught.value)
 
 

@@ -26,10 +26,12 @@ TABLES = {
     name: of(name, rows_of)
     for name, rows_of in {
         "step_mnist": tables.step,
+        "step_mnist_without_bfloat16": tables.step,
         "profile_mnist": tables.profile,
         "recompute_mnist": tables.step,
         "convergence_mnist": tables.convergence,
         "optimizers_mnist": tables.convergence,
+        "precisions_mnist": tables.convergence,
         "evaluate_mnist": tables.evaluate,
         "scaling_mnist": tables.scaling,
         "input": tables.images,

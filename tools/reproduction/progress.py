@@ -1,4 +1,7 @@
-"""How the validation bound of the best row of Table 1 fell in training, by every recipe of its own that it has had."""
+"""How the validation bound of the best row of Table 1 fell in training, by every long recipe for its model.
+
+With a learned prior, which the paper's model does not have, too.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import pathlib
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import UsageError
-from reproduction.likelihoods import TABLE_1
+from reproduction.likelihoods import TABLE_1, WITH_FLOW
 from reproduction.records import NO_RUN, Found, Records
 
-BEST_ROW = TABLE_1[-1]
-# Without the run by the budget that all rows have.
-RECIPES = [name for name in BEST_ROW.runs if name != BEST_ROW.flag_file]
+BEST_ROW = next(system for system in TABLE_1 if system.flag_file == "mnist")
+# Flag files by recipe, without the run by the budget that all rows have.
+RECIPES = {name: BEST_ROW.flag_file for name in BEST_ROW.runs if name != BEST_ROW.flag_file}
+RECIPES[WITH_FLOW.flag_file] = WITH_FLOW.flag_file
 # Bounds further above the last ones than so many nats are of the first steps, and left out.
 _SHOWN_NATS = 12.0
 
@@ -22,7 +26,7 @@ def progress(records: Records, output: pathlib.Path) -> str:
     Raises:
         UsageError: without any run.
     """
-    found = {name: records.run(name, BEST_ROW.flag_file) for name in RECIPES}
+    found = {name: records.run(name, flag_file) for name, flag_file in RECIPES.items()}
     there = {name: run.record for name, run in found.items() if run.record is not None}
     missing = _missing(found)
     if not there:

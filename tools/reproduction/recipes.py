@@ -40,7 +40,15 @@ def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **setti
     return Recipe(name or flag_files[0], (*given, *changes), **settings)
 
 
-_TABLE_1 = ("mnist_vae", "mnist_pixelvae", "mnist_gated_pixelvae", "mnist", "mnist_gated_pixelcnn", "mnist_pixelcnn")
+_TABLE_1 = (
+    "mnist_vae",
+    "mnist_pixelvae",
+    "mnist_gated_pixelvae",
+    "mnist",
+    "mnist_gated_pixelcnn",
+    "mnist_pixelcnn",
+    "mnist_pixelrnn",
+)
 _SECTION_42 = (
     "compare32",
     "compare32_one_level",
