@@ -6,7 +6,7 @@ an element-wise chain. The loop backward gives the gradient of what enters every
 one product over all lines after it.
 
 Both loops are ordinary loops of the graph. Compiled by XLA they take as long on the CPU in float32, twice as long in
-bfloat16, and ten times as long before the first step (7 layers of the MNIST network, 16 images, one core).
+bfloat16, and ten times as long before the first step (one layer of the MNIST network, 16 images, one core).
 
 States are float32, whatever the precision of the maps: rounding would add up over the steps.
 """

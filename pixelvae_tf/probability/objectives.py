@@ -84,7 +84,8 @@ def with_free_bits(kl: tuple, mean_kl: tuple, free_nats: float) -> tuple:
         mean_kl: their averages over the whole batch, scalars; over all replicas where there are several.
         free_nats: the threshold, nats an image and level.
     """
-    return tuple(ops.where(mean > free_nats, rate, free_nats) for rate, mean in zip(kl, mean_kl, strict=True))
+    # An average that is no number is not lower, and so stays to be seen in the loss.
+    return tuple(ops.where(mean < free_nats, free_nats, rate) for rate, mean in zip(kl, mean_kl, strict=True))
 
 
 def training_loss(terms: ElboTerms, weights):

@@ -95,6 +95,11 @@ def test_free_bits_replace_the_rates_of_levels_whose_average_is_lower():
     np.testing.assert_array_equal(counted[1], [1.0, 1.0])
 
 
+def test_free_bits_do_not_hide_a_rate_that_is_no_number():
+    (counted,) = objectives.with_free_bits((np.float32([0.5, np.nan]),), (np.float32(np.nan),), free_nats=1.0)
+    np.testing.assert_array_equal(counted, [0.5, np.nan])
+
+
 def test_the_final_weight_of_the_kl_scales_its_warm_up():
     weights = objectives.kl_weights(tf.constant(5), (10, 20), 3, final=0.5)
     np.testing.assert_allclose(weights, [0.25, 0.0625, 0.0625])
