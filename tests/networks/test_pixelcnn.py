@@ -39,7 +39,7 @@ def test_every_output_ignores_the_future_and_sees_the_whole_past_with_colors_in_
 ):
     images = np.random.randint(LEVELS, size=(EXAMPLES, HEIGHT, WIDTH, colors))
     features = PixelInput(LEVELS, embedding_channels)(images)
-    layer = network(activation, colors)
+    layer = network(activation, colors, conditional_on_maps=conditioning == "maps")
     strength = dependence(lambda maps: layer(maps, **conditions(conditioning, maps.shape[0])), features)
     np.testing.assert_array_equal(by_color(strength, colors) > 0, earlier(HEIGHT, WIDTH, colors))
 
