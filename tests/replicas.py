@@ -65,7 +65,7 @@ CASES = {
         {"clip_norm": 5.0, "ema_decay": 0.9, "free_bits": 0.05},
     ),
     "SOAP": (GATED, SOAP, 1e-3, {"clip_norm": 5.0}),
-    "bfloat16": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0}),
+    "bfloat16": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
 }
 # What several processes train: they differ from replicas of one process in how they talk alone.
 OF_WORKERS = ["SGD, clipped by norm", "Adam, clipped by norm"]

@@ -29,10 +29,11 @@ def commands(monkeypatch):
         workdir = Run(flags["workdir"])
         if words[0] == "pixelvae_tf.train":
             with_weights(workdir.workdir)
-            files.write_json(workdir.summary_file, {"steps": workdir.config().training.steps})
+            files.write_json(workdir.summary_file, {"steps": workdir.config().training.steps, "best_step": 7})
         else:
             samples = {"importance_samples": int(flags["importance_samples"])} if "importance_samples" in flags else {}
-            workdir.keep_evaluation(flags["split"], {"checkpoint_step": workdir.best()["step"], **samples})
+            measured = {"checkpoint_step": workdir.best()["step"], "nll_bound_nats": 130.0}
+            workdir.keep_evaluation(flags["split"], {**measured, **samples})
 
     monkeypatch.setattr(recipes, "_command", run)
     monkeypatch.setattr(recipes, "RECIPES", TWO)
@@ -64,7 +65,8 @@ def test_what_is_done_is_skipped_and_what_is_not_is_done(commands, tmp_path):
     assert commands == []
     # The evaluation of other weights, or with fewer importance samples, is none.
     second = Run(tmp_path / "runs" / "second")
-    second.keep_evaluation("test", {"checkpoint_step": second.best()["step"], "importance_samples": 4})
+    fewer = {"checkpoint_step": second.best()["step"], "nll_bound_nats": 130.0, "importance_samples": 4}
+    second.keep_evaluation("test", fewer)
     make(tmp_path)
     assert [words[0] for words in commands] == ["pixelvae_tf.train", "pixelvae_tf.evaluate"]
 

@@ -228,7 +228,7 @@ def test_errors_that_are_not_the_datas_pass_unchanged(folder, monkeypatch, kind)
     from pixelvae_tf.data import damage
 
     # Looking for damage reads the whole dataset: no error of another kind may wait for that.
-    monkeypatch.setattr(damage, "_damage", lambda *_: pytest.fail("reads the dataset"))
+    monkeypatch.setattr(damage, "_first_damaged", lambda *_: pytest.fail("reads the dataset"))
     config = DataConfig("imagenet64", str(folder))
     error = getattr(tf.errors, f"{kind}Error")(None, None, "another reason")
     with pytest.raises(type(error)), data.reading(config):

@@ -121,7 +121,8 @@ FAST = ["--labels=20", "--draws=2"]
 def workdir(tmp_path_factory):
     """A finished run of digits, with weights."""
     run = Run(workdirs.with_weights(tmp_path_factory.mktemp("probe") / "run"))
-    files.write_json(run.summary_file, {"steps": 7, "training_seconds": 60.0, "hardware": "2 CPU cores", "seed": 0})
+    summary = {"steps": 7, "best_step": 7, "training_seconds": 60.0, "hardware": "2 CPU cores", "seed": 0}
+    files.write_json(run.summary_file, summary)
     return run.workdir
 
 
@@ -158,7 +159,7 @@ def test_what_cannot_be_probed_ends_with_one_line(workdir, tmp_path, monkeypatch
     without = Run(tmp_path / "without")
     changed = workdirs.DIGITS.to_dict() | {"latent_channels": ()}
     without.claim(RunConfig.from_dict({"model": changed, "data": {}, "training": {}}))
-    files.write_json(without.summary_file, {})
+    files.write_json(without.summary_file, {"best_step": 7})
     output = f"--output={tmp_path / 'a.json'}"
     wrong = {
         "neither model nor data": ([output], ["--workdir", "--pretrained"]),

@@ -246,7 +246,7 @@ WRONG = {
     "no completions": (["--keep_rows=1", "--input=a.png", "--num_samples=0"], ["num_samples"]),
     "no output": (["--keep_rows=1", "--input=a.png", "--output="], ["--output is empty"]),
     "an output folder that is missing": (["--keep_rows=1", "--input=a.png", "--output=no/b.png"], ["no", "exist"]),
-    "an output over an image": (["--keep_rows=1", "--input=.", "--output=a.png"], ["--output=a.png", "given images"]),
+    "an output over an image": (["--keep_rows=1", "--input=.", "--output=a.png"], ["--output=a.png", "input images"]),
     "a run without weights": (["--keep_rows=1", "--input=a.png", "--workdir=unfinished"], ["unfinished", "no weights"]),
     "too many rows": (["--keep_rows=9", "--input=a.png"], ["keep_rows=9", "8 rows"]),
     "an image of another size": (["--keep_rows=1", "--input=wide.png"], ["wide.png", "9 wide and 8 high", "8 and 8"]),

@@ -112,7 +112,7 @@ def test_parts_drawn_side_by_side_are_the_images_of_one_batch(cores, monkeypatch
     monkeypatch.setattr(cached, "_SMALLEST_PART", 1)
     drawn = []
     for parts in (1, cores):
-        monkeypatch.setattr(cached, "_cores", lambda parts=parts: parts)
+        monkeypatch.setattr(cached, "cores", lambda parts=parts: parts)
         model = tiny.model(tiny.BINARY)
         drawn.append((model.sample(7, seed=1), model.complete(np.ones((7, *tiny.BINARY.image_shape), int), 1, seed=1)))
     for whole, in_parts in zip(*drawn, strict=True):

@@ -47,7 +47,7 @@ def test_gradients_and_moving_statistics_are_the_same(name):
     images = some_images(CONFIGS[name], 6)
     stored, recomputed = (build(CONFIGS[name], recompute) for recompute in (False, True))
     found, expected = gradients(recomputed, images), gradients(stored, images)
-    assert any(np.abs(gradient).max() > 1.0 for gradient in expected)
+    assert any(np.abs(gradient).max() > 0.1 for gradient in expected)
     for own, gradient in zip(found, expected, strict=True):
         np.testing.assert_allclose(own, gradient, rtol=1e-4, atol=1e-5)
     for own, variable in zip(recomputed.non_trainable_variables, stored.non_trainable_variables, strict=True):
