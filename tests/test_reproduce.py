@@ -35,7 +35,13 @@ def table(folder, what: str, records: dict) -> list[str]:
 def run_of(flag_file: str, split: str, *changes: str, images=PHOTOGRAPHS, steps: int = 1500, **found) -> dict:
     """The record of a run of a flag file, with what was measured on a split."""
     config = configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
-    measured = {"checkpoint_step": 1, "nll_bound_nats": 10000.0, "kl_nats": [120.04, 3.0], "num_examples": 10000, **found}
+    measured = {
+        "checkpoint_step": 1,
+        "nll_bound_nats": 10000.0,
+        "kl_nats": [120.04, 3.0],
+        "num_examples": 10000,
+        **found,
+    }
     return {
         "config": {**config, "training": {**config["training"], "batch_size": 32}},
         "summary": {

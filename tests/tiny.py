@@ -34,7 +34,7 @@ NETWORKS = {
     "bias, gated": {"conditioning": "bias", "activation": "gated", "gain": 2.0},
     "bias, relu": {"conditioning": "bias", "activation": "relu", "gain": 1.3},
     "maps, gated": {"conditioning": "maps", "activation": "gated", "gain": 2.0},
-    "maps, relu": {"conditioning": "maps", "activation": "relu", "gain": 1.5},
+    "maps, relu": {"conditioning": "maps", "activation": "relu", "gain": 1.3},
     "independent pixels": {"conditioning": "maps", "pixelcnn_layers": 0, "gain": 2.0},
 }
 
