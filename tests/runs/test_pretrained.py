@@ -79,7 +79,7 @@ def test_a_name_is_the_models_and_a_path_is_a_folders(tmp_path, monkeypatch):
     assert pixelvae_tf.load("digits").config == pretrained.Pretrained("digits").config().model
     for path in ("./digits", pathlib.Path("digits"), small):
         assert pixelvae_tf.load(path).config == workdirs.DIGITS
-    with pytest.raises(FileError, match="'digit'.*no pretrained model.*binarized_mnist_best, digits"):
+    with pytest.raises(FileError, match="'digit'.*no pretrained model.*binarized_mnist_best, .*digits"):
         pixelvae_tf.load("digit")
     with pytest.raises(FileError, match="some/run.*no such folder"):
         pixelvae_tf.load("some/run")
