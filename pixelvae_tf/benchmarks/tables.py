@@ -72,7 +72,7 @@ def convergence(rows: list[dict[str, Any]]) -> list[Row]:
             # Records of before precisions were compared are of float32.
             "precision": row.get("precision", "float32"),
             "steps": f"{row['steps']:,} of {row['batch_size']}",
-            "training loss, last tenth of the steps": f"{row['loss']:.2f}",
+            "training loss, last tenth of the steps": f"{row['loss']:.2f}" if "loss" in row else "",
             "validation bound": f"{row['bound']:.2f}",
             "its KL": f"{sum(value for name, value in row.items() if name.startswith('kl_')):.2f}",
         }
