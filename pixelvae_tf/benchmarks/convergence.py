@@ -69,7 +69,8 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
             "steps": training.steps,
             "batch_size": training.batch_size,
             **losses.record(),
-            **{name: round(float(value), 4) for name, value in bound_and_terms.items()},
+            # Without the "loss" of validation, which is the bound again.
+            **{name: round(float(value), 4) for name, value in bound_and_terms.items() if name != "loss"},
         }
 
 
