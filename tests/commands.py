@@ -19,20 +19,7 @@ import modes
 ROOT = pathlib.Path(__file__).parent.parent
 
 # A model that trains in seconds, on the data inside the package.
-TINY = [
-    "--dataset=digits",
-    "--latent_channels=2",
-    "--encoder_channels=4",
-    "--pixelcnn_layers=1",
-    "--pixelcnn_channels=4",
-    "--first_kernel_size=3",
-    "--output_layers=0",
-    "--batch_size=32",
-    "--validation_examples=20",
-    "--images_every=0",
-    "--kl_warmup_steps=5",
-    "--mixed_precision=float32",
-]
+TINY = [line for line in (ROOT / "tools/faults/tiny.cfg").read_text().splitlines() if line.startswith("--")]
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tensorflow"])

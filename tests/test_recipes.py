@@ -91,6 +91,12 @@ def test_the_flag_files_of_all_recipes_are_there():
         assert all((ROOT / file).is_file() for file in flag_files)
 
 
+def test_no_two_recipes_of_a_table_share_a_work_directory():
+    for recipe_set in recipes.RECIPES.values():
+        names = [recipe.name for recipe in recipe_set]
+        assert len(set(names)) == len(names)
+
+
 def test_another_name_is_refused_with_those_there_are():
     line = error_line(tool("reproduce", "run", "tabel1"))
     assert "tabel1" in line and "table1" in line and "figure4" in line

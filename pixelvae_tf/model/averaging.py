@@ -82,10 +82,11 @@ class AveragedModel(keras.Model):
         self._loaded_average: list[np.ndarray] | None = None
 
     def start_average(self, decay: float) -> None:
-        """Begins an average of the weights, from those of a loaded file if it has any; none for a decay of 0."""
+        """Begins an average of the weights, from those of a file loaded since the last one; none for a decay of 0."""
         self.average = WeightAverage(self.trainable_variables, decay) if decay else None
-        if self.average is not None and self._loaded_average is not None:
-            self.average.restart(self._loaded_average)
+        loaded, self._loaded_average = self._loaded_average, None
+        if self.average is not None and loaded is not None:
+            self.average.restart(loaded)
 
     @contextlib.contextmanager
     def evaluation_weights(self) -> Iterator[str]:
@@ -107,12 +108,11 @@ class AveragedModel(keras.Model):
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - a store is no dictionary
         averages = [own.pop(f"average_{index}") for index in range(sum(name.startswith("average_") for name in own))]
         self._loaded_average = [np.asarray(value) for value in averages] or None
-        if self._loaded_average is not None and self.average is not None:
-            self.average.restart(self._loaded_average)
         super().load_own_variables(own)
 
     def load_weights(self, filepath, *args, **kwargs):
         """Keras's. An average of the weights goes on from the file's; from its weights, where it has none."""
         super().load_weights(filepath, *args, **kwargs)
-        if self.average is not None and self._loaded_average is None:
-            self.average.restart()
+        if self.average is not None:
+            self.average.restart(self._loaded_average)
+            self._loaded_average = None

@@ -1,42 +1,17 @@
 """ImageNet in every form in which it is published: what is stored, what is refused, what a stop leaves behind."""
 
-import collections
-import io
 import json
 import os
-import pickle
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
 from fakes import encoded, pictures, small_imagenet, write_tar
 from PIL import Image
+from preparing import IMAGES, message, prepare, stored
 
 from pixelvae_tf.data import DataError, pixels
-from pixelvae_tf.data.preparation import archives, chrabaszcz, imagenet, writer
-
-IMAGES = pictures(5)
-
-
-def prepare(source, output, split="train", **settings):
-    return imagenet.prepare(imagenet.ImageNetRequest(str(source), str(output), split, **settings))
-
-
-def stored(output, split="train", size=64):
-    """Name to image, read by TensorFlow Datasets alone."""
-    import tensorflow_datasets as tfds
-
-    dataset = tfds.load(f"imagenet64/{size}x{size}", data_dir=str(output), split=split)
-    return {example["name"].decode(): example["image"] for example in tfds.as_numpy(dataset)}
-
-
-def message(source, output, **settings):
-    with pytest.raises(DataError) as caught:
-        prepare(source, output, **settings)
-    assert "\n" not in str(caught.value)
-    assert not list(output.glob("imagenet64/*/*")), "what failed must leave nothing that looks like a dataset"
-    return str(caught.value)
+from pixelvae_tf.data.preparation import writer
 
 
 def test_tfds_reads_both_splits_of_one_dataset_unchanged(tmp_path):
@@ -124,114 +99,6 @@ def test_a_folder_is_read_in_depth_and_the_variant_may_be_named(tmp_path):
     summary = prepare(tmp_path / "images", tmp_path / "out", variant="tiny-imagenet-200")
     assert (summary["images"], summary["variant"]) == (1, "tiny-imagenet-200")
     assert set(stored(tmp_path / "out")) == {"cats/1.png"}
-
-
-def batch_of(images):
-    data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    return {"data": data, "labels": list(range(len(images))), "mean": data.mean(axis=0)}
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_pickled_batches_of_every_protocol_hold_colors_first(tmp_path, protocol):
-    folder = tmp_path / "batches"
-    folder.mkdir()
-    (folder / "train_data_batch_1").write_bytes(pickle.dumps(batch_of(IMAGES), protocol))
-    problems = imagenet.Problems("fail")
-    got = dict(chrabaszcz.read_batches(folder, problems))
-    assert sorted(got) == [f"train_data_batch_1/{index:07d}" for index in range(5)]
-    np.testing.assert_array_equal(np.stack(list(got.values())), IMAGES)
-
-
-def test_batches_are_read_from_zip_archives_and_npz_in_their_order(tmp_path):
-    with zipfile.ZipFile(tmp_path / "part1.zip", "w") as archive:
-        for number in (10, 2):
-            archive.writestr(f"train_data_batch_{number}", pickle.dumps(batch_of(IMAGES[:1])))
-    names = [name for name, _ in chrabaszcz.read_batches(tmp_path / "part1.zip", imagenet.Problems("fail"))]
-    assert names == ["train_data_batch_2/0000000", "train_data_batch_10/0000000"]
-    np.savez(tmp_path / "val_data.npz", data=batch_of(IMAGES)["data"])
-    summary = prepare(tmp_path / "val_data.npz", tmp_path / "out", split="validation", image_size=32)
-    assert (summary["variant"], summary["images"]) == ("chrabaszcz", 5)
-    np.testing.assert_array_equal(
-        stored(tmp_path / "out", "validation", 32)["val_data.npz/0000003"], pixels.halve(IMAGES[3])
-    )
-
-
-class Malicious:
-    def __init__(self, call):
-        self.call = call
-
-    def __reduce__(self):
-        return self.call
-
-
-@pytest.mark.parametrize("function", [os.system, eval, collections.OrderedDict, np.load, io.open])
-def test_a_pickle_that_asks_for_anything_but_arrays_is_refused(tmp_path, function):
-    mark = tmp_path / "mark"
-    arguments = {os.system: (f"touch {mark}",), eval: (f"open({str(mark)!r}, 'w')",), io.open: (str(mark), "w")}
-    call = (function, arguments.get(function, ()))
-    (tmp_path / "train_data_batch_1").write_bytes(pickle.dumps({"data": Malicious(call)}))
-    text = message(tmp_path / "train_data_batch_1", tmp_path / "out")
-    assert "train_data_batch_1" in text and "only NumPy arrays are admitted" in text
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"nonsense", [1], {"data": np.zeros((2, 5))}, {"labels": [1]}])
-def test_a_batch_that_holds_no_images_is_named(tmp_path, content):
-    (tmp_path / "val_data").write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
-    assert "val_data: not a readable batch" in message(tmp_path / "val_data", tmp_path / "out", split="validation")
-
-
-def _good():
-    return [(f"a/{index}.png", encoded(image)) for index, image in enumerate(IMAGES)]
-
-
-def _cut(path, part):
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * part)])
-
-
-def damaged_archives():
-    return {
-        "corrupt image": ([*_good(), ("a/bad.png", encoded(IMAGES[0])[:500])], ["a/bad.png"]),
-        "no image at all": ([*_good(), ("a/text.jpg", b"text")], ["a/text.jpg"]),
-        "another size": ([*_good(), ("a/wide.png", encoded(IMAGES[0][:, :32]))], ["a/wide.png", "32x64", "64x64"]),
-        "outside the tree": ([*_good(), ("../evil.png", encoded(IMAGES[0]))], ["../evil.png"]),
-        "absolute path": ([*_good(), ("/etc/evil.png", encoded(IMAGES[0]))], ["/etc/evil.png"]),
-        "hidden outside": ([*_good(), ("a/../../evil.png", encoded(IMAGES[0]))], ["a/../../evil.png"]),
-    }
-
-
-@pytest.mark.parametrize("case", damaged_archives())
-def test_a_problem_is_named_or_skipped_and_counted(tmp_path, case):
-    members, wanted = damaged_archives()[case]
-    write_tar(tmp_path / "a.tar", members)
-    text = message(tmp_path / "a.tar", tmp_path / "out")
-    assert all(word in text for word in [*wanted, "a.tar", "--on_error=skip"])
-    summary = prepare(tmp_path / "a.tar", tmp_path / "out", on_error="skip")
-    assert (summary["images"], summary["skipped"]) == (5, 1)
-    assert wanted[0] in summary["skipped_names"][0]
-    metadata = json.loads((tmp_path / "out/imagenet64/64x64/1.0.0/metadata.json").read_text())
-    assert metadata["splits"]["train"]["skipped"] == 1
-
-
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
-@pytest.mark.parametrize("part", [0.3, 0.5, 0.7])
-def test_a_truncated_archive_is_named_or_counted_once(tmp_path, mode, part):
-    archive = write_tar(tmp_path / "a.tar", _good(), mode)
-    _cut(archive, part)
-    assert "a.tar" in message(archive, tmp_path / "out")
-    problems = imagenet.Problems("skip")
-    read = list(archives.read_tar(archive, problems))
-    assert read == _good()[: len(read)] and len(read) < 5
-    assert problems.count == 1
-
-
-def test_an_archive_cut_between_members_is_found(tmp_path):
-    archive = write_tar(tmp_path / "a.tar", _good())
-    with tarfile.open(archive) as members:
-        archive_end = members.getmembers()[3].offset
-    archive.write_bytes(archive.read_bytes()[:archive_end])
-    assert "cut short" in message(archive, tmp_path / "out")
 
 
 def test_an_interrupted_preparation_leaves_nothing_and_the_next_completes_it(tmp_path):
@@ -325,123 +192,6 @@ def test_real_photographs_are_stored_as_pillow_decodes_them(tmp_path):
         for member in members[::100]:
             expected = Image.open(archive.extractfile(member)).convert("RGB")
             np.testing.assert_array_equal(got[member.name], np.asarray(expected))
-
-
-def with_links(path, *links):
-    """An archive of one image and links to it: (name, target, type)."""
-    with tarfile.open(path, "w") as archive:
-        member = tarfile.TarInfo("a/0.png")
-        member.size = len(encoded(IMAGES[0]))
-        archive.addfile(member, io.BytesIO(encoded(IMAGES[0])))
-        for name, target, kind in links:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, target
-            archive.addfile(member)
-    return path
-
-
-def test_hard_links_of_an_archive_are_read_as_the_image_that_they_name(tmp_path):
-    links = [("b/1.png", "a/0.png", tarfile.LNKTYPE), ("b/2.png", "b/1.png", tarfile.LNKTYPE)]
-    inner = with_links(tmp_path / "inner.tar", *links)
-    write_tar(tmp_path / "a.tar", [("class.tar", inner.read_bytes()), ("x.png", encoded(IMAGES[1]))])
-    problems = imagenet.Problems("fail")
-    found = dict(archives.read(tmp_path / "a.tar", "train", problems))
-    assert set(found) == {"class/a/0.png", "class/b/1.png", "class/b/2.png", "x.png"}
-    assert found["class/b/1.png"] == found["class/b/2.png"] == encoded(IMAGES[0])
-
-
-@pytest.mark.parametrize(
-    "link",
-    [("s.png", "a/0.png", tarfile.SYMTYPE), ("h.png", "a/absent.png", tarfile.LNKTYPE), ("d.png", "", tarfile.CHRTYPE)],
-)
-def test_other_links_of_an_archive_are_problems_by_name(tmp_path, link):
-    archive = with_links(tmp_path / "a.tar", link)
-    assert link[0] in message(archive, tmp_path / "out")
-    problems = imagenet.Problems("skip")
-    assert [name for name, _ in archives.read(archive, "train", problems)] == ["a/0.png"]
-    assert problems.count == 1 and link[0] in problems.names[0]
-
-
-def test_archives_in_an_archive_are_read_or_are_problems_and_the_rest_is_counted(tmp_path):
-    inner = write_tar(tmp_path / "inner.tgz", [("./1.png", encoded(IMAGES[0]))], "w:gz")
-    members = [
-        ("n01440764.tar.gz", inner.read_bytes()),
-        ("n02.zip", b"PK"),
-        ("labels.txt", b"a 1"),
-        ("__MACOSX/._1.png", b""),
-        ("named by nobody", encoded(IMAGES[1], "JPEG")),
-    ]
-    problems = imagenet.Problems("skip")
-    found = [name for name, _ in archives.read(write_tar(tmp_path / "a.tar", members), "train", problems)]
-    assert found == ["n01440764/1.png", "named by nobody"]
-    assert problems.count == 1 and "n02.zip" in problems.names[0]
-    assert problems.record()["passed_over"] == {"no image (.txt)": 1, "hidden": 1}
-
-
-def test_a_zip_of_images_is_read_like_a_folder(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name, image in zip(("set/1.png", "set/2.jpeg"), IMAGES[:2], strict=True):
-            archive.writestr(name, encoded(image))
-        archive.writestr("../evil.png", encoded(IMAGES[2]))
-        archive.writestr("set/notes.txt", "no image")
-    assert "../evil.png" in message(tmp_path / "a.zip", tmp_path / "out")
-    summary = prepare(tmp_path / "a.zip", tmp_path / "out", on_error="skip")
-    assert (summary["images"], summary["skipped"], summary["passed_over"]) == (2, 1, {"no image (.txt)": 1})
-    np.testing.assert_array_equal(stored(tmp_path / "out")["set/1.png"], IMAGES[0])
-
-
-def test_of_several_splits_in_one_folder_one_is_prepared_and_an_archive_of_them_is_refused(tmp_path):
-    for split, number in (("train", 2), ("val", 1)):
-        for index in range(number):
-            path = tmp_path / "tiny" / split / "n01" / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(IMAGES[index]))
-    for split, names in (("train", ["train/n01/0.png", "train/n01/1.png"]), ("validation", ["val/n01/0.png"])):
-        assert [name for name, _ in archives.read(tmp_path / "tiny", split, imagenet.Problems("fail"))] == names
-    assert "none for --split=test" in message(tmp_path / "tiny", tmp_path / "out", split="test")
-    with tarfile.open(tmp_path / "tiny.tar", "w") as archive:
-        archive.add(tmp_path / "tiny", "tiny")
-    assert "several splits" in message(tmp_path / "tiny.tar", tmp_path / "out")
-
-
-def test_batches_of_several_splits_in_one_folder_are_read_by_split_and_once(tmp_path):
-    for name, count in (("train_data_batch_1", 3), ("train_data_batch_2", 2), ("val_data", 1)):
-        (tmp_path / name).write_bytes(pickle.dumps(batch_of(IMAGES[:count])))
-    np.savez(tmp_path / "train_data_batch_1.npz", **batch_of(IMAGES[:3]))
-    with zipfile.ZipFile(tmp_path / "part2.zip", "w") as archive:
-        archive.writestr("train_data_batch_6", pickle.dumps(batch_of(IMAGES[:1])))
-    problems = imagenet.Problems("fail")
-    counts = {}
-    for split in ("train", "validation", "test"):
-        counts[split] = len(list(chrabaszcz.read_batches(tmp_path, problems, split)))
-    assert counts == {"train": 6, "validation": 1, "test": 1}
-    assert problems.passed_over == {"second form of a batch": 1}
-    assert "is one part of several" in message(tmp_path / "part2.zip", tmp_path / "out")
-    assert "no readable batch of images for --split=test" in message(
-        tmp_path / "train_data_batch_1", tmp_path / "out", split="test"
-    )
-
-
-def test_batches_of_32x32_are_stored_as_they_are_and_not_enlarged(tmp_path):
-    small = pictures(3, 32)
-    (tmp_path / "train_data_batch_1").write_bytes(pickle.dumps(batch_of(small)))
-    assert "--image_size=32" in message(tmp_path / "train_data_batch_1", tmp_path / "out")
-    summary = prepare(tmp_path / "train_data_batch_1", tmp_path / "out", image_size=32)
-    # Not the mean of the images of 64x64: likelihoods on the two do not compare.
-    assert (summary["variant"], summary["images"]) == ("chrabaszcz-32x32", 3)
-    np.testing.assert_array_equal(stored(tmp_path / "out", size=32)["train_data_batch_1/0000001"], small[1])
-
-
-@pytest.mark.parametrize("name", ["train_data/cat/1.png", "train_data_0000.png", "val_data.csv", "val_data/1.png"])
-def test_names_that_only_begin_like_those_of_batches_are_no_batches(tmp_path, name):
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_bytes(encoded(IMAGES[0]))
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/2.png").write_bytes(encoded(IMAGES[1]))
-    assert not chrabaszcz.has_batches(tmp_path)
-    expected = {"images/2.png"} | ({name} if name.endswith("png") else set())
-    found = {name for name, _ in archives.read(tmp_path, "train", imagenet.Problems("fail"))}
-    assert found == expected | ({name} if name.endswith("csv") else set())
 
 
 def test_names_that_are_no_text_are_stored_in_text(tmp_path):

@@ -176,6 +176,15 @@ def test_a_saved_model_keeps_the_average_for_a_later_training(trained, tmp_path)
     np.testing.assert_array_equal(flat(model.average.values()), flat(trained.average.values()))
 
 
+def test_an_average_that_begins_after_more_training_begins_with_the_present_weights(trained, tmp_path):
+    trained.save_weights(tmp_path / "own.weights.h5")
+    model = averaged()
+    model.load_weights(tmp_path / "own.weights.h5")
+    model.fit(IMAGES, batch_size=64, verbose=0)
+    model.compile(keras.optimizers.SGD(0.1), ema_decay=0.9)
+    np.testing.assert_array_equal(flat(model.average.values()), weights_of(model).astype("float32"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

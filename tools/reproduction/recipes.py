@@ -47,7 +47,6 @@ _TABLE_1 = (
     "mnist",
     "mnist_gated_pixelcnn",
     "mnist_pixelcnn",
-    "mnist_pixelrnn",
 )
 _SECTION_42 = (
     "compare32",
