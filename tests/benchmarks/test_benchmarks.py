@@ -78,8 +78,11 @@ def test_losses_on_record_are_the_same_for_every_implementation(path):
     rows = [row for row in rows if row["xla"] != "all"]
     assert {row["implementation"] for row in rows} == {"ours", "straightforward"}
     for row in rows:
-        assert len(row["losses_nats"]) >= 20
-        np.testing.assert_allclose(row["losses_nats"], rows[0]["losses_nats"], rtol=1e-4)
+        found, expected = row["losses_nats"], rows[0]["losses_nats"]
+        assert len(found) >= 20
+        # Training amplifies rounding errors from step to step.
+        np.testing.assert_allclose(found[:12], expected[:12], rtol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 @pytest.mark.as_in_production
