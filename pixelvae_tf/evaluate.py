@@ -13,7 +13,7 @@ from absl import flags
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
+from pixelvae_tf.commandline.flags import UsageError, define_label_flag, define_model_flags, label_of, trained_model
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
 from pixelvae_tf.probability.seeds import LARGEST_SEED
@@ -46,6 +46,15 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_S
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
 
 
+ACCURACY = flags.DEFINE_bool(
+    "accuracy",
+    True,
+    "For a model of classes: also score each image with every class, for the accuracy of the most likely one by Bayes' "
+    "rule, by the bound and, with --importance_samples, by that estimate. --noaccuracy saves that time.",
+)
+define_label_flag("the class of the images of --input")
+
+
 def main() -> None:
     csv_file = given = None
     if PER_EXAMPLE_CSV.value is not None:
@@ -57,24 +66,43 @@ def main() -> None:
     trained = find_trained(trained_model())
     if isinstance(trained, Run) and given is None:
         trained.check_evaluation(SPLIT.value)
+    num_classes, classes = trained.config().model.num_classes, trained.classes()
+    label = label_of(num_classes, classes.names if classes else ()) if given or flags.FLAGS["label"].present else None
+    if label is not None and given is None:
+        raise UsageError("--label: is of the images of --input; those of a split have their own")
     program.start_tensorflow()
+    import numpy as np
+
     from pixelvae_tf import data
+    from pixelvae_tf.evaluation import bayes
     from pixelvae_tf.evaluation.likelihood import evaluate
 
     model, best = load_best(trained)
     config = trained.config().data
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
-    batches, names, source = _of_split(config) if given is None else _of_files(*given, model.config)
+    if given is None:
+        classes = _checked_classes(config, num_classes, classes)
+        batches, names, source = _of_split(config, labelled=bool(num_classes))
+    else:
+        batches, names, source = _of_files(*given, model.config)
+    labelled = batches if label is None else ((images, np.full(len(images), label)) for images in batches)
+    prior = bayes.log_prior(classes) if num_classes and given is None and ACCURACY.value else None
     with data.reading(config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         measured = evaluate(
-            model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
+            model,
+            labelled,
+            importance_samples=IMPORTANCE_SAMPLES.value or 0,
+            seed=SEED.value,
+            on_batch=bar.update,
+            log_prior=prior,
         )
     weights = {
         "checkpoint_step": best["step"],
         "weights": best["weights"],
         "precision": model.dtype_policy.name,
     }
+    source |= {} if label is None else {"label": label}
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
     if given is not None:
         record |= _rounding(batches)
@@ -89,11 +117,26 @@ def main() -> None:
         files.write_json(scores.summary_file(csv_file), record)
 
 
-def _of_split(config):
+def _checked_classes(config, num_classes: int, trained):
+    """The classes of the data, which must be those that the model was trained on; the trained ones have the counts."""
+    from pixelvae_tf import data
+
+    found = data.classes_of_model(config, num_classes)
+    if trained is not None and found.names != trained.names:
+        raise data.DataError(
+            f"--data_dir={config.data_dir}: has the classes {', '.join(found.names[:5])}, ..., and the model "
+            f"{', '.join(trained.names[:5])}, ...; name images of the same classes"
+        )
+    return trained or found
+
+
+def _of_split(config, labelled: bool):
     """Batches of a split, the names of its images, and their source for the record."""
     from pixelvae_tf import data
 
-    batches = data.evaluation_batches(config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value)
+    batches = data.evaluation_batches(
+        config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value, labelled=labelled
+    )
     source = {"split": SPLIT.value, "dataset": config.dataset, "variant": data.describe(config).variant}
     return batches, data.image_names(config, SPLIT.value), source
 

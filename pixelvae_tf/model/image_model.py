@@ -237,7 +237,9 @@ class ImageModel(AveragedModel):
     def fit(self, x=None, y=None, *args, **kwargs):
         """Keras's, of integer images: an array, a dataset of batches, or (images, labels, weights) of these.
 
-        A model of classes needs the labels, integers 0..classes-1; others do not use them. Its `loss` has the weighted KL of the warm-up; `val_loss` is the bound.
+        A model of classes needs the labels, integers 0..classes-1; others do not use them.
+
+        Its `loss` has the weighted KL of the warm-up; `val_loss` is the bound.
 
         Raises:
             UserError: for images of another shape, type or range, or missing labels, where that can be seen beforehand.

@@ -20,8 +20,8 @@ class Decoder(keras.layers.Layer):
         masked: autoregressive network over y, a `PixelCNN`, `MaskedResidualNetwork` or `PixelRNN`; None makes the
             positions of y independent given z.
         weight_normalization: see `weight_norm`.
-        num_classes: classes of the images, for p(y | z, label); 0 without labels. A label enters all gates of the masked
-            network; where there is none, it joins z.
+        num_classes: classes of the images, for p(y | z, label); 0 without labels. A label enters all gates of the
+            masked network; where there is none, it joins z.
 
     Call: `features` of y (batch, height, width, channels), what `condition` gives of z, and in training the masked
     network's `dropout`. Returns (batch, height, width, output_channels).

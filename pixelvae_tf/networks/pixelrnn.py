@@ -14,7 +14,7 @@ CELLS = {"diagonal_bilstm": DiagonalBiLSTM, "row_lstm": RowLSTM}
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class PixelRNN(keras.layers.Layer):
-    """A mask A convolution, LSTM layers, masked 1x1 layers with ReLU, and logits; conditional on a vector, maps or a class.
+    """A mask A convolution, LSTM layers, masked 1x1 layers with ReLU, and logits; conditional on vector, maps, class.
 
     A latent vector shifts the bias of every gate, and the biases of the masked 1x1 layers. Maps (z after upsampling)
     pass a 1x1 convolution without a mask. The network adds them to the result of its first convolution, so that all

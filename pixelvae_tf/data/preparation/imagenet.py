@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import pathlib
+import posixpath
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -74,12 +76,15 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
     started = time.monotonic()
     path, output = check(request)
     problems = Problems(request.on_error)
-    variant, images = _open(path, request, problems)
+    classes: collections.Counter[str] = collections.Counter()
+    variant, images = _open(path, request, problems, classes)
     variant = request.variant or variant
     description = _DESCRIPTIONS.get(variant, "")
     target = Target(output, "imagenet64", request.split, request.image_size, variant, description)
     with PeakMemory() as memory:
-        count = write_split(target, images, lambda: {"source": path.name, **problems.record()}, on_image)
+        count = write_split(
+            target, images, lambda: {"source": path.name, **problems.record(), **_of_classes(classes)}, on_image
+        )
     seconds = time.monotonic() - started
     return {
         "dataset": target.dataset,
@@ -95,10 +100,23 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
     }
 
 
+def _of_classes(images: collections.Counter[str]) -> dict[str, Any]:
+    """What the metadata keeps of the folders that images came from: their images, where there are several."""
+    return {"classes": dict(sorted(images.items()))} if len(images) > 1 else {}
+
+
+def _counted(images: Iterator[tuple[str, np.ndarray]], classes: collections.Counter[str]):
+    """The images, each counted by the folder in its name."""
+    for name, image in images:
+        folder = posixpath.basename(posixpath.dirname(name))
+        classes[folder.encode(errors="backslashreplace").decode()] += 1
+        yield name, image
+
+
 def _open(
-    path: pathlib.Path, request: ImageNetRequest, problems: Problems
+    path: pathlib.Path, request: ImageNetRequest, problems: Problems, classes: collections.Counter[str]
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    """The variant that the input looks like, and its images."""
+    """The variant that the input looks like, and its images, which are counted by their folders as they are read."""
     if chrabaszcz.has_batches(path):
         return _open_batches(path, request, problems)
     records = archives.read(path, request.split, problems)
@@ -110,7 +128,7 @@ def _open(
     geometry = pixels.Geometry(
         request.image_size, source_size=0 if resize else _SIZE, halve=request.image_size * 2 == _SIZE
     )
-    return variant, converted(itertools.chain([first], records), geometry, path, problems)
+    return variant, _counted(converted(itertools.chain([first], records), geometry, path, problems), classes)
 
 
 def _open_batches(
