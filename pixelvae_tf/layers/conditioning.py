@@ -117,8 +117,8 @@ class ClassBiases(keras.layers.Layer):
 def _of_units(biases, sizes: tuple[int, ...]) -> list:
     """(batch, sum of sizes) as a list of (batch, 1, 1, size)."""
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes) - 1)]
-    parts = ops.split(biases, ends, axis=-1) if ends else [biases]
-    return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in parts]
+    of_units = ops.split(biases, ends, axis=-1) if ends else [biases]
+    return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in of_units]
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
@@ -170,10 +170,10 @@ class UnitBiases(keras.layers.Layer):
     def call(self, z=None, label=None):
         check_label(label, self.num_classes)
         biases = ops.reshape(self.bias, (1, -1)) if self.linear is None else self.linear(z)
-        parts = _of_units(biases, self.sizes)
+        of_units = _of_units(biases, self.sizes)
         if self.of_class is None:
-            return parts
-        return [bias + shift for bias, shift in zip(parts, self.of_class(label), strict=True)]
+            return of_units
+        return [bias + shift for bias, shift in zip(of_units, self.of_class(label), strict=True)]
 
     def get_config(self):
         return {
