@@ -110,8 +110,8 @@ def _classes(folders: collections.Counter[str]) -> dict[str, Any]:
         folders: images by the folder of each, a path in the input.
 
     Returns:
-        `classes`: `images` of each, and `depth`, how many folders are around theirs; nothing for images in one folder, or
-        for some that are in none.
+        `classes`: `images` of each, and `depth`, how many folders are around theirs; nothing for images in one folder,
+        or for some that are in none.
     """
     if not folders or not all(folders):
         return {}
