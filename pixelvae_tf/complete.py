@@ -21,7 +21,7 @@ from pixelvae_tf.commandline.flags import (
     trained_model,
 )
 from pixelvae_tf.data import image_files
-from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.trained import class_names, find_trained, load_best
 
 INPUT = flags.DEFINE_string(
     "input", "", "Image file, or folder with images at any depth, of the model's size (see --resize)."
@@ -72,9 +72,9 @@ def main() -> None:
     if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
         raise files.FileError(f"--output={output}: is one of the input images; name another file")
     trained = find_trained(trained_model())
-    num_classes, classes = trained.config().model.num_classes, trained.classes()
-    of_split = SPLIT.value and num_classes and flags.FLAGS["label"].value is None
-    label = None if of_split else label_of(num_classes, classes.names if classes else ())
+    names_of_classes = class_names(trained)
+    own_labels = bool(SPLIT.value and names_of_classes and flags.FLAGS["label"].value is None)
+    label = None if own_labels else label_of(names_of_classes)
     program.start_tensorflow(program.sampling_threads)
     from pixelvae_tf.evaluation import pictures
 
@@ -84,7 +84,7 @@ def main() -> None:
     known = model.checked_mask(KEEP_ROWS.value, mask)
     if paths:
         images = _from_files(paths[: NUM_IMAGES.value], shape, levels)
-    elif of_split:
+    elif own_labels:
         images, label = _from_split(trained.config().data, labelled=True)
         label = label.repeat(NUM_SAMPLES.value)
     else:

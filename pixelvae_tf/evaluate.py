@@ -18,7 +18,7 @@ from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
 from pixelvae_tf.probability.seeds import LARGEST_SEED
 from pixelvae_tf.runs.environment import environment
-from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.trained import class_names, find_trained, load_best
 from pixelvae_tf.runs.workdir import Run
 
 define_model_flags()
@@ -44,8 +44,6 @@ BATCH_SIZE = flags.DEFINE_integer(
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
-
-
 ACCURACY = flags.DEFINE_bool(
     "accuracy",
     True,
@@ -66,8 +64,9 @@ def main() -> None:
     trained = find_trained(trained_model())
     if isinstance(trained, Run) and given is None:
         trained.check_evaluation(SPLIT.value)
-    num_classes, classes = trained.config().model.num_classes, trained.classes()
-    label = label_of(num_classes, classes.names if classes else ()) if given or flags.FLAGS["label"].present else None
+    label = None
+    if given is not None or flags.FLAGS["label"].present:
+        label = label_of(class_names(trained))
     if label is not None and given is None:
         raise UsageError("--label: is of the images of --input; those of a split have their own")
     program.start_tensorflow()
@@ -81,13 +80,12 @@ def main() -> None:
     config = trained.config().data
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
+    classes = _checked_classes(config, trained) if given is None else None
     if given is None:
-        classes = _checked_classes(config, num_classes, classes)
-        batches, names, source = _of_split(config, labelled=bool(num_classes))
+        batches, names, source = _of_split(config, labelled=classes is not None)
     else:
         batches, names, source = _of_files(*given, model.config)
     labelled = batches if label is None else ((images, np.full(len(images), label)) for images in batches)
-    prior = bayes.log_prior(classes) if num_classes and given is None and ACCURACY.value else None
     with data.reading(config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         measured = evaluate(
             model,
@@ -95,7 +93,7 @@ def main() -> None:
             importance_samples=IMPORTANCE_SAMPLES.value or 0,
             seed=SEED.value,
             on_batch=bar.update,
-            log_prior=prior,
+            log_prior=bayes.log_prior(classes) if classes is not None and ACCURACY.value else None,
         )
     weights = {
         "checkpoint_step": best["step"],
@@ -117,17 +115,17 @@ def main() -> None:
         files.write_json(scores.summary_file(csv_file), record)
 
 
-def _checked_classes(config, num_classes: int, trained):
-    """The classes of the data, which must be those that the model was trained on; the trained ones have the counts."""
+def _checked_classes(config, trained):
+    """The classes that a model was trained on, if any. Raises DataError where the data has others."""
     from pixelvae_tf import data
 
-    found = data.classes_of_model(config, num_classes)
-    if trained is not None and found.names != trained.names:
+    known, found = trained.classes(), data.classes_of_model(config, trained.config().model.num_classes)
+    if known is not None and found.names != known.names:
         raise data.DataError(
             f"--data_dir={config.data_dir}: has the classes {', '.join(found.names[:5])}, ..., and the model "
-            f"{', '.join(trained.names[:5])}, ...; name images of the same classes"
+            f"{', '.join(known.names[:5])}, ...; name images of the same classes"
         )
-    return trained or found
+    return known or found
 
 
 def _of_split(config, labelled: bool):

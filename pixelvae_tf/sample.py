@@ -13,7 +13,7 @@ from pixelvae_tf.commandline.flags import (
     label_of,
     trained_model,
 )
-from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.trained import class_names, find_trained, load_best
 
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
 NUM_SAMPLES = flags.DEFINE_integer(
@@ -39,9 +39,8 @@ def main() -> None:
     options = drawing()
     output = files.check_output(OUTPUT.value, "output")
     trained = find_trained(trained_model())
-    num_classes, classes = trained.config().model.num_classes, trained.classes()
-    names = classes.names if classes else tuple(map(str, range(num_classes)))
-    label = label_of(num_classes, names, also=(_ALL,))
+    names = class_names(trained)
+    label = label_of(names, also=(_ALL,))
     if label == _ALL and VARY.value != "all":
         raise UsageError(f"--label={_ALL}, --vary={VARY.value}: each fills the rows of the grid; give one of the two")
     program.start_tensorflow(program.sampling_threads)
@@ -52,8 +51,8 @@ def main() -> None:
 
     model, _ = load_best(trained)
     if label == _ALL:
-        columns = max(1, NUM_SAMPLES.value // num_classes)
-        images = model.sample(num_classes * columns, label=np.arange(num_classes).repeat(columns), **options)
+        columns = max(1, NUM_SAMPLES.value // len(names))
+        images = model.sample(len(names) * columns, label=np.arange(len(names)).repeat(columns), **options)
         pictures.save_grid(output, images, model.config.pixel_levels, columns, list(names))
     elif VARY.value == "all":
         images = model.sample(NUM_SAMPLES.value, label=label, **options)

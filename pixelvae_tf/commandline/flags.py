@@ -172,36 +172,30 @@ def define_label_flag(help: str) -> None:
     flags.DEFINE_string("label", None, f"For a model of classes: {help}, as its number or name.")
 
 
-def label_of(num_classes: int, names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | None:
+def label_of(names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | None:
     """The number of the class that --label names; None for a model without classes.
 
     Args:
-        num_classes: of the model.
-        names: of its classes, in the order of their numbers; empty where they are not on record.
+        names: of the model's classes, in the order of their numbers.
         also: other words that the flag takes, which are returned as they are.
 
     Raises:
         UsageError: for a label that is missing or no class, or any of a model without classes.
     """
     given = FLAGS["label"].value
-    if not num_classes:
+    if not names:
         if given is not None:
             raise UsageError(f"--label={given}: this model has no classes; leave it out")
         return None
-    if given in also:
-        return given
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    known = f"0 to {num_classes - 1}" + (
-        f" ({shown})" if names and names[:10] != tuple("0123456789")[: len(names)] else ""
-    )
-    known += "".join(f", or {word!r}" for word in also)
+    if given in (*also, *names):
+        return given if given in also else names.index(given)
+    if given is not None and given.isdecimal() and int(given) < len(names):
+        return int(given)
+    called = "" if names[0] == "0" else f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
+    known = f"0 to {len(names) - 1}{called}" + "".join(f", or {word!r}" for word in also)
     if given is None:
         raise UsageError(f"--label: is missing; this model is of classes: give one of {known}")
-    if given in names:
-        return names.index(given)
-    if not given.isdecimal() or int(given) >= num_classes:
-        raise UsageError(f"--label={given}: this model has the classes {known}")
-    return int(given)
+    raise UsageError(f"--label={given}: this model has the classes {known}")
 
 
 def first_word() -> str:

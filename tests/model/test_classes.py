@@ -11,7 +11,12 @@ import tiny
 
 from pixelvae_tf import ModelConfig
 from pixelvae_tf.config import ConfigError
+from pixelvae_tf.data import Classes
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.evaluation import bayes
+from pixelvae_tf.evaluation import likelihood as likelihood_of
+from pixelvae_tf.model import serving
+from pixelvae_tf.sampling.noise import latent_noise
 
 CLASSES = 3
 # Of every kind of network that a label enters.
@@ -185,6 +190,64 @@ def test_data_without_the_labels_that_a_model_needs_is_refused():
         model.evaluate(stream((images, labels + 1)).batch(8), verbose=0)
     with pytest.raises(UserError, match="this model has no classes"):
         tiny.shared_model().elbo(images, label=0)
+
+
+def test_an_export_takes_labels_and_answers_as_the_model_does(tmp_path):
+    model = shared("stacks and a vector")
+    images, labels = some(model.config, 6)
+    labels = labels.astype("int32")
+    written = serving.export(model, serving.check_output(str(tmp_path / "export")), {})
+    assert all("label" in endpoint["inputs"] for endpoint in written["endpoints"].values())
+    loaded = tf.saved_model.load(tmp_path / "export")
+    one = tf.constant([2])
+    for found, expected in (
+        (loaded.sample(tf.constant(6), tf.constant(1), labels)["images"], model.sample(6, 1, label=labels)),
+        (loaded.sample(tf.constant(6), tf.constant(1), one)["images"], model.sample(6, 1, label=2)),
+        (loaded.reconstruct(images, tf.constant(1), one)["images"], model.reconstruct(images, 1, label=2)),
+        (
+            loaded.complete(images, tf.constant(1), tf.constant(4), labels)["images"],
+            model.complete(images, 1, seed=4, label=labels),
+        ),
+        (loaded.encode(images, labels)["z1_sample"], model.encode(images, label=labels).sample[0]),
+        (loaded.posterior(images, labels)["z1_mean"], model.encode(images, label=labels).mean[0]),
+        (
+            loaded.log_likelihood(images, tf.constant(3), tf.constant(2), labels)["log_likelihood_nats"],
+            model.log_likelihood(images, 3, 2, label=labels),
+        ),
+        (loaded.serving_default(images[:1], one)["elbo_nats"], model.elbo(images[:1], label=2).elbo),
+        (
+            loaded.score_given_noise(images, latent_noise(model.config, 6, 0)[0], labels)["elbo_nats"],
+            model.elbo(images, label=labels).elbo,
+        ),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for wrong, words in (
+        (tf.constant([3]), "label: give whole numbers 0..2"),
+        (labels[:2], "label: give one, or as many"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            loaded.encode(images, wrong)
+
+
+def test_the_accuracy_is_that_of_bayes_rule_with_exact_probabilities():
+    model, images = shared("stacks without latents"), tiny.all_images(tiny.BINARY)
+    labels, prior = np.arange(len(images)) % CLASSES, np.array([0.2, 0.5, 0.3])
+    # p(x | y) of every image there is, and p(y | x) = p(x | y) p(y) / p(x).
+    likelihood = np.exp([np.float64(model.log_likelihood(images, label=label)) for label in range(CLASSES)])
+    joint = likelihood.T * prior
+    best = (joint / joint.sum(axis=1, keepdims=True)).argmax(axis=1)
+    batches = ((images[start : start + 20], labels[start : start + 20]) for start in range(0, 64, 20))
+    found = likelihood_of.evaluate(model, batches, importance_samples=2, log_prior=np.log(prior)).summary()
+    assert found["accuracy_bound"] == found["accuracy_importance"] == (best == labels).mean()
+    # The prior matters, and so do the images.
+    assert len(set(best)) == CLASSES and (likelihood.argmax(axis=0) != best).any()
+    for name in ("nll_bound_marginal_nats", "nll_importance_marginal_nats"):
+        assert found[name] == pytest.approx(-np.log(joint.sum(axis=1)).mean(), rel=1e-5)
+    assert found["nll_bound_nats"] == pytest.approx(-np.log(likelihood[labels, np.arange(64)]).mean(), rel=1e-5)
+
+
+def test_the_prior_of_a_class_is_its_share_of_the_training_images():
+    np.testing.assert_allclose(np.exp(bayes.log_prior(Classes(("a", "b"), (30, 10)))), [0.75, 0.25])
 
 
 @pytest.mark.parametrize("value", [1, -3])
