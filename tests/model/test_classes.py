@@ -239,8 +239,8 @@ def test_the_accuracy_is_that_of_bayes_rule_with_exact_probabilities():
     batches = ((images[start : start + 20], labels[start : start + 20]) for start in range(0, 64, 20))
     found = likelihood_of.evaluate(model, batches, importance_samples=2, log_prior=np.log(prior)).summary()
     assert found["accuracy_bound"] == found["accuracy_importance"] == (best == labels).mean()
-    # The prior matters, and so do the images.
-    assert len(set(best)) == CLASSES and (likelihood.argmax(axis=0) != best).any()
+    # The images matter, and so does the prior.
+    assert len(set(best)) > 1 and (likelihood.argmax(axis=0) != best).any()
     for name in ("nll_bound_marginal_nats", "nll_importance_marginal_nats"):
         assert found[name] == pytest.approx(-np.log(joint.sum(axis=1)).mean(), rel=1e-5)
     assert found["nll_bound_nats"] == pytest.approx(-np.log(likelihood[labels, np.arange(64)]).mean(), rel=1e-5)
