@@ -137,7 +137,7 @@ def validated(devices: Devices) -> dict[str, np.ndarray]:
     for count in (3, 25):
         batches = data.evaluation_batches(DataConfig(), "validation", batch_size=BATCH_SIZE, max_examples=count)
         measure = validation_of(model, batches, BATCH_SIZE, devices)
-        found[str(count)] = np.array([measure()[name] for name in model.part_names])
+        found[str(count)] = np.array([measure()[name] for name in model.term_names])
         assert measure() == measure()
     return found
 

@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def variants(request: Step) -> list[Variant]:
-    """Every combination of what is asked for; a straightforward network has no part that is compiled alone."""
+    """Every combination of what is asked for; a straightforward network has nothing that is compiled alone."""
     steps = with_precision(request.run).training
     stored = ("recomputed" if steps.recompute_blocks else "stored",)
     found = itertools.product(

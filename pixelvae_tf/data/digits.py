@@ -31,5 +31,5 @@ def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarra
     digits = load_digits()
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(digits.images))
     ends = np.cumsum(list(_SIZES.values()))
-    part = dict(zip(_SIZES, np.split(order, ends[:-1]), strict=True))[split]
-    return digits.images[part].astype("uint8")[..., None], digits.target[part].astype("uint8")
+    chosen = dict(zip(_SIZES, np.split(order, ends[:-1]), strict=True))[split]
+    return digits.images[chosen].astype("uint8")[..., None], digits.target[chosen].astype("uint8")

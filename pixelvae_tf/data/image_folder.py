@@ -84,7 +84,9 @@ def check(data_dir: str, on_image: Callable[[], Any] = lambda: None) -> dict[str
     """
     folder = _folder(DataConfig("image_folder", data_dir))
     found, unusable = _splits(folder), {}
-    for name, reason in image_files.problems(folder, sorted({name for part in found.names.values() for name in part})):
+    for name, reason in image_files.problems(
+        folder, sorted({name for split in found.names.values() for name in split})
+    ):
         on_image()
         if reason is not None:
             unusable[shown(name)] = reason
@@ -99,7 +101,7 @@ def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
     """By split, the number of images, and their names and sizes in bytes."""
     folder = _folder(config)
     names = {split: list_split(config, split) for split in SPLITS}
-    return {split: (len(part), [(name, _size(folder / name)) for name in part]) for split, part in names.items()}
+    return {split: (len(given), [(name, _size(folder / name)) for name in given]) for split, given in names.items()}
 
 
 def _size(path: pathlib.Path) -> int:
@@ -193,8 +195,8 @@ def _of_folders(folder: pathlib.Path, named: dict[str, str], others: list[str]) 
     if "validation" not in names:
         if len(names["train"]) < 2:
             raise DataError(f"{shown(folder)}: has no folder for validation, and one training image; add the folder")
-        parts = splits.by_hash(names["train"], _WITHOUT_VALIDATION)
-        names |= {split: parts[split] for split in ("train", "validation")}
+        divided = splits.by_hash(names["train"], _WITHOUT_VALIDATION)
+        names |= {split: divided[split] for split in ("train", "validation")}
         notes.append("no folder for validation: a twentieth of train is held out, by a hash of the paths")
     if "test" not in names:
         names["test"] = names["validation"]

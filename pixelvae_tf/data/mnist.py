@@ -141,9 +141,9 @@ def _download(builder, name: str, folder: pathlib.Path) -> None:
 
 def _reachable(url: str) -> bool:
     """Whether a connection to the host of `url`, or to the proxy for it, opens within a few seconds."""
-    parts = urllib.parse.urlsplit(url)
-    proxy = os.environ.get(f"{parts.scheme}_proxy") or os.environ.get(f"{parts.scheme}_proxy".upper())
-    target = urllib.parse.urlsplit(proxy) if proxy else parts
+    address = urllib.parse.urlsplit(url)
+    proxy = os.environ.get(f"{address.scheme}_proxy") or os.environ.get(f"{address.scheme}_proxy".upper())
+    target = urllib.parse.urlsplit(proxy) if proxy else address
     port = target.port or (443 if target.scheme == "https" else 80)
     try:
         with socket.create_connection((target.hostname, port), timeout=_PROBE_SECONDS):

@@ -21,9 +21,9 @@ def training_batches(
     """An endless stream of training batches; batch k depends on the data, the batch size, the seed and k alone.
 
     Every epoch is a fresh order of the training split whose remainder is dropped. A stream that starts at
-    `start_step` gives what one from the beginning gives from there on, without decoding what it skips. The streams
-    of several workers are the parts of one process's batches: worker i of n has the images i*b/n up to (i+1)*b/n
-    of each batch of b.
+    `start_step` gives what one from the beginning gives from there on, without decoding what it skips. Several
+    workers together have the batches that one process has alone: worker i of n has the images i*b/n up to (i+1)*b/n of
+    each batch of b.
 
     Args:
         config: the dataset.
@@ -49,7 +49,7 @@ def training_batches(
     else:
         batches = ordering.shuffled_records(source, batch_size, seed, start_step)
     if num_shards > 1:
-        first, last = (part * batch_size // num_shards for part in (shard_index, shard_index + 1))
+        first, last = (index * batch_size // num_shards for index in (shard_index, shard_index + 1))
         batches = batches.map(lambda records: records[first:last])
     decode = _decoder(source, batch_size // num_shards)
     return _with_options(batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE), num_shards)

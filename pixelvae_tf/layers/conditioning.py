@@ -70,8 +70,8 @@ class UnitBiases(keras.layers.Layer):
     def call(self, z=None):
         biases = ops.reshape(self.bias, (1, -1)) if self.linear is None else self.linear(z)
         ends = [sum(self.sizes[: index + 1]) for index in range(len(self.sizes) - 1)]
-        parts = ops.split(biases, ends, axis=-1) if ends else [biases]
-        return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in parts]
+        of_units = ops.split(biases, ends, axis=-1) if ends else [biases]
+        return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in of_units]
 
     def get_config(self):
         return {

@@ -34,7 +34,7 @@ def seed_outside_graphs(seed, method: str) -> int:
 def images_outside_graphs(images, config: ModelConfig) -> np.ndarray:
     """The images as a uint8 array. Raises UserError for another shape, type or range."""
     if tf.is_tensor(images) and not hasattr(images, "numpy"):
-        raise UserError("images: are part of a graph; use the functions of model.graphs, such as model.graphs.elbo")
+        raise UserError("images: are tensors of a graph; use the functions of model.graphs, such as model.graphs.elbo")
     images = np.asarray(images)
     if images.ndim and not len(images):
         raise UserError(f"images of shape {images.shape}: give one or more, (batch, {_listed(config.image_shape)})")
@@ -166,7 +166,7 @@ def compile_arguments(settings: dict, keras_arguments: dict) -> None:
     """
     for name in _OF_THE_LOSS:
         if keras_arguments.get(name) is not None:
-            raise UserError(f"{name}: this model's loss and metrics are the bound and its parts; leave it out")
+            raise UserError(f"{name}: this model's loss and metrics are the bound and its terms; leave it out")
     for name, value in settings.items():
         try:
             TrainConfig(**{_COMPILED[name]: value.item() if isinstance(value, np.generic) else value})

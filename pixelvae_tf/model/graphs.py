@@ -71,7 +71,7 @@ class Graphs:
 
     @functools.cached_property
     def elbo(self) -> Callable[..., ElboTerms]:
-        """The bound and its parts, `elbo(images, seed)`."""
+        """The bound and its terms, `elbo(images, seed)`."""
 
         def elbo(images, seed):
             return self.model.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))

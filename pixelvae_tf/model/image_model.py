@@ -39,7 +39,7 @@ class ImageModel(AveragedModel):
         self.graphs = graphs(self)
 
     def elbo(self, images, seed: int = 0) -> ElboTerms:
-        """The bound of each image and its parts, nats.
+        """The bound of each image and its terms, nats.
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
@@ -173,7 +173,7 @@ class ImageModel(AveragedModel):
 
         The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes
         after a pixel reaches it through the latents alone: they are drawn from the posterior of the image whose
-        unknown pixels are blank, since the model gives no posterior of a part of an image. An encoder takes blank for
+        unknown pixels are blank, since the model gives no posterior of an incomplete image. An encoder takes blank for
         black; where that shows, refine: latents from the posterior of the completed image, and the unknown pixels
         anew (the Markov chain of Rezende et al. 2014).
 

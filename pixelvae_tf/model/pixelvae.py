@@ -78,9 +78,9 @@ class PixelVAE(ImageModel):
         self.latent_decoders = [layers.latent_decoder(level) for level in range(config.num_levels - 1)]
         self.prior_flow = layers.prior_flow()
         # What training and validation report, as `ElboTerms.reported` orders it, and what `compile` sets.
-        self.part_names = ["bound", "reconstruction", *(f"kl_z{n + 1}" for n in range(config.num_levels))]
+        self.term_names = ["bound", "reconstruction", *(f"kl_z{n + 1}" for n in range(config.num_levels))]
         self.weight_names = [f"kl_weight_z{n + 1}" for n in range(config.num_levels)]
-        self.evaluation_metrics = [keras.metrics.Mean(name=name, dtype="float32") for name in self.part_names]
+        self.evaluation_metrics = [keras.metrics.Mean(name=name, dtype="float32") for name in self.term_names]
         self.kl_warmup_steps: tuple[int, ...] = (0,)
         self.prior_scale_floor_steps = 0
         self.clip_value = self.clip_norm = self.dropout = self.free_bits = 0.0
@@ -279,7 +279,7 @@ class PixelVAE(ImageModel):
             self.average.update(step - 1)
         return {
             "loss": loss,
-            **{name: mean(part) for name, part in zip(self.part_names, terms.reported(), strict=True)},
+            **{name: mean(term) for name, term in zip(self.term_names, terms.reported(), strict=True)},
             **dict(zip(self.weight_names, weights, strict=True)),
             "learning_rate": learning_rate,
             "gradient_norm": norm,
@@ -306,8 +306,8 @@ class PixelVAE(ImageModel):
         counted = tf.cast(self.evaluation_metrics[0].count.value, tf.int32)
         seed = randomness.stream(self.seed, "validation", counted)
         terms = self.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
-        for metric, part in zip(self.evaluation_metrics, terms.reported(), strict=True):
-            metric.update_state(part, sample_weight=weights_of_images)
+        for metric, term in zip(self.evaluation_metrics, terms.reported(), strict=True):
+            metric.update_state(term, sample_weight=weights_of_images)
         results = self.get_metrics_result()
         return {**results, "loss": results["bound"]}
 

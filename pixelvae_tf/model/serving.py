@@ -41,11 +41,11 @@ class Endpoints:
         self.unchanged = tf.ones([1 + model.config.num_levels])
 
     def serving_default(self, images):
-        """Scores images: the bound of each, by itself and not by what else is in the batch, and its parts."""
+        """Scores images: the bound of each, by itself and not by what else is in the batch, and its terms."""
         images = self._checked(images)
         # A server may put the images of several requests together, so each of them has the noise of a first image.
         noise = latent_noise(self.config, 1, 0)
-        terms = self.model.elbo_terms(images, tuple(tf.repeat(part, tf.shape(images)[0], axis=0) for part in noise))
+        terms = self.model.elbo_terms(images, tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise))
         return {
             "elbo_nats": terms.elbo,
             "bits_per_dim": objectives.bits_per_dim(-terms.elbo, self.config.num_dimensions),
@@ -64,14 +64,14 @@ class Endpoints:
 
     def encode(self, images):
         """Finds the latents of each image: the posteriors of every level, and samples of them with seed 0."""
-        parts = self.model.graphs.encode(self._checked(images), 0)._asdict()
-        return {f"z{level + 1}_{part}": z for part, values in parts.items() for level, z in enumerate(values)}
+        encoding = self.model.graphs.encode(self._checked(images), 0)._asdict()
+        return {f"z{level + 1}_{name}": z for name, values in encoding.items() for level, z in enumerate(values)}
 
     def posterior(self, images):
         """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
         posteriors = self.model.q_z_given_x(self._converting(images))
         return {
-            f"z{level + 1}_{part}": getattr(q, part) for level, q in enumerate(posteriors) for part in ("mean", "scale")
+            f"z{level + 1}_{name}": getattr(q, name) for level, q in enumerate(posteriors) for name in ("mean", "scale")
         }
 
     def score_given_noise(self, images, *noise):

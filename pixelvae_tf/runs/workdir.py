@@ -157,12 +157,12 @@ class Run:
                 "choose a folder on storage that all workers share"
             )
         chiefs = self._read_config().to_dict()
-        for part, values in config.to_dict().items():
+        for group, values in config.to_dict().items():
             for name, value in values.items():
                 own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
-                if value != chiefs[part][name] and not own_choice:
+                if value != chiefs[group][name] and not own_choice:
                     return (
-                        f"{name} is {value!r} on this worker and {chiefs[part][name]!r} on the chief; start all "
+                        f"{name} is {value!r} on this worker and {chiefs[group][name]!r} on the chief; start all "
                         "workers with the same flags"
                     )
         return None

@@ -165,10 +165,10 @@ class Checkpoints(StepCallback):
             self._saved = step
 
 
-def write_parts(writer, step: int, parts: dict, num_dimensions: int) -> None:
-    """Writes the bound and its parts to TensorBoard in nats and bits per dimension."""
+def write_terms(writer, step: int, terms: dict, num_dimensions: int) -> None:
+    """Writes the bound and its terms to TensorBoard in nats and bits per dimension."""
     with writer.as_default(step=step):
-        for name, nats in parts.items():
+        for name, nats in terms.items():
             tf.summary.scalar(f"nats/{name}", nats)
             tf.summary.scalar(f"bits_per_dim/{name}", objectives.bits_per_dim(nats, num_dimensions))
 
@@ -187,8 +187,8 @@ class TensorBoard(StepCallback):
     def on_train_begin(self, logs=None):
         values = {
             key: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for part in self.config.to_dict().values()
-            for key, value in part.items()
+            for settings in self.config.to_dict().values()
+            for key, value in settings.items()
         }
         with self.writer.as_default(step=0):
             hparams.hparams(values)
@@ -197,8 +197,8 @@ class TensorBoard(StepCallback):
     def after_step(self, step, logs):
         training = self.config.training
         if step % training.log_every == 0:
-            parts = {name: logs[name] for name in self.model.part_names}
-            write_parts(self.writer, step, parts, self.model.config.num_dimensions)
+            terms = {name: logs[name] for name in self.model.term_names}
+            write_terms(self.writer, step, terms, self.model.config.num_dimensions)
             with self.writer.as_default(step=step):
                 for name in ("loss", "learning_rate", "gradient_norm", *self.model.weight_names):
                     tf.summary.scalar(f"training/{name}", logs[name])

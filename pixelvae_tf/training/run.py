@@ -150,10 +150,10 @@ def _training_batches(config: RunConfig, devices: Devices, start_step: int):
 
 
 def _checkpoint_of(model: PixelVAE, seconds: tf.Variable) -> tf.train.Checkpoint:
-    parts = {"model": model, "optimizer": model.optimizer, "seconds": seconds}
+    state = {"model": model, "optimizer": model.optimizer, "seconds": seconds}
     if model.average is not None:
-        parts["average"] = model.average
-    return tf.train.Checkpoint(**parts)
+        state["average"] = model.average
+    return tf.train.Checkpoint(**state)
 
 
 def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: int) -> tuple[int, list[str]]:
@@ -221,7 +221,7 @@ def _callbacks(config, run, devices, model, manager, seconds, measure, examples)
     if not devices.is_chief:
         return [*steps, Validation(measure, training.validation_every, training.steps, None), saving]
     progress = callbacks.Progress(training.steps, timer)
-    writers = {part: tf.summary.create_file_writer(str(run.workdir / part)) for part in ("train", "validation")}
+    writers = {name: tf.summary.create_file_writer(str(run.workdir / name)) for name in ("train", "validation")}
     records = ValidationRecords(run, writers["validation"], progress.report)
     return [
         *steps,
