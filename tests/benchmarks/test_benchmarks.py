@@ -206,7 +206,7 @@ def test_precisions_are_compared_from_the_same_weights():
 
 
 def test_output_distributions_are_compared_by_bits_time_and_memory():
-    run = run_of(image_shape=(8, 8, 1), pixel_levels=17, mixture_components=3)
+    run = run_of(image_shape=(8, 8, 1), pixel_levels=17, mixture_components=3, pixelcnn_layers=1, latent_channels=())
     training = dataclasses.replace(run.training, steps=20, validation_examples=16)
     request = requests.Outputs(run=RunConfig(run.model, DataConfig(dataset="digits"), training), repeats=2)
     rows = list(outputs.measure(request))

@@ -33,7 +33,7 @@ def test_samples_have_the_frequencies_of_the_marginal_over_all_images():
 @pytest.mark.parametrize(
     ("changes", "temperature"),
     [
-        pytest.param({"pixel_levels": 256}, 1.0, marks=pytest.mark.as_in_production),
+        ({"pixel_levels": 256}, 1.0),
         ({"pixel_levels": 17, "masked_blocks": "row_lstm"}, 0.7),
         ({"pixel_levels": 2, "embedding_channels": 0}, 1.0),
     ],
