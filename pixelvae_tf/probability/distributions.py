@@ -203,7 +203,7 @@ def _log_normal_cdf(value):
     return ops.where(value > -5.0, log_near, log_far)
 
 
-def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 1):
+def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 0):
     """The output distribution from a decoder's last feature maps, color by color.
 
     Args:
@@ -232,7 +232,7 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mi
     return DiscretizedGaussian(mean, scale, pixel_levels)
 
 
-def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 1) -> int:
+def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 0) -> int:
     """Output units of a decoder per color.
 
     One logit if pixels are binary, else one per level; three numbers for each component of a mixture of logistics; two
