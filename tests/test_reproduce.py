@@ -133,12 +133,12 @@ def test_table_1_has_the_papers_numbers_beside_ours_and_says_which_order_holds(t
 
 def test_the_short_table_has_a_row_for_the_learned_prior_once_there_is_a_run_of_it(tmp_path):
     best = run_of("mnist", "test", images=MNIST, nll_bound_nats=80.0, bits_per_dim=0.147)
-    lines = table(tmp_path, "summary", {"mnist_best": best})
+    lines = table(tmp_path, "summary", {"mnist_dropout": best})
     assert len(lines) == 2 + 3
     assert "| `binarized_mnist`, 10,000 of test | ≤ 79.77, estimate 79.17 | ≤ 80.00 | ≤ 0.147 |" in lines[2]
     assert "no run" in lines[3]
     flow = run_of("mnist_flow", "test", images=MNIST, nll_bound_nats=78.5, bits_per_dim=0.144)
-    lines = table(tmp_path, "summary", {"mnist_best": best, "mnist_flow": flow})
+    lines = table(tmp_path, "summary", {"mnist_dropout": best, "mnist_flow": flow})
     assert len(lines) == 2 + 4
     assert "learned prior" in lines[3] and "|  | ≤ 78.50 |" in lines[3]
 
@@ -209,12 +209,14 @@ def test_figures_without_any_run_are_not_drawn(tmp_path):
 
 def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
     output = tmp_path / "progress.png"
-    missing = "No run: mnist_adam, mnist_short, mnist_flow."
-    assert "No run: mnist_best, mnist_adam" in error_line(reproduce(tmp_path, "progress", f"--output={output}"))
+    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_flow."
+    assert "No run: mnist_dropout, mnist_best, mnist_adam" in error_line(
+        reproduce(tmp_path, "progress", f"--output={output}")
+    )
     assert not output.exists()
     run = run_of("mnist", "test", images=MNIST)
     run["history"] = [{"step": step, "bound": 90.0 - step / 100, "kl_z1": 2.0} for step in (100, 200)]
-    (tmp_path / "mnist_best.json").write_text(json.dumps(run))
+    (tmp_path / "mnist_dropout.json").write_text(json.dumps(run))
     result = reproduce(tmp_path, "progress", f"--output={output}")
     assert (result.returncode, result.stdout) == (0, f"1 runs in {output}. {missing}\n"), result.stderr
     picture = np.asarray(Image.open(output).convert("L"))

@@ -1,6 +1,6 @@
 """Turns the best weights of a finished run into a pretrained model of the package; replaces one of the same name.
 
-python tools/publish.py --workdir=runs/mnist_best --name=binarized_mnist_best
+python tools/publish.py --workdir=runs/mnist_dropout --name=binarized_mnist_best
 """
 
 import pathlib

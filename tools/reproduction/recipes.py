@@ -76,7 +76,9 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         *(_of(system, "equal_budget_base") for system in _TABLE_1),
         _of("mnist_pixelrnn", "equal_budget_base", changes=("--optimizer=adam",)),
     ),
-    "flagship": tuple(_of(name, importance_samples=50) for name in ("mnist_best", "mnist_flow", "mnist_adam")),
+    "flagship": tuple(
+        _of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")
+    ),
     "figure4": _FIGURE_4,
     "section42": tuple(_of(name, split="validation") for name in _SECTION_42),
     "photographs": (_of("imagenet64_cpu", split="validation"),),
