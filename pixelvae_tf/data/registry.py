@@ -16,7 +16,7 @@ from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import digits, image_folder, mnist, prepared
 from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
 
-# Small ones are kept in memory and offer `load`; the others are read as they are needed and offer `source`.
+# Small datasets stay in memory and offer `load`. The others are read on demand and offer `source`.
 _IN_MEMORY: dict[str, types.ModuleType] = {"digits": digits, "binarized_mnist": mnist, "mnist": mnist}
 _STREAMED: dict[str, types.ModuleType] = {
     "lsun_bedroom": prepared,
@@ -26,20 +26,20 @@ _STREAMED: dict[str, types.ModuleType] = {
 
 
 def names() -> list[str]:
-    """The names that `--dataset` takes."""
+    """Returns the names that `--dataset` accepts."""
     return sorted({**_IN_MEMORY, **_STREAMED})
 
 
 def in_memory(config: DataConfig) -> bool:
-    """Whether a dataset is small and always kept in memory."""
+    """Returns whether a dataset is small and always kept in memory."""
     return config.dataset in _IN_MEMORY
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of a dataset, without reading its images.
+    """Describes a dataset without reading its images (but see `image_folder.describe`).
 
     Raises:
-        DataError: for an unknown name, a dataset that is not prepared, or another size than the configuration's.
+        DataError: for an unknown name, a dataset that is not prepared, or a size that differs from the configuration.
     """
     info = _module(config).describe(config)
     height, width, _ = info.image_shape
@@ -49,7 +49,7 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def source(config: DataConfig, split: str) -> ImageSource:
-    """The images of a split, for the pipeline to order and read.
+    """Returns the images of a split, for the pipeline to order and read.
 
     Raises:
         DataError: for an unknown dataset or split, or data that is missing or damaged.
@@ -62,23 +62,23 @@ def source(config: DataConfig, split: str) -> ImageSource:
 
 
 def image_names(config: DataConfig, split: str) -> Iterable[str]:
-    """What to call the images of a split, in their order: paths in a folder of images, elsewhere numbers from 0."""
+    """Returns a name for each image of a split, in order: its path for `image_folder`, else its number from 0."""
     if config.dataset == "image_folder":
         return image_folder.list_split(config, split)
     return map(str, itertools.count())
 
 
 def notes(config: DataConfig) -> list[str]:
-    """Lines that a user should read before a training: how the images were found, and what was passed over."""
+    """Returns lines for the user to read before training: how the images were found, and what was skipped."""
     module = _module(config)
     return module.notes(config) if hasattr(module, "notes") else []
 
 
 def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
-    """What tells the images of one run from those of another, without reading them: by split, how many and a checksum.
+    """Identifies the images of each split by their number and a checksum, without reading them.
 
-    It is made of names and sizes of image files, or of the checksums of prepared shards; empty for the datasets that
-    are the same everywhere.
+    The checksum covers names and sizes of image files, or the checksums of prepared shards. The result is empty for
+    datasets that are the same everywhere.
     """
     module = _module(config)
     if not hasattr(module, "fingerprint"):
@@ -91,7 +91,7 @@ def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
 
 
 def training_source(config: DataConfig) -> ImageSource:
-    """The training images; in memory where the configuration asks for it, in shards of the same lengths."""
+    """Returns the training images; with `config.cache` in memory, in shards of the same lengths."""
     if config.cache and not in_memory(config):
         return _kept(config)
     return source(config, "train")
@@ -116,7 +116,7 @@ def _load_streamed(config: DataConfig, split: str) -> np.ndarray:
 
 
 def load(config: DataConfig, split: str) -> np.ndarray:
-    """All images of a split, (examples, height, width, colors) uint8, in memory.
+    """Reads all images of a split into memory: (examples, height, width, colors) uint8.
 
     Raises:
         DataError: for an unknown dataset or split, or data that is missing or damaged.
@@ -132,10 +132,10 @@ def load(config: DataConfig, split: str) -> np.ndarray:
 
 
 def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a split as `load` gives them, and their classes: (examples, height, width, colors), (examples,) uint8.
+    """Reads images as `load` does, and their classes: (examples, height, width, colors) and (examples,) uint8.
 
     Raises:
-        DataError: for a dataset without classes, or as `load`.
+        DataError: for a dataset without classes, or as `load` does.
     """
     module = _module(config)
     if not hasattr(module, "load_labelled"):
@@ -145,10 +145,10 @@ def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarra
 
 
 def _held(images: np.ndarray, shard_lengths: tuple[int, ...] = ()) -> ImageSource:
-    """Images in memory as a source, whose records are their numbers."""
+    """Makes a source of images in memory. Its records are the numbers of the images."""
     import tensorflow as tf
 
-    # Held outside the graph, where a constant would be copied into every saved one.
+    # Made outside the graph: a constant inside would be copied into every saved graph.
     with tf.device("CPU"):
         held = tf.constant(images)
     lengths = shard_lengths or (len(images),)
