@@ -111,7 +111,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         _check_same_step(devices.gather(start), run)
         with devices.all_or_none():
             if devices.is_chief:
-                _make_ready(run, start, [*notes, run.check_best(goes_on=start < training.steps)])
+                _make_ready(run, start, [*notes, run.check_best(will_validate=start < training.steps)])
         manager = tf.train.CheckpointManager(checkpoint, str(folder), _CHECKPOINTS_KEPT)
         if start < training.steps:
             measure = validation_of(model, validation, training.batch_size, devices)
