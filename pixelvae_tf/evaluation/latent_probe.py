@@ -65,7 +65,7 @@ def latents(model: PixelVAE, images: np.ndarray, on_batch: Callable[[int], Any] 
 
 
 def probes(features: dict[str, Splits], counts: Sequence[int], draws: int, seed: int, on_probe=None) -> dict[str, Any]:
-    """Probes features by name. Returns the results of `probing.measure`, `rows`, and a `picture` of the last features."""
+    """Probes features by name. Returns `rows`, the results of `probing.measure`, and a `picture` of the last ones."""
     rows = [
         {"features": name, "dimensions": splits.train.features.shape[1], **row}
         for name, splits in features.items()

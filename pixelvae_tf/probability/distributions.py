@@ -130,7 +130,7 @@ class Categorical(NamedTuple):
         return -ops.sparse_categorical_crossentropy(ops.cast(pixels, "int64"), self.logits, from_logits=True)
 
     def sample(self, uniforms):
-        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
+        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the distribution function."""
         # In float32 the sums of 256 probabilities depend on the order of addition, and so would one pixel in 50,000.
         cumulative = ops.cumsum(ops.softmax(ops.cast(self.logits, "float64"), axis=-1), axis=-1)
         pixels = ops.sum(ops.cast(ops.cast(uniforms, "float64")[..., None] >= cumulative, "int32"), axis=-1)
@@ -166,7 +166,7 @@ class DiscretizedGaussian(NamedTuple):
         return ops.where(open_below, log_upper, log_mass)
 
     def sample(self, uniforms):
-        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
+        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the distribution function."""
         standard = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * uniforms - 1.0, -1.0 + 1e-7, 1.0 - 1e-7))
         pixels = ops.ceil(self.mean + self.scale * standard - 0.5)
         return ops.cast(ops.clip(pixels, 0, self.pixel_levels - 1), "int32")
