@@ -46,8 +46,13 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
         averages), and the mean milliseconds of a step without the first one.
     """
     training = request.run.training
+    labelled = data.classes_of_model(request.run.data, request.run.model.num_classes) is not None
     images = data.evaluation_batches(
-        request.run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+        request.run.data,
+        "validation",
+        batch_size=training.batch_size,
+        max_examples=training.validation_examples,
+        labelled=labelled,
     )
     optimizers = request.optimizers or (training.optimizer,)
     precisions = request.precision or (with_precision(request.run).training.mixed_precision,)
@@ -55,7 +60,7 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
     for seed, implementation, optimizer, precision in asked:
         training = dataclasses.replace(training, seed=seed, optimizer=optimizer, mixed_precision=precision)
         model = build(dataclasses.replace(request.run, training=training), implementation)
-        batches = data.training_batches(request.run.data, batch_size=training.batch_size, seed=seed)
+        batches = data.training_batches(request.run.data, batch_size=training.batch_size, seed=seed, labelled=labelled)
         losses = _Losses()
         model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
         with model.evaluation_weights():

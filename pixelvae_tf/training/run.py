@@ -87,8 +87,13 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     with devices.all_or_none():
+        classes = data.classes_of_model(config.data, config.model.num_classes)
         validation = data.evaluation_batches(
-            config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+            config.data,
+            "validation",
+            batch_size=training.batch_size,
+            max_examples=training.validation_examples,
+            labelled=classes is not None,
         )
         _check_training_data(config, devices)
         if devices.is_chief:
@@ -96,6 +101,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
             until_the_end.enter_context(run.in_training())
             config = with_precision(config, run)
             run.claim(config)
+            run.keep_classes(classes)
             changed = run.keep_fingerprint(data.fingerprint(config.data))
             if changed:
                 print(changed, file=sys.stderr)
@@ -120,7 +126,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         manager = tf.train.CheckpointManager(checkpoint, str(folder), _CHECKPOINTS_KEPT)
         if start < training.steps:
             measure = validation_of(model, validation, training.batch_size, devices)
-            examples = next(iter(validation)).numpy()
+            examples = next(validation.as_numpy_iterator())
             around = _callbacks(config, run, devices, model, manager, seconds, measure, examples)
             received = _fit(model, _training_batches(config, devices, start), training.steps - start, around)
             step = int(model.optimizer.iterations.numpy())
@@ -147,6 +153,7 @@ def _training_batches(config: RunConfig, devices: Devices, start_step: int):
             start_step=start_step,
             num_shards=count,
             shard_index=index,
+            labelled=bool(config.model.num_classes),
         )
 
     if devices.num_replicas == 1:
