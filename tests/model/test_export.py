@@ -245,7 +245,7 @@ def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
 def kind(config: ModelConfig) -> tuple:
     """What the graphs of an export are made of."""
     masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
-    return config.network, config.conditioning, config.num_levels > 0, masked
+    return config.network, config.conditioning, config.num_levels > 0, masked, config.output_distribution
 
 
 # One of each kind of network among the flag files, and one that is in none.
