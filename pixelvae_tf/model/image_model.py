@@ -262,10 +262,8 @@ class ImageModel(AveragedModel):
         return super().predict(x, *args, **kwargs)
 
     def export(self, *args, **kwargs):
-        """Refused: an export has several endpoints, which `serving.export` writes."""
-        raise UserError(
-            "export: use python -m pixelvae_tf.export --workdir=DIR --output=DIR, or pixelvae_tf.model.serving.export"
-        )
+        """Refused: an export has several endpoints, which `pixelvae_tf.export_model` writes."""
+        raise UserError("export: use pixelvae_tf.export_model(model, folder), or python -m pixelvae_tf.export")
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Does nothing: Keras would average a batch of integers over all workers, to find the shapes of it."""

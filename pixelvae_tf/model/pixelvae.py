@@ -73,7 +73,9 @@ class PixelVAE(ImageModel):
     def __init__(self, config: ModelConfig, networks: Callable[..., NetworkFactory] = NetworkFactory, **kwargs):
         super().__init__(config, Graphs, **kwargs)
         layers = networks(config, self.dtype_policy)
-        self.pixel_input = PixelInput(config.pixel_levels, config.embedding_channels, dtype=self.dtype_policy)
+        self.pixel_input = PixelInput(
+            config.pixel_levels, config.embedding_channels, name="pixel_input", dtype=self.dtype_policy
+        )
         self.encoder = layers.encoder()
         self.pixel_decoder = layers.pixel_decoder()
         self.latent_decoders = [layers.latent_decoder(level) for level in range(config.num_levels - 1)]

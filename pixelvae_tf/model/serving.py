@@ -275,29 +275,33 @@ def nested_functions_inlined() -> Iterator[None]:
         tf.config.run_functions_eagerly(False)
 
 
-def check_output(path: str) -> pathlib.Path:
+def check_output(path: str, name: str = "--output") -> pathlib.Path:
     """The folder to export to: a new one, an empty one, or an earlier export, which is replaced.
 
+    Args:
+        path: of the folder.
+        name: of the flag or argument that gave it, for messages.
+
     Raises:
-        FileError: for anything else, or where it cannot be written; the message names --output and the remedy.
+        FileError: for anything else, or where it cannot be written; the message names the flag and the remedy.
     """
     if not path:
-        raise FileError("--output is empty: name a folder")
+        raise FileError(f"{name} is empty: name a folder")
     # As an absolute path without links, so that it has a name and what a link points to is replaced.
     output = pathlib.Path(path).resolve()
     files.remove_leftovers(output.parent, output.name)
     if output.exists() and not output.is_dir():
-        raise FileError(f"--output={path}: is a file; name a folder")
+        raise FileError(f"{name}={path}: is a file; name a folder")
     held = {item.name for item in output.iterdir()} if output.is_dir() else set()
     if held and not _is_export(output):
-        raise FileError(f"--output={path}: is not empty and holds no export; choose another folder")
+        raise FileError(f"{name}={path}: is not empty and holds no export; choose another folder")
     if held - _OWN:
-        raise FileError(f"--output={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
+        raise FileError(f"{name}={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
     parent = next(folder for folder in output.parents if folder.exists())
     if not parent.is_dir():
-        raise FileError(f"--output={path}: {parent} is a file; choose another folder")
+        raise FileError(f"{name}={path}: {parent} is a file; choose another folder")
     if reason := files.unwritable(parent):
-        raise FileError(f"--output={path}: the folder {parent} may not be written ({reason}); choose another folder")
+        raise FileError(f"{name}={path}: the folder {parent} may not be written ({reason}); choose another folder")
     return output
 
 
