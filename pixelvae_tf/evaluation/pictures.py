@@ -106,6 +106,22 @@ def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_l
     return headed(canvas, [("given", 1), ("completed", columns - 2), ("original", 1)])
 
 
+def interpolations(start: np.ndarray, drawn: np.ndarray, end: np.ndarray, pixel_levels: int) -> np.ndarray:
+    """A row for each pair of images: the first, those drawn between them, and the second.
+
+    Args:
+        start, end: (pairs, height, width, 1 or 3 colors) integers 0..levels-1.
+        drawn: (pairs, steps, height, width, colors).
+        pixel_levels: number of values of a pixel.
+
+    Returns:
+        (height, width, 1 or 3) uint8, with headings.
+    """
+    cells = np.concatenate([start[:, None], drawn, end[:, None]], axis=1)
+    canvas = grid(cells.reshape(-1, *cells.shape[2:]), pixel_levels, cells.shape[1])
+    return headed(canvas, [("given", 1), ("decoded", cells.shape[1] - 2), ("given", 1)])
+
+
 def save_grid(
     path: pathlib.Path, images: np.ndarray, pixel_levels: int, columns: int = 0, labels: list[str] | None = None
 ) -> None:

@@ -28,6 +28,10 @@ class DiagonalGaussian(NamedTuple):
         """The reparameterised sample mean + scale * noise, for standard normal noise of the same shape."""
         return self.mean + self.scale * noise
 
+    def noise_of(self, value):
+        """The noise whose sample the value is."""
+        return (value - self.mean) / self.scale
+
     def log_prob(self, value):
         """Log density of each element, in nats."""
         standardized = (value - self.mean) / self.scale
@@ -64,6 +68,10 @@ class TransformedNormal(NamedTuple):
     def sample(self, noise):
         """The values of standard normal noise, (batch, dimensions)."""
         return self.flow.inverse(noise, self.label)
+
+    def noise_of(self, value):
+        """The noise whose sample the values are, (batch, dimensions)."""
+        return self.flow(value, self.label)[0]
 
     def log_prob(self, value):
         """Log density of each vector by the change of variables, (batch,), in nats."""
