@@ -64,11 +64,19 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
 
 
 def validation_images(run: RunConfig):
-    """Batches of the images that a run validates on."""
+    """Batches of the images that a run validates on, with their labels if its model takes them."""
     training = run.training
     return data.evaluation_batches(
-        run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+        run.data,
+        "validation",
+        batch_size=training.batch_size,
+        max_examples=training.validation_examples,
+        labelled=_labelled(run),
     )
+
+
+def _labelled(run: RunConfig) -> bool:
+    return data.classes_of_model(run.data, run.model.num_classes) is not None
 
 
 def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, Any]:
@@ -85,7 +93,9 @@ def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, A
     """
     training = run.training
     model = build(run, implementation)
-    batches = data.training_batches(run.data, batch_size=training.batch_size, seed=training.seed)
+    batches = data.training_batches(
+        run.data, batch_size=training.batch_size, seed=training.seed, labelled=_labelled(run)
+    )
     losses = _Losses()
     model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
     with model.evaluation_weights():

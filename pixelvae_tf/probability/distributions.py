@@ -55,17 +55,19 @@ class TransformedNormal(NamedTuple):
     Attributes:
         flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
             `inverse` maps noise to values. See `networks.flow.RealNVP`.
+        label: (batch,) the classes of the examples, which both are also given; None for a flow without classes.
     """
 
     flow: object
+    label: object = None
 
     def sample(self, noise):
         """The values of standard normal noise, (batch, dimensions)."""
-        return self.flow.inverse(noise)
+        return self.flow.inverse(noise, self.label)
 
     def log_prob(self, value):
         """Log density of each vector by the change of variables, (batch,), in nats."""
-        noise, log_determinant = self.flow(value)
+        noise, log_determinant = self.flow(value, self.label)
         return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
