@@ -49,13 +49,13 @@ def main() -> None:
     config = trained.config()
     support.check(config.model)
     program.start_tensorflow(program.sampling_threads)
-    from pixelvae_tf.compression.lossless import compress
+    from pixelvae_tf.compression.lossless import Compressor
 
     model, _ = load_best(trained)
     images, names = _of_split(config.data) if given is None else _of_input(*given, config.model)
     with tqdm.tqdm(total=len(images), unit="image", disable=None, file=sys.stderr) as bar:
-        compressed = compress(
-            model, images, batch_size=BATCH_SIZE.value, names=names, parts=processor.cores(), on_group=bar.update
+        compressed = Compressor(model).compress(
+            images, batch_size=BATCH_SIZE.value, names=names, parts=processor.cores(), on_group=bar.update
         )
     with files.replacing(output) as temporary:
         temporary.write_bytes(compressed.data)

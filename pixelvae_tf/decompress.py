@@ -32,12 +32,12 @@ def main() -> None:
     program.start_tensorflow(program.sampling_threads)
     import numpy as np
 
-    from pixelvae_tf.compression.lossless import decompress
+    from pixelvae_tf.compression.lossless import Compressor
     from pixelvae_tf.evaluation import pictures
 
     model, _ = load_best(trained)
     with tqdm.tqdm(total=stored.num_images, unit="image", disable=None, file=sys.stderr) as bar:
-        images = decompress(model, stored, pathlib.Path(INPUT.value), on_group=bar.update)
+        images = Compressor(model).decompress(stored, pathlib.Path(INPUT.value), on_group=bar.update)
     if as_array:
         with files.replacing(output) as temporary:
             np.save(temporary, images)

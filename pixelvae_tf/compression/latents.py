@@ -6,6 +6,7 @@ an image takes as many bits as the bound says.
 
 Latents are discretized by the quantiles of their prior, in which all values are equally likely, at each position
 given the level above and the positions before it. So z is a draw from the prior whose noise has one of so many values.
+The topmost level of a model with a flow goes another way, see `flow_prior`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import tensorflow as tf
 
 from pixelvae_tf.compression import quantization
 from pixelvae_tf.compression.ans import FREQUENCY_BITS, Stack
+from pixelvae_tf.compression.flow_prior import FlowCoder
 from pixelvae_tf.compression.walk import LatentWalk
-from pixelvae_tf.errors import UserError
 from pixelvae_tf.model.settings import own_settings
 
 
@@ -29,11 +30,13 @@ class Drawn(NamedTuple):
         z1: (batch, ...) float32, what the decoder of pixels is given.
         buckets: (positions, batch, channels) integers, see `quantization.centers`.
         priors: (positions, batch, 2 * channels), means and scales side by side.
+        cells: of the topmost level where its prior is a flow, which has no buckets, see `FlowCoder`.
     """
 
     z1: np.ndarray
     buckets: list[np.ndarray]
     priors: list[np.ndarray]
+    cells: np.ndarray | None
 
 
 class LatentCoder:
@@ -47,7 +50,12 @@ class LatentCoder:
     def __init__(self, model, batch_size: int):
         config = model.config
         self.batch_size = batch_size
-        self.shapes = config.latent_shapes
+        self.topmost = None
+        if model.prior_flow is not None:
+            self.topmost = FlowCoder(model.prior_flow, config.latent_channels[-1], batch_size)
+        self.all_shapes = config.latent_shapes
+        # Of the levels that have buckets.
+        self.shapes = self.all_shapes[:-1] if self.topmost else self.all_shapes
         self.walks = [LatentWalk(model, level, batch_size) for level in range(config.num_levels - 1)]
         images = tf.TensorSpec((batch_size, *config.image_shape), tf.uint8)
 
@@ -60,7 +68,8 @@ class LatentCoder:
     @property
     def bits_an_image(self) -> int:
         """At most so many bits are popped for an image before its pixels are pushed."""
-        return FREQUENCY_BITS * sum(int(np.prod(shape)) for shape in self.shapes)
+        of_buckets = FREQUENCY_BITS * sum(int(np.prod(shape)) for shape in self.shapes)
+        return of_buckets + (self.topmost.bits_an_image if self.topmost else 0)
 
     def draw(self, stack: Stack, images: np.ndarray, count: int) -> Drawn:
         """Pops the latents of the first `count` of (batch, height, width, colors) uint8 images: the encoder's start."""
@@ -71,19 +80,24 @@ class LatentCoder:
                 buckets[at] = quantization.pop_bucket(stack, mean, scale)
             return buckets
 
-        drawn = self._walk(choose, self._of_images(images))
+        posteriors = self._of_images(images)
+        cells = self.topmost.draw(stack, posteriors[-1], count) if self.topmost else None
+        drawn = self._walk(choose, posteriors, cells)
         stack.note_depth()
         return drawn
 
     def store(self, stack: Stack, drawn: Drawn, count: int) -> None:
         """Pushes what `draw` gave, under the prior: the encoder's end."""
-        buckets = np.concatenate([level[:, :count].ravel() for level in drawn.buckets])
-        stack.push_uniform(buckets, quantization.BUCKETS)
+        buckets = [level[:, :count].ravel() for level in drawn.buckets]
+        stack.push_uniform(np.concatenate([*buckets, np.zeros(0, "int64")]), quantization.BUCKETS)
+        if self.topmost:
+            self.topmost.store(stack, drawn.cells, count)
 
     def restore(self, stack: Stack, count: int) -> Drawn:
         """Undoes `store`: the decoder's start."""
+        cells = self.topmost.restore(stack, count) if self.topmost else None
         sizes = [count * int(np.prod(shape)) for shape in self.shapes]
-        stored = np.split(stack.pop_uniform(sum(sizes), quantization.BUCKETS), np.cumsum(sizes)[:-1])
+        stored = np.split(stack.pop_uniform(sum(sizes), quantization.BUCKETS), np.cumsum(sizes))[: len(sizes)]
         stored = [part.reshape(-1, count, shape[-1]) for part, shape in zip(stored, self.shapes, strict=True)]
 
         def choose(_, prior, level):
@@ -94,26 +108,30 @@ class LatentCoder:
             return buckets
 
         position_of = [0] * len(self.shapes)
-        return self._walk(choose, None)
+        return self._walk(choose, None, cells)
 
     def give_back(self, stack: Stack, images: np.ndarray, drawn: Drawn, count: int) -> None:
         """Undoes `draw`, given the images: the decoder's end."""
         posteriors = self._of_images(images)
-        for level, (posterior, prior) in enumerate(zip(posteriors, drawn.priors, strict=True)):
+        # In reverse: what was popped last goes back first.
+        for level, (posterior, prior) in enumerate(zip(posteriors, drawn.priors, strict=False)):
             for at, mean, scale in reversed(list(self._each(posterior, prior, count))):
                 quantization.push_bucket(stack, int(drawn.buckets[level][at]), mean, scale)
+        if self.topmost:
+            self.topmost.give_back(stack, posteriors[-1], drawn.cells, count)
 
     def _of_images(self, images: np.ndarray) -> list[np.ndarray]:
         """The posteriors by level, (positions, batch, 2 * channels)."""
         of_levels = (posterior.numpy() for posterior in self._posteriors(images))
         return [level.reshape(len(level), -1, level.shape[-1]).transpose(1, 0, 2) for level in of_levels]
 
-    def _walk(self, choose, posteriors: list[np.ndarray] | None) -> Drawn:
+    def _walk(self, choose, posteriors: list[np.ndarray] | None, cells: np.ndarray | None) -> Drawn:
         """Goes through the levels from the top down.
 
         Args:
             choose: gives the buckets at some positions, from the posterior and the prior there, and the level.
             posteriors: of the images, or None.
+            cells: of the topmost level, if its prior is a flow.
         """
         levels = len(self.shapes)
         buckets, priors = [[] for _ in range(levels)], [[] for _ in range(levels)]
@@ -132,14 +150,15 @@ class LatentCoder:
 
             return visit
 
-        z = None
+        z = None if cells is None else self.topmost.values(cells)
         for level in reversed(range(levels)):
             if z is None:
                 visitor(level)(self._standard_normal(level))
             else:
                 self.walks[level](z, visitor(level))
             z = np.concatenate(values[level]).transpose(1, 0, 2).reshape(self.batch_size, *self.shapes[level])
-        return Drawn(z, [np.concatenate(level) for level in buckets], [np.concatenate(level) for level in priors])
+        joined = ([np.concatenate(level) for level in parts] for parts in (buckets, priors))
+        return Drawn(z, *joined, cells)
 
     def _standard_normal(self, level: int) -> np.ndarray:
         """The prior of the topmost level, as the walks show those below it."""
@@ -153,11 +172,10 @@ class LatentCoder:
 
     def _each(self, posterior: np.ndarray, prior: np.ndarray, count: int):
         """Position, image and channel of each latent in turn, and its posterior in units of its prior."""
+        quantization.check_gaussians(posterior)
+        quantization.check_gaussians(prior)
         (mean, scale), (prior_mean, prior_scale) = (
             np.split(part[:, :count].astype("float64"), 2, axis=-1) for part in (posterior, prior)
         )
-        with np.errstate(all="ignore"):
-            means, scales = (mean - prior_mean) / prior_scale, scale / prior_scale
-        if not (np.isfinite(means).all() and np.isfinite(scales).all() and (scales > 0).all()):
-            raise UserError("the model gives no distribution of latents for these images: its weights are not finite")
+        means, scales = (mean - prior_mean) / prior_scale, scale / prior_scale
         yield from zip(np.ndindex(means.shape), means.ravel().tolist(), scales.ravel().tolist(), strict=True)

@@ -1,9 +1,10 @@
-"""Lossless compression of images with a trained model: `compress` and `decompress`."""
+"""Lossless compression of images with a trained model."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -20,7 +21,6 @@ from pixelvae_tf.compression.container import DIGEST_BYTES, Container
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import checks
-from pixelvae_tf.probability import objectives
 
 # A part of fewer groups would be slower: the first groups of a part are small, and take as long as large ones.
 _GROUPS_A_PART = 32
@@ -41,112 +41,120 @@ class Compressed:
     record: dict[str, Any]
 
 
-def compress(
-    model,
-    images: np.ndarray,
-    *,
-    batch_size: int = 128,
-    names: Sequence[str] = (),
-    parts: int = 1,
-    on_group: Callable[[int], Any] | None = None,
-) -> Compressed:
-    """Compresses images so that `decompress`, with the same model, gives the same ones.
+class Compressor:
+    """Compresses images with a model so that they come back bit for bit, by the same model on the same kind of machine.
 
     Args:
         model: a `PixelVAE`.
-        images: integers 0..levels-1, (images, height, width, colors).
-        batch_size: images side by side in the networks: more are faster, and take more memory.
-        names: of the images, to store with them; or none.
-        parts: of the images that are coded at the same time, each with a thread of its own.
-        on_group: called with the number of images after each group of them.
 
     Raises:
-        UserError: for images of another shape, type or range, or none, and as `support.check`.
+        UserError: as `support.check`.
     """
-    support.check(model.config)
-    images = np.asarray(checks.images_outside_graphs(images, model.config))
-    started = time.perf_counter()
-    batch_size = min(batch_size, len(images))
-    parts = max(1, min(parts, len(images) // (_GROUPS_A_PART * batch_size)))
-    ideal = _ideal_bits(model, images, batch_size)
-    bounded = time.perf_counter()
-    codec = Codec(model, batch_size)
-    growth = _growth(ideal / len(images), codec.bits_an_image)
-    chains = np.array_split(images, parts)
-    groups = [group_sizes(len(chain), batch_size, growth / _GROWTH_UNIT if growth else None) for chain in chains]
-    with concurrent.futures.ThreadPoolExecutor(parts) as pool:
-        coded = list(pool.map(lambda chain, sizes: codec.encode(chain, sizes, on_group), chains, groups))
-    words = [chain.words for chain in coded]
-    packed, name_bytes, word_bytes = Container(
-        model.config.image_shape,
-        model.config.pixel_levels,
-        len(images),
-        batch_size,
-        growth,
-        model_digest(model),
-        _digest(images.tobytes()),
-        coded[0].probabilities,
-        tuple(names),
-        tuple(words),
-    ).pack()
-    dimensions = images.size
-    record = {
-        "num_images": len(images),
-        "bytes": len(packed),
-        "ideal_bytes": math.ceil(ideal / 8),
-        "bits_per_dim": 8 * len(packed) / dimensions,
-        "ideal_bits_per_dim": objectives.bits_per_dim(ideal * math.log(2.0), dimensions),
-        "initial_bits": sum(chain.initial_bits for chain in coded),
-        "name_bytes": name_bytes,
-        "header_bytes": len(packed) - name_bytes - word_bytes,
-        "batch_size": batch_size,
-        "groups": sum(map(len, groups)),
-        "parts": parts,
-        "bound_seconds": round(bounded - started, 3),
-        "seconds": round(time.perf_counter() - bounded, 3),
-    }
-    return Compressed(packed, record)
 
+    def __init__(self, model):
+        support.check(model.config)
+        self.model = model
+        # The graphs of a batch size take long to trace and to compile.
+        self._codec = functools.cache(functools.partial(Codec, model))
 
-def decompress(
-    model, stored: Container, path: pathlib.Path, on_group: Callable[[int], Any] | None = None
-) -> np.ndarray:
-    """The images of a compressed file, (images, height, width, colors) uint8.
+    def compress(
+        self,
+        images: np.ndarray,
+        *,
+        batch_size: int = 128,
+        names: Sequence[str] = (),
+        parts: int = 1,
+        on_group: Callable[[int], Any] | None = None,
+    ) -> Compressed:
+        """Compresses images so that `decompress`, with the same model, gives the same ones.
 
-    Args:
-        model: the `PixelVAE` that they were compressed with.
-        stored: what `container.unpack` finds in the file.
-        path: of the file, for messages.
-        on_group: called with the number of images after each group of them.
+        Args:
+            images: integers 0..levels-1, (images, height, width, colors).
+            batch_size: images side by side in the networks: more are faster, and take more memory.
+            names: of the images, to store with them; or none.
+            parts: of the images that are coded at the same time, each with a thread of its own.
+            on_group: called with the number of images after each group of them.
 
-    Raises:
-        FileError: for a file of another model, or of a machine that computes otherwise.
-    """
-    support.check(model.config)
-    if stored.model != model_digest(model):
-        raise FileError(
-            f"{path}: compressed with another model, or other weights of this one; name the model that wrote it"
+        Raises:
+            UserError: for images of another shape, type or range, or none.
+        """
+        images = checks.images_outside_graphs(images, self.model.config)
+        model = self.model
+        started = time.perf_counter()
+        batch_size = min(batch_size, len(images))
+        parts = max(1, min(parts, len(images) // (_GROUPS_A_PART * batch_size)))
+        ideal = _ideal_bits(model, images, batch_size)
+        bounded = time.perf_counter()
+        codec = self._codec(batch_size)
+        growth = _growth(ideal / len(images), codec.bits_an_image)
+        chains = np.array_split(images, parts)
+        groups = [group_sizes(len(chain), batch_size, growth / _GROWTH_UNIT if growth else None) for chain in chains]
+        with concurrent.futures.ThreadPoolExecutor(parts) as pool:
+            coded = list(pool.map(lambda chain, sizes: codec.encode(chain, sizes, on_group), chains, groups))
+        packed, name_bytes, word_bytes = Container(
+            model.config.image_shape,
+            model.config.pixel_levels,
+            len(images),
+            batch_size,
+            growth,
+            model_digest(model),
+            _digest(images.tobytes()),
+            coded[0].probabilities,
+            tuple(names),
+            tuple(chain.words for chain in coded),
+        ).pack()
+        sizes = {
+            "num_images": len(images),
+            "bytes": len(packed),
+            "ideal_bytes": math.ceil(ideal / 8),
+            "bits_per_dim": 8 * len(packed) / images.size,
+            "ideal_bits_per_dim": ideal / images.size,
+            "initial_bits": sum(chain.initial_bits for chain in coded),
+            "header_bytes": len(packed) - name_bytes - word_bytes,
+            "name_bytes": name_bytes,
+        }
+        grouping = {"batch_size": batch_size, "groups": sum(map(len, groups)), "parts": parts}
+        seconds = {"bound_seconds": bounded - started, "seconds": time.perf_counter() - bounded}
+        return Compressed(packed, {**sizes, **grouping, **{name: round(value, 3) for name, value in seconds.items()}})
+
+    def decompress(
+        self, stored: Container, path: pathlib.Path, on_group: Callable[[int], Any] | None = None
+    ) -> np.ndarray:
+        """The images of a compressed file, (images, height, width, colors) uint8.
+
+        Args:
+            stored: what `container.unpack` finds in the file.
+            path: of the file, for messages.
+            on_group: called with the number of images after each group of them.
+
+        Raises:
+            FileError: for a file of another model, or of a machine that computes otherwise.
+        """
+        model = self.model
+        if stored.model != model_digest(model):
+            raise FileError(
+                f"{path}: compressed with another model, or other weights of this one; name the model that wrote it"
+            )
+        if (stored.image_shape, stored.pixel_levels) != (tuple(model.config.image_shape), model.config.pixel_levels):
+            raise FileError(f"{path}: its images do not have the shape of the model's; compress them again")
+        codec = self._codec(stored.batch_size)
+        growth = stored.growth / _GROWTH_UNIT if codec.latents else None
+        lengths = [len(part) for part in np.array_split(np.empty(stored.num_images, "uint8"), len(stored.parts))]
+        groups = [group_sizes(length, stored.batch_size, growth) for length in lengths]
+        expected = [stored.probabilities, *[None] * (len(lengths) - 1)]
+        other_arithmetic = FileError(
+            f"{path}: this machine computes other probabilities than the one that wrote the file (another processor or "
+            "version of TensorFlow); decompress it where it was written"
         )
-    if (stored.image_shape, stored.pixel_levels) != (tuple(model.config.image_shape), model.config.pixel_levels):
-        raise FileError(f"{path}: its images do not have the shape of the model's; compress them again")
-    codec = Codec(model, stored.batch_size)
-    growth = stored.growth / _GROWTH_UNIT if codec.latents else None
-    lengths = [len(part) for part in np.array_split(np.empty(stored.num_images, "uint8"), len(stored.parts))]
-    groups = [group_sizes(length, stored.batch_size, growth) for length in lengths]
-    expected = [stored.probabilities, *[None] * (len(lengths) - 1)]
-    other_arithmetic = FileError(
-        f"{path}: this machine computes other probabilities than the one that wrote the file (another processor, or "
-        "another version of TensorFlow); decompress it where it was written"
-    )
-    try:
-        with concurrent.futures.ThreadPoolExecutor(len(lengths)) as pool:
-            decoded = pool.map(lambda *chain: codec.decode(*chain, on_group), stored.parts, groups, expected)
-            images = np.concatenate(list(decoded))
-    except ans.CorruptError:
-        raise other_arithmetic from None
-    if _digest(images.tobytes()) != stored.images:
-        raise other_arithmetic
-    return images
+        try:
+            with concurrent.futures.ThreadPoolExecutor(len(lengths)) as pool:
+                decoded = pool.map(lambda *chain: codec.decode(*chain, on_group), stored.parts, groups, expected)
+                images = np.concatenate(list(decoded))
+        except ans.CorruptError:
+            raise other_arithmetic from None
+        if _digest(images.tobytes()) != stored.images:
+            raise other_arithmetic
+        return images
 
 
 def model_digest(model) -> bytes:

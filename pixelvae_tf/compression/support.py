@@ -26,8 +26,3 @@ def check(config: ModelConfig) -> None:
     library()
     if getattr(config, "num_classes", 0):
         raise UserError(f"compression is for models of images alone, and this one has {config.num_classes} classes")
-    if config.prior == "flow":
-        raise UserError(
-            "compression needs latents whose prior has quantiles, dimension by dimension, and prior='flow' has none: "
-            "use a model with prior='standard_normal'"
-        )
