@@ -23,6 +23,11 @@ class ModelConfig(Config):
     pixel_levels: int = setting(
         2, "Values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
     )
+    num_classes: int = setting(
+        0,
+        "Classes of the images, for a model that is conditional on the label of an image: p(x | label). The label "
+        "enters every gate, and the encoder. 0 for a model of images alone.",
+    )
     network: str = setting(
         "convolutional",
         "Encoders and upsamplers: 'convolutional' (section 4.1: ReLU, one level of latents) or 'residual' (sections "
@@ -126,6 +131,12 @@ class ModelConfig(Config):
             "give (height, width, colors), each at least 1",
         )
         require(2 <= self.pixel_levels <= 256, "pixel_levels", self.pixel_levels, "use 2 to 256")
+        require(
+            self.num_classes == 0 or self.num_classes >= 2,
+            "num_classes",
+            self.num_classes,
+            "use 2 or more, or 0 for a model without labels",
+        )
         for name in ("latent_channels", "encoder_channels", "upsampling_channels"):
             value = getattr(self, name)
             require(all(item >= 1 for item in value), name, value, "every entry must be at least 1")

@@ -63,8 +63,8 @@ def problems(folder: pathlib.Path, names: Sequence[str]) -> Iterator[tuple[str, 
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         remaining = iter(names)
-        while part := list(itertools.islice(remaining, _CHECKED_AHEAD)):
-            yield from zip(part, pool.map(check, part), strict=True)
+        while names := list(itertools.islice(remaining, _CHECKED_AHEAD)):
+            yield from zip(names, pool.map(check, names), strict=True)
 
 
 def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: int, *, resize: bool) -> np.ndarray:

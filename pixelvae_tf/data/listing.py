@@ -29,7 +29,7 @@ class Listing:
     """The images under a folder.
 
     Attributes:
-        names: their paths relative to it, sorted, with / between parts.
+        names: their paths relative to it, sorted, with / between folders.
         passed_over: how many entries are not among them, by the reason.
         folders: real paths of the folders with them, by their paths relative to it.
         links: real paths of those that are links themselves, by name.
@@ -48,9 +48,9 @@ class Listing:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a path, relative to where a user pointed, has a part that is hidden or litter."""
-    parts = [part for part in path.split("/") if part not in (".", "..")]
-    return any(part.startswith(".") or part.lower() in _LITTER for part in parts)
+    """Whether a path, relative to where a user pointed, leads through a name that is hidden or litter."""
+    names = [name for name in path.split("/") if name not in (".", "..")]
+    return any(name.startswith(".") or name.lower() in _LITTER for name in names)
 
 
 def named_as_image(name: str) -> bool:
@@ -75,7 +75,7 @@ def shown(path: os.PathLike | str) -> str:
 
 
 def summed_up(passed_over: dict[str, int]) -> str:
-    """Counts of what was passed over, as a part of a line: "3 no image (.txt), 1 broken link"."""
+    """Counts of what was passed over, to stand in a line: "3 no image (.txt), 1 broken link"."""
     ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {reason}" for reason, count in ordered)
 

@@ -102,16 +102,16 @@ def by_hash(names: Sequence[str], shares: tuple[float, float] = _SHARES) -> dict
     validation, test = (bisect.bisect_left(positions, share) for share in shares)
     test = min(max(test, 2), len(names) - (shares[1] < 1))
     validation = min(max(validation, 1), test - 1)
-    parts = (ordered[:validation], ordered[validation:test], ordered[test:])
-    return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
+    divided = (ordered[:validation], ordered[validation:test], ordered[test:])
+    return {split: sorted(names) for split, names in zip(SPLITS, divided, strict=True)}
 
 
-def is_natural(names: Sequence[str], parts: dict[str, list[str]]) -> bool:
+def is_natural(names: Sequence[str], by_split: dict[str, list[str]]) -> bool:
     """Whether `by_hash` left every name where its hash alone puts it, so that added names will not move it."""
     return all(
         (_hash(name) >= _SHARES[0]) == (split != "train") and (_hash(name) >= _SHARES[1]) == (split == "test")
-        for split, part in parts.items()
-        for name in part
+        for split, members in by_split.items()
+        for name in members
     )
 
 

@@ -27,13 +27,13 @@ def compiled(function: Callable) -> Callable:
 
 
 def is_compiling() -> bool:
-    """Whether graphs that are traced now have XLA compile those parts."""
+    """Whether graphs that are traced now have XLA compile gates and loops."""
     return _compiling
 
 
 @contextlib.contextmanager
 def compiling(by_xla: bool) -> Iterator[None]:
-    """Whether graphs that are traced in it have XLA compile the parts made for it; outside of any, they do.
+    """Whether graphs that are traced in it have XLA compile gates and loops; outside of any, they do.
 
     Graphs that were traced before stay as they are.
     """

@@ -51,12 +51,12 @@ class _Steps:
         return window, newest + outputs if self.residual else outputs
 
 
-def _replaced(parts: tuple, color: int, part) -> tuple:
-    return (*parts[:color], part, *parts[color + 1 :])
+def _replaced(values: tuple, color: int, value) -> tuple:
+    return (*values[:color], value, *values[color + 1 :])
 
 
-def _joined(parts: tuple):
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
+def _joined(values: tuple):
+    return values[0] if len(values) == 1 else ops.concatenate(values, axis=-1)
 
 
 class RowLSTMSteps(_Steps):
@@ -86,7 +86,7 @@ class RowLSTMSteps(_Steps):
             finished: of the row above, see `finished`.
         """
         outside = (self.initial_hidden[0], self.initial_memory[0])
-        hidden, memory = (ops.where(row > 0, part, start) for part, start in zip(finished, outside, strict=True))
+        hidden, memory = (ops.where(row > 0, above, start) for above, start in zip(finished, outside, strict=True))
         columns, reach = hidden.shape[0], self.taps // 2
         beside = [ops.broadcast_to(outside[0], ops.shape(hidden[:1]))] * reach
         padded = ops.concatenate([*beside, hidden, *beside], axis=0)

@@ -53,7 +53,7 @@ def recurrence(inputs, kernel, initial, offsets: tuple[int, ...], first_lines: t
     Returns:
         (lines, directions, batch, positions, units) of the inputs' type; without meaning before `first_lines`.
     """
-    kernel, initial = (tf.cast(tf.convert_to_tensor(part), tf.float32) for part in (kernel, initial))
+    kernel, initial = (tf.cast(tf.convert_to_tensor(array), tf.float32) for array in (kernel, initial))
 
     @tf.custom_gradient
     def run(inputs, kernel, initial):
@@ -98,9 +98,9 @@ class _Taps:
     def spread(self, of_read):
         """The transpose of `read`: the gradients of the states, and of what lies outside, (..., units)."""
         positions, total = of_read.shape[-2], 0.0
-        for offset, part in zip(self.offsets, tf.split(of_read, len(self.offsets), axis=-1), strict=True):
-            padding = [(0, 0)] * (len(part.shape) - 2) + [(self.before + offset, self.after - offset), (0, 0)]
-            total += tf.pad(part, padding)
+        for offset, gradient in zip(self.offsets, tf.split(of_read, len(self.offsets), axis=-1), strict=True):
+            padding = [(0, 0)] * (len(gradient.shape) - 2) + [(self.before + offset, self.after - offset), (0, 0)]
+            total += tf.pad(gradient, padding)
         outside = tf.concat([total[..., : self.before, :], total[..., self.before + positions :, :]], axis=-2)
         return total[..., self.before : self.before + positions, :], tf.reduce_sum(outside, axis=(-3, -2))
 
@@ -115,13 +115,13 @@ def _product(maps, kernel, transpose_b: bool = False):
 def _kernel_gradient(read, of_sums):
     """The gradient of K from what it read and that of what it gave, both (lines, directions, batch, positions, n)."""
     lines, directions = read.shape[:2]
-    flat = [tf.reshape(part, (lines, directions, -1, part.shape[-1])) for part in (read, of_sums)]
+    flat = [tf.reshape(array, (lines, directions, -1, array.shape[-1])) for array in (read, of_sums)]
     # Six times as fast as one product over all lines, for which both would be transposed.
     return tf.reduce_sum(tf.matmul(*flat, transpose_a=True), axis=0)
 
 
 def _arrays(lines: int, *examples) -> list:
-    return [tf.TensorArray(part.dtype, lines, element_shape=part.shape) for part in examples]
+    return [tf.TensorArray(array.dtype, lines, element_shape=array.shape) for array in examples]
 
 
 def _begun(first_lines: tuple[int, ...], line):
@@ -129,7 +129,7 @@ def _begun(first_lines: tuple[int, ...], line):
     return tf.cast(line >= tf.constant(first_lines), tf.float32)[:, None]
 
 
-# Python values among the arguments are part of the function: layers of one shape share it.
+# Python values among the arguments belong to the function: layers of one shape share it.
 @tf.function(autograph=False)
 def _forward(inputs, kernel, initial, offsets, first_lines):
     """h, c and the gates of every line: float32, float32 and the type of the inputs."""
@@ -143,10 +143,10 @@ def _forward(inputs, kernel, initial, offsets, first_lines):
             now = _begun(first_lines, line)
             hidden, memory = now * hidden + (1.0 - now) * start[0], now * memory + (1.0 - now) * start[1]
         written = (hidden, memory, tf.cast(tf.concat(gates, axis=-1), inputs.dtype))
-        return line + 1, hidden, memory, *(array.write(line, part) for array, part in zip(arrays, written, strict=True))
+        return line + 1, hidden, memory, *(array.write(line, new) for array, new in zip(arrays, written, strict=True))
 
     lines, units = inputs.shape[0], initial.shape[-1]
-    hidden, memory = (tf.broadcast_to(part, tf.shape(inputs[0, ..., :units])) for part in tf.unstack(start))
+    hidden, memory = (tf.broadcast_to(state, tf.shape(inputs[0, ..., :units])) for state in tf.unstack(start))
     arrays = _arrays(lines, hidden, memory, inputs[0])
     done = tf.while_loop(lambda line, *_: line < lines, step, (0, hidden, memory, *arrays), maximum_iterations=lines)
     return [array.stack() for array in done[3:]]
@@ -161,7 +161,9 @@ def _backward(upstream, kernel, initial, memories, memories_before, gates, offse
         of_hidden += tf.cast(upstream[line], tf.float32)
         if first_lines is not None:
             now = _begun(first_lines, line)
-            of_initial += tf.stack([tf.reduce_sum((1.0 - now) * part, axis=(1, 2)) for part in (of_hidden, of_memory)])
+            of_initial += tf.stack(
+                [tf.reduce_sum((1.0 - now) * state, axis=(1, 2)) for state in (of_hidden, of_memory)]
+            )
             of_hidden, of_memory = now * of_hidden, now * of_memory
         out, forget, enter, candidate = tf.split(tf.cast(gates[line], tf.float32), 4, axis=-1)
         shown = tf.tanh(memories[line])
@@ -181,5 +183,5 @@ def _backward(upstream, kernel, initial, memories, memories_before, gates, offse
     start = (lines - 1, zeros, zeros, tf.zeros_like(initial), *_arrays(lines, tf.cast(gates[0], tf.float32)))
     done = tf.while_loop(lambda line, *_: line >= 0, step, start, maximum_iterations=lines)
     _, of_hidden, of_memory, of_initial, array = done
-    at_start = tf.stack([tf.reduce_sum(part, axis=(1, 2)) for part in (of_hidden, of_memory)])
+    at_start = tf.stack([tf.reduce_sum(state, axis=(1, 2)) for state in (of_hidden, of_memory)])
     return array.stack(), of_initial + at_start

@@ -15,7 +15,7 @@ from pixelvae_tf.probability.objectives import ElboTerms
 
 
 class StopFlag:
-    """One worker's wish to stop, which the training function reads; no part of the model's state."""
+    """One worker's wish to stop, which the training function reads; not in the model's state."""
 
     def __init__(self):
         self.value = tf.Variable(0.0, trainable=False, name="stop")

@@ -55,17 +55,19 @@ class TransformedNormal(NamedTuple):
     Attributes:
         flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
             `inverse` maps noise to values. See `networks.flow.RealNVP`.
+        label: (batch,) the classes of the examples, which both are also given; None for a flow without classes.
     """
 
     flow: object
+    label: object = None
 
     def sample(self, noise):
         """The values of standard normal noise, (batch, dimensions)."""
-        return self.flow.inverse(noise)
+        return self.flow.inverse(noise, self.label)
 
     def log_prob(self, value):
         """Log density of each vector by the change of variables, (batch,), in nats."""
-        noise, log_determinant = self.flow(value)
+        noise, log_determinant = self.flow(value, self.label)
         return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
@@ -203,7 +205,7 @@ def _log_normal_cdf(value):
     return ops.where(value > -5.0, log_near, log_far)
 
 
-def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 1):
+def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 0):
     """The output distribution from a decoder's last feature maps, color by color.
 
     Args:
@@ -232,7 +234,7 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mi
     return DiscretizedGaussian(mean, scale, pixel_levels)
 
 
-def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 1) -> int:
+def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 0) -> int:
     """Output units of a decoder per color.
 
     One logit if pixels are binary, else one per level; three numbers for each component of a mixture of logistics; two

@@ -31,7 +31,7 @@ def prefix(folder: pathlib.Path, step: int) -> pathlib.Path:
     return folder / f"ckpt-{step}"
 
 
-def parts(folder: pathlib.Path, step: int) -> list[pathlib.Path]:
+def members(folder: pathlib.Path, step: int) -> list[pathlib.Path]:
     """The files of a checkpoint."""
     return sorted(path for path in folder.glob(f"ckpt-{step}.*") if _FILE.fullmatch(path.name))
 

@@ -146,9 +146,9 @@ def padding(variable: Pixels | Latents, shape):
     return tf.zeros_like(variable.features(tf.zeros((*shape, variable.channels), variable.dtype), 0))
 
 
-def sample_latents_cached(model, noise: tuple):
+def sample_latents_cached(model, noise: tuple, label=None):
     """`sample_latents`, each level of maps in about the time of one pass of its decoder."""
-    return sample_latents(model, noise, draw_level_cached)
+    return sample_latents(model, noise, draw_level_cached, label)
 
 
 def draw_level_cached(model, level: int, condition: dict, noise):
@@ -156,12 +156,12 @@ def draw_level_cached(model, level: int, condition: dict, noise):
     return _draw(model.latent_decoders[level], Latents(model, level), condition, noise)
 
 
-def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0):
+def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0, label=None):
     """`naive.sample_pixels_naive`, in about the time of one pass of the decoder."""
     if images is None:
         images = known = tf.zeros((1, *model.config.image_shape), tf.bool)
     given, known = tf.cast(images, tf.int32), tf.convert_to_tensor(known)
-    condition = model.pixel_decoder.condition(z1)
+    condition = model.pixel_decoder.condition(z1, label)
     if model.pixel_decoder.masked is None:
         p_x = model.p_x_given_z1(given, condition).with_temperature(temperature)
         return tf.where(known, given, p_x.sample(uniforms))

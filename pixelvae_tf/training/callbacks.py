@@ -165,10 +165,10 @@ class Checkpoints(StepCallback):
             self._saved = step
 
 
-def write_parts(writer, step: int, parts: dict, num_dimensions: int) -> None:
-    """Writes the bound and its parts to TensorBoard in nats and bits per dimension."""
+def write_terms(writer, step: int, terms: dict, num_dimensions: int) -> None:
+    """Writes the bound and its terms to TensorBoard in nats and bits per dimension."""
     with writer.as_default(step=step):
-        for name, nats in parts.items():
+        for name, nats in terms.items():
             tf.summary.scalar(f"nats/{name}", nats)
             tf.summary.scalar(f"bits_per_dim/{name}", objectives.bits_per_dim(nats, num_dimensions))
 
@@ -187,8 +187,8 @@ class TensorBoard(StepCallback):
     def on_train_begin(self, logs=None):
         values = {
             key: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for part in self.config.to_dict().values()
-            for key, value in part.items()
+            for settings in self.config.to_dict().values()
+            for key, value in settings.items()
         }
         with self.writer.as_default(step=0):
             hparams.hparams(values)
@@ -197,8 +197,8 @@ class TensorBoard(StepCallback):
     def after_step(self, step, logs):
         training = self.config.training
         if step % training.log_every == 0:
-            parts = {name: logs[name] for name in self.model.part_names}
-            write_parts(self.writer, step, parts, self.model.config.num_dimensions)
+            terms = {name: logs[name] for name in self.model.term_names}
+            write_terms(self.writer, step, terms, self.model.config.num_dimensions)
             with self.writer.as_default(step=step):
                 for name in ("loss", "learning_rate", "gradient_norm", *self.model.weight_names):
                     tf.summary.scalar(f"training/{name}", logs[name])
@@ -222,24 +222,35 @@ class TensorBoard(StepCallback):
 
 
 class ImageGrids(StepCallback):
-    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses."""
+    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses.
+
+    Args:
+        examples: a batch of validation: images, or images and their labels.
+        every: steps between grids; 0 for none.
+        last_step: of the run.
+    """
 
     COUNT = 16
 
-    def __init__(self, writer, images: np.ndarray, every: int, last_step: int):
+    def __init__(self, writer, examples, every: int, last_step: int):
         super().__init__()
         self.writer = writer
+        images, *labels = examples if isinstance(examples, tuple) else (examples,)
         self.images = images[: self.COUNT]
+        self.of_images = {"label": labels[0][: self.COUNT]} if labels else {}
         self.every = every
         self.last_step = last_step
 
     def after_step(self, step, logs):
         if self.every and (step % self.every == 0 or step == self.last_step):
             config = self.model.config
+            classes = {"label": np.arange(self.COUNT) % config.num_classes} if config.num_classes else {}
             with self.model.evaluation_weights():
-                grids = {"samples": pictures.grid(self.model.sample(self.COUNT, seed=0), config.pixel_levels)}
+                grids = {
+                    "samples": pictures.grid(self.model.sample(self.COUNT, seed=0, **classes), config.pixel_levels)
+                }
                 if config.num_levels:
-                    rebuilt = self.model.reconstruct(self.images, seed=0)
+                    rebuilt = self.model.reconstruct(self.images, seed=0, **self.of_images)
                     pairs = np.stack([self.images, rebuilt], axis=1).reshape((-1, *config.image_shape))
                     grids["reconstructions"] = pictures.grid(pairs, config.pixel_levels, columns=8)
             with self.writer.as_default(step=step):

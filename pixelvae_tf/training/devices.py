@@ -30,7 +30,7 @@ _TOO_LATE = "TensorFlow is in use already in this process; make the devices firs
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """The strategy of a run and the part that this process has in it.
+    """The strategy of a run and the role of this process in it.
 
     Attributes:
         strategy: TensorFlow's distribution strategy; the default one on a single device.
@@ -79,14 +79,14 @@ class Devices:
 
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             def split(*tensors):
-                parts = [tf.reshape(rows, (local, per_replica, *rows.shape[1:])) for rows in tensors]
-                return tf.data.Dataset.from_tensor_slices(parts[0] if len(parts) == 1 else tuple(parts))
+                blocks = [tf.reshape(rows, (local, per_replica, *rows.shape[1:])) for rows in tensors]
+                return tf.data.Dataset.from_tensor_slices(blocks[0] if len(blocks) == 1 else tuple(blocks))
 
             mine = batches(context.num_input_pipelines, context.input_pipeline_id)
             # Replicas of a worker take turns: consecutive elements are those of consecutive replicas.
-            parts = mine if local == 1 else mine.flat_map(split)
+            own = mine if local == 1 else mine.flat_map(split)
             # Known to be endless, or every step would begin by asking all replicas whether they have a batch left.
-            return parts.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(
+            return own.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(
                 tf.data.AUTOTUNE
             )
 

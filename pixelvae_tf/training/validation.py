@@ -13,7 +13,7 @@ from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import replica_noise
-from pixelvae_tf.training.callbacks import StepCallback, TrainingError, write_parts
+from pixelvae_tf.training.callbacks import StepCallback, TrainingError, write_terms
 from pixelvae_tf.training.devices import Devices
 
 
@@ -21,10 +21,10 @@ class Validation(StepCallback):
     """Measures the validation bound, with the averaged weights where there are any, and keeps the best weights.
 
     Args:
-        measure: gives the bound and its parts, nats.
+        measure: gives the bound and its terms, nats.
         every: steps between validations; one more follows the last step.
         last_step: of the run.
-        records: where the results go; None on a worker that only takes part in measuring.
+        records: where the results go; None on a worker that only helps to measure.
     """
 
     def __init__(self, measure: Callable[[], dict], every: int, last_step: int, records: ValidationRecords | None):
@@ -40,11 +40,11 @@ class Validation(StepCallback):
 
     def _validate(self, step: int, logs: dict) -> None:
         with self.model.evaluation_weights() as kind:
-            parts = {name: float(value) for name, value in self.measure().items()}
-            if not math.isfinite(parts["bound"]):
-                raise TrainingError(f"step {step}: the validation bound is {parts['bound']}; it is not kept")
+            terms = {name: float(value) for name, value in self.measure().items()}
+            if not math.isfinite(terms["bound"]):
+                raise TrainingError(f"step {step}: the validation bound is {terms['bound']}; it is not kept")
             if self.records is not None:
-                self.records.add(self.model, step, parts, kind, float(logs["bound"]))
+                self.records.add(self.model, step, terms, kind, float(logs["bound"]))
 
 
 class ValidationRecords:
@@ -59,25 +59,26 @@ class ValidationRecords:
         comparable = best and best.get("validation_data", self.measured_on) == self.measured_on
         self.best_bound = best["nll_bound_nats"] if comparable else math.inf
 
-    def add(self, model: keras.Model, step: int, parts: dict[str, float], kind: str, training_bound) -> None:
+    def add(self, model: keras.Model, step: int, terms: dict[str, float], kind: str, training_bound) -> None:
         """Records one validation, while the weights that it measured, of the given kind, are in the model."""
-        improved = parts["bound"] < self.best_bound
+        improved = terms["bound"] < self.best_bound
         if improved:
-            self.best_bound = parts["bound"]
-            record = {"step": step, "nll_bound_nats": parts["bound"], "weights": kind}
+            self.best_bound = terms["bound"]
+            record = {"step": step, "nll_bound_nats": terms["bound"], "weights": kind}
             self.run.save_best(model, record | ({"validation_data": self.measured_on} if self.measured_on else {}))
-        write_parts(self.writer, step, parts, model.config.num_dimensions)
-        self.run.add_history({"step": step, "training_bound": training_bound, **parts})
+        write_terms(self.writer, step, terms, model.config.num_dimensions)
+        self.run.add_history({"step": step, "training_bound": training_bound, **terms})
         mark = ", the best so far" if improved else ""
-        self.report(f"step {step}: validation bound {parts['bound']:.2f} nats{mark}")
+        self.report(f"step {step}: validation bound {terms['bound']:.2f} nats{mark}")
 
 
 def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -> Callable[[], dict]:
-    """What measures the validation bound and its parts, nats: a function that all workers call together.
+    """What measures the validation bound and its terms, nats: a function that all workers call together.
 
     Args:
         model: compiled, under the strategy of `devices`.
-        batches: (at most batch_size, height, width, colors) integers; the same on every worker.
+        batches: (at most batch_size, height, width, colors) integers, for a model of classes with their labels; the
+            same on every worker.
         batch_size: of the batches, a multiple of the replicas.
         devices: to measure on.
     """
@@ -88,7 +89,7 @@ def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -
 
 def _parts(model: PixelVAE, batches) -> dict[str, float]:
     found = model.evaluate(batches, verbose=0, return_dict=True)
-    return {name: found[name] for name in model.part_names}
+    return {name: found[name] for name in model.term_names}
 
 
 class DistributedValidation:
@@ -103,37 +104,43 @@ class DistributedValidation:
         self.strategy = devices.strategy
         shape = model.config.image_shape
 
-        def filled(images):
+        def filled(images, *labels):
             count = tf.shape(images)[0]
             images = tf.pad(images, [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
-            return tf.ensure_shape(images, (batch_size, *shape)), tf.sequence_mask(count, batch_size, tf.float32)
+            labels = [tf.ensure_shape(tf.pad(each, [(0, batch_size - count)]), batch_size) for each in labels]
+            weights = tf.sequence_mask(count, batch_size, tf.float32)
+            return tf.ensure_shape(images, (batch_size, *shape)), weights, *labels
 
         def of_worker(count: int, index: int) -> tf.data.Dataset:
-            nothing = (tf.zeros((batch_size, *shape), batches.element_spec.dtype), tf.zeros(batch_size))
+            # Images, weights, and labels where there are any.
+            empty = tf.zeros((batch_size, *shape), tf.nest.flatten(batches.element_spec)[0].dtype)
+            labels = [tf.zeros(batch_size, tf.int32)] if model.config.num_classes else []
+            nothing = (empty, tf.zeros(batch_size), *labels)
             rows = slice(index * batch_size // count, (index + 1) * batch_size // count)
             # Batches of nothing tell all replicas of the end in the same step.
             endless = batches.map(filled).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
-            return endless.map(lambda images, weights: (images[rows], weights[rows]))
+            return endless.map(lambda *parts: tuple(part[rows] for part in parts))
 
         self.batches = devices.distribute(of_worker, batch_size // devices.num_replicas)
         self._sums = tf.function(self._sums_of_next, autograph=False)
 
     def __call__(self) -> dict[str, float]:
-        totals, iterator = np.zeros(len(self.model.part_names) + 1), iter(self.batches)
+        totals, iterator = np.zeros(len(self.model.term_names) + 1), iter(self.batches)
         while True:
             sums = self._sums(iterator, tf.constant(int(totals[-1]))).numpy().astype("float64")
             if not sums[-1]:
-                return dict(zip(self.model.part_names, totals[:-1] / totals[-1], strict=True))
+                return dict(zip(self.model.term_names, totals[:-1] / totals[-1], strict=True))
             totals += sums
 
     def _sums_of_next(self, iterator, counted):
-        """Sums of every part and of the weights, over the images of the next global batch."""
+        """Sums of every term and of the weights, over the images of the next global batch."""
 
-        def on_replica(images, weights):
+        def on_replica(images, weights, label=None):
             seed = randomness.stream(self.model.seed, "validation", counted)
-            terms = self.model.elbo_terms(images, replica_noise(self.model.config, images.shape[0], seed))
-            parts = [*terms.reported(), tf.ones_like(weights)]
-            return tf.stack([tf.reduce_sum(tf.where(weights > 0, part, 0.0)) for part in parts])
+            noise = replica_noise(self.model.config, images.shape[0], seed)
+            terms = self.model.elbo_terms(images, noise, label=label)
+            terms = [*terms.reported(), tf.ones_like(weights)]
+            return tf.stack([tf.reduce_sum(tf.where(weights > 0, term, 0.0)) for term in terms])
 
         sums = self.strategy.run(on_replica, args=next(iterator))
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)

@@ -19,6 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
+from pixelvae_tf.errors import UserError
 from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import latent_noise
@@ -244,7 +245,7 @@ def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
 def kind(config: ModelConfig) -> tuple:
     """What the graphs of an export are made of."""
     masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
-    return config.network, config.conditioning, config.num_levels > 0, masked
+    return config.network, config.conditioning, config.num_levels > 0, masked, config.output_distribution
 
 
 # One of each kind of network among the flag files, and one that is in none.
@@ -298,3 +299,28 @@ def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tm
     # The model itself goes on as before.
     assert tf.config.functions_run_eagerly() is False
     np.testing.assert_array_equal(model.sample(5, seed=1), before)
+
+
+def test_a_model_of_python_exports_what_its_methods_give_with_and_without_its_average(tmp_path):
+    model = tiny.model(CONFIG)
+    model.compile(keras.optimizers.Adam(0.1), ema_decay=0.5)
+    model.fit(IMAGES, batch_size=20, verbose=0)
+    written = pixelvae_tf.export_model(model, tmp_path / "raw", record={"dataset": "mine"})
+    assert (written["weights"], written["training_steps"], written["dataset"]) == ("raw", 2, "mine")
+    assert_same(tf.saved_model.load(str(tmp_path / "raw")), model)
+    with model.evaluation_weights():
+        averaged = model.log_likelihood(IMAGES, 2, seed=3)
+        assert pixelvae_tf.export_model(model, str(tmp_path / "averaged"))["weights"] == "averaged"
+    loaded = tf.saved_model.load(str(tmp_path / "averaged"))
+    np.testing.assert_array_equal(loaded.log_likelihood(IMAGES, 2, 3)["log_likelihood_nats"], averaged)
+    assert not np.array_equal(averaged, model.log_likelihood(IMAGES, 2, seed=3))
+    for given, message in (
+        ((model, ""), "folder is empty"),
+        ((model, tmp_path), "folder=.*is not empty and holds no export"),
+        ((keras.Model(), tmp_path / "new"), "model of type.*give a pixelvae_tf.PixelVAE"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pixelvae_tf.export_model(*given)
+    with pytest.raises(UserError, match="record: give JSON values"):
+        pixelvae_tf.export_model(model, tmp_path / "new", record={"images": IMAGES})
+    assert not (tmp_path / "new").exists()

@@ -204,5 +204,5 @@ def test_steps_are_read_from_the_names_of_checkpoints(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     assert checkpoints.steps(tmp_path) == [70, 7]
-    assert [path.name for path in checkpoints.parts(tmp_path, 7)] == ["ckpt-7.data-00000-of-00001", "ckpt-7.index"]
+    assert [path.name for path in checkpoints.members(tmp_path, 7)] == ["ckpt-7.data-00000-of-00001", "ckpt-7.index"]
     assert checkpoints.steps(tmp_path / "absent") == []

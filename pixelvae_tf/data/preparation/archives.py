@@ -44,10 +44,10 @@ def read(path: pathlib.Path, split: str, problems: Problems) -> Iterator[Record]
 def _of_one_split(records: Iterator[Record], path: pathlib.Path) -> Iterator[Record]:
     found: dict[str, str] = {}
     for name, encoded in records:
-        for part in name.split("/")[:-1]:
-            split = splits.split_of(part)
+        for folder in name.split("/")[:-1]:
+            split = splits.split_of(folder)
             if split:
-                found.setdefault(split, part)
+                found.setdefault(split, folder)
                 break
         if len(found) > 1:
             raise DataError(
@@ -236,5 +236,5 @@ def _nested(
 
 
 def _leads_outside(name: str) -> bool:
-    parts = name.replace("\\", "/").split("/")
-    return name.startswith(("/", "\\")) or ".." in parts or parts[0].endswith(":")
+    names = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in names or names[0].endswith(":")
