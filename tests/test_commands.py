@@ -239,7 +239,7 @@ print(*(flag.name for home, own in flags.FLAGS.flags_by_module_dict().items() if
 """
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "complete", "export"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "complete", "export", "compress", "decompress"])
 def test_the_help_explains_every_flag_that_is_defined(command):
     result = run_anew(command, "--help")
     assert result.returncode == 0
