@@ -174,14 +174,14 @@ def define_label_flag(help: str) -> None:
 
 
 def label_of(names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | None:
-    """The number of the class that --label names; None for a model without classes.
+    """Returns the number of the class that --label names; None for a model without classes.
 
     Args:
-        names: of the model's classes, in the order of their numbers.
-        also: other words that the flag takes, which are returned as they are.
+        names: the names of the model's classes, in the order of their numbers.
+        also: other values that the flag accepts, which are returned unchanged.
 
     Raises:
-        UsageError: for a label that is missing or no class, or any of a model without classes.
+        UsageError: if the label is missing or not a class, or the model has no classes but a label is given.
     """
     given = FLAGS["label"].value
     if not names:

@@ -25,8 +25,8 @@ class ModelConfig(Config):
     )
     num_classes: int = setting(
         0,
-        "Classes of the images, for a model that is conditional on the label of an image: p(x | label). The label "
-        "enters every gate, and the encoder. 0 for a model of images alone.",
+        "Number of classes, for a model that is conditional on the label of an image: p(x | label). The label enters "
+        "every gate and the encoder. 0 for a model without labels.",
     )
     network: str = setting(
         "convolutional",

@@ -22,13 +22,13 @@ class TrainConfig(Config):
     seed: int = setting(0, "Seed of the initial weights, the data order and the noise.")
     initialize_from: str = setting(
         "",
-        "Begin with the best weights of a trained model where their names and shapes fit, in place of fresh ones: a "
-        "work directory, or the name of a pretrained model. The command says which weights do not fit.",
+        "Start from the best weights of a trained model (a work directory, or the name of a pretrained model) instead "
+        "of random ones, where names and shapes match. The command reports weights that do not match.",
     )
     initialize_from_sha256: str = setting(
         "",
-        "SHA-256 of the weights file that initialize_from must have; empty for any. A run records the one that it "
-        "began with.",
+        "Required SHA-256 of the weights file of initialize_from; empty accepts any. A run records the one that it "
+        "started from.",
     )
     optimizer: str = setting(
         "adam",

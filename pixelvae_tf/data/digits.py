@@ -19,7 +19,7 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The digits."""
+    """Returns the digits."""
     counts = np.bincount(load_labelled(config, "train")[1], minlength=10)
     return Classes(tuple(map(str, range(10))), tuple(counts.tolist()))
 

@@ -95,13 +95,13 @@ def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: in
 def read_exactly(
     folder: pathlib.Path, names: Sequence[str], image_shape: tuple[int, int, int], pixel_levels: int
 ) -> np.ndarray:
-    """Named images of which nothing is lost: of the model's size and its levels, 8 bits a value, and opaque.
+    """Reads images without any loss: they must have the model's size and levels, 8 bits a value, and be opaque.
 
     Returns:
         (images, height, width, colors) uint8, 0..levels-1.
 
     Raises:
-        DataError: for an image that cannot be read, or would lose something.
+        DataError: for an image that cannot be read, or that would lose information.
     """
 
     def exact(name: str) -> np.ndarray:
@@ -120,7 +120,7 @@ def read_exactly(
 
 
 def read_array(path: pathlib.Path) -> np.ndarray:
-    """The array of a .npy file. Raises DataError for a file that holds none."""
+    """Reads the array of a .npy file. Raises DataError if it does not hold one."""
     try:
         found = np.load(path, allow_pickle=False)
     except OSError as error:
@@ -196,5 +196,5 @@ def _to_levels(values: np.ndarray, pixel_levels: int) -> np.ndarray:
 
 
 def _to_bytes(levels: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """0..levels-1 to the values of 0..255 that mean them."""
+    """Converts levels 0..levels-1 to the values in 0..255 that represent them."""
     return np.round(levels * (255.0 / (pixel_levels - 1)))

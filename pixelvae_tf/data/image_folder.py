@@ -34,9 +34,9 @@ class FoundImages:
     """The images in a folder.
 
     Attributes:
-        names: paths of the images of each split, relative to the folder, sorted.
-        notes: what a user should know of how they were found, a line each.
-        places: the folders of splits, relative to the folder, where there are such.
+        names: sorted paths of the images of each split, relative to the folder.
+        notes: lines that tell the user how the splits were made and which files were skipped.
+        places: the folders of splits, relative to the folder, if there are any.
     """
 
     names: dict[str, list[str]]
@@ -117,10 +117,10 @@ def _size(path: pathlib.Path) -> int:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The subfolders with images, sorted.
+    """Returns the sorted subfolders with images.
 
     Raises:
-        DataError: for images in none, or of a class that has no training image.
+        DataError: for an image outside of class folders, or a class without training images.
     """
     by_split = {split: list(_class_folders(config, split).values()) for split in SPLITS}
     counts = collections.Counter(by_split["train"])
@@ -134,7 +134,7 @@ def classes(config: DataConfig) -> Classes:
 
 @functools.lru_cache(maxsize=4)
 def _class_folders(config: DataConfig, split: str) -> dict[str, str]:
-    """The class of every image of a split by its path. Raises DataError for an image in none."""
+    """Maps the path of each image of a split to its class. Raises DataError for an image outside of class folders."""
     found = _splits(_folder(config))
     outer, classes = _outer_folder(found, split), {}
     for name in list_split(config, split):
@@ -149,25 +149,25 @@ def _class_folders(config: DataConfig, split: str) -> dict[str, str]:
 
 
 def _outer_folder(found: FoundImages, split: str) -> str:
-    """The folder around those of the classes, with a / at its end: that of a split, or one that wraps all images."""
+    """Returns the folder above the class folders, with a / at its end: a split's folder, or one around all images."""
     for place in found.places:
         if all(name.startswith(f"{place}/") for name in found.names[split]):
             return f"{place}/"
     names = [name for part in found.names.values() for name in part]
     outer = os.path.commonpath([os.path.dirname(name) for name in names])
-    # A folder with images of its own is that of a class.
+    # A folder that directly contains images is itself a class.
     return f"{outer}/" if outer and all("/" in name.removeprefix(f"{outer}/") for name in names) else ""
 
 
 def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
-    """The images of a split; a record is the number of a file."""
+    """Returns the images of a split; a record is the number of a file."""
     import tensorflow as tf
 
     info = describe(config)
     folder = _folder(config)
     listed = list_split(config, split)
     files = tuple(folder / name for name in listed)
-    # Names of files are bytes, of whatever encoding.
+    # File names are bytes in any encoding.
     names = tf.constant([os.fsencode(file) for file in files])
 
     def decode_all(paths: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The digits. Raises DataError for the fixed binarization, and as `load_labelled`."""
+    """Returns the digits. Raises DataError for the fixed binarization, and as `load_labelled` does."""
     if config.dataset == "binarized_mnist":
         raise DataError(
             "--dataset=binarized_mnist: this fixed binarization comes without labels; a model of classes needs another "

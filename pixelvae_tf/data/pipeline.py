@@ -61,13 +61,13 @@ def training_batches(
 def evaluation_batches(
     config: DataConfig, split: str, *, batch_size: int, max_examples: int = 0, labelled: bool = False
 ) -> tf.data.Dataset:
-    """The images of a split in fixed order, each once; the last batch holds what is left.
+    """Returns each image of a split once, in fixed order. The last batch may be smaller.
 
     Args:
         config: the dataset.
         split: "train", "validation" or "test".
-        batch_size: images a batch.
-        max_examples: only the first so many; 0 for all.
+        batch_size: images in a batch.
+        max_examples: number of images to read; 0 for all.
         labelled: see `training_batches`.
 
     Returns:

@@ -83,7 +83,7 @@ def decode(encoded: bytes, colors: int = 3) -> Image.Image:
 
 
 def lost(encoded: bytes, colors: int = 3) -> str | None:
-    """What of an image `decode` does not keep, in words; None where it keeps all. Raises PixelError as it does."""
+    """Describes what `decode` would lose of an image; None if nothing. Raises PixelError as `decode` does."""
     decode(encoded, colors)
     with Image.open(io.BytesIO(encoded), formats=_readable_formats()) as image:
         image.load()

@@ -73,7 +73,7 @@ def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The folders that the training images were prepared from, sorted. Raises DataError where these were no classes."""
+    """Returns the sorted folders that the training images came from. Raises DataError if these are not classes."""
     if config.dataset != "imagenet64":
         raise DataError(f"--dataset={config.dataset}: all of its images are of one class; leave --num_classes at 0")
     counts = _classes(config, "train")["images"]
@@ -81,7 +81,7 @@ def classes(config: DataConfig) -> Classes:
 
 
 def _classes(config: DataConfig, split: str) -> dict:
-    """What the metadata says of a split's classes: `images` of each, and `depth`, the folders around theirs."""
+    """Reads a split's classes from the metadata: `images` of each class, and `depth`, the folders above theirs."""
     found = find(config)
     described = files.read_json(found.folder / METADATA_FILE)["splits"]
     split = split if split in described else _STAND_IN.get(split, split)
@@ -96,7 +96,7 @@ def _classes(config: DataConfig, split: str) -> dict:
 
 
 def _class_of(serialized, names: tuple[str, ...], depth: int):
-    """The labels of serialized examples, (records,) int32: a folder in the name of each, among the classes."""
+    """Returns the labels of serialized examples, (records,) int32: the index of the class folder in each name."""
     import tensorflow as tf
 
     paths = tf.io.parse_example(serialized, {"name": tf.io.FixedLenFeature([], tf.string)})["name"]
@@ -105,7 +105,7 @@ def _class_of(serialized, names: tuple[str, ...], depth: int):
 
 
 def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
-    """The images of a split, read from its shards as they are needed."""
+    """Returns the images of a split, which are read from its shards on demand."""
     import tensorflow as tf
 
     found = find(config)

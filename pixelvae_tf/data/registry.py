@@ -49,7 +49,7 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The classes of a dataset. Raises DataError where it has none, or its data is missing or damaged."""
+    """Returns the classes of a dataset. Raises DataError if it has none, or its data is missing or damaged."""
     module = _module(config)
     if not hasattr(module, "classes"):
         known = [name for name in names() if hasattr({**_IN_MEMORY, **_STREAMED}[name], "classes")]
@@ -58,7 +58,7 @@ def classes(config: DataConfig) -> Classes:
 
 
 def classes_of_model(config: DataConfig, num_classes: int) -> Classes | None:
-    """The classes of a dataset, for a model of so many; None for 0. Raises DataError where the dataset has others."""
+    """Returns the classes of a dataset, or None if `num_classes` is 0. Raises DataError if the numbers differ."""
     if not num_classes:
         return None
     found = classes(config)
@@ -72,10 +72,10 @@ def classes_of_model(config: DataConfig, num_classes: int) -> Classes | None:
 
 
 def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
-    """The images of a split, for the pipeline to order and read.
+    """Returns the images of a split, for the pipeline to order and read.
 
     Raises:
-        DataError: for an unknown dataset or split, data that is missing or damaged, or labels of a dataset without.
+        DataError: for an unknown dataset or split, missing or damaged data, or labels of a dataset without classes.
     """
     if split not in SPLITS:
         raise DataError(f"split={split!r}: choose one of {', '.join(SPLITS)}")
@@ -117,7 +117,7 @@ def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
 
 
 def training_source(config: DataConfig, labelled: bool = False) -> ImageSource:
-    """The training images; in memory where the configuration asks for it, in shards of the same lengths."""
+    """Returns the training images; with `config.cache` in memory, in shards of the same lengths."""
     if config.cache and not in_memory(config):
         return _kept(config, labelled)
     return source(config, "train", labelled)
@@ -133,7 +133,7 @@ def _kept(config: DataConfig, labelled: bool) -> ImageSource:
 
 
 def _load_streamed(found: ImageSource) -> tuple[np.ndarray, ...]:
-    """All images of a source, and their labels where it has them."""
+    """Returns all images of a source, and their labels where it has them."""
     import tensorflow as tf
 
     def decode(records):
@@ -180,7 +180,7 @@ def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarra
 
 
 def _held(images: np.ndarray, labels: np.ndarray | None = None, shard_lengths: tuple[int, ...] = ()) -> ImageSource:
-    """Images in memory as a source, whose records are their numbers."""
+    """Makes a source of images in memory. Its records are the numbers of the images."""
     import tensorflow as tf
 
     # Made outside the graph: a constant inside would be copied into every saved graph.

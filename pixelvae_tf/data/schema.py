@@ -40,8 +40,8 @@ class Classes:
     """The classes of a dataset, in the order of their labels 0, 1, ...
 
     Attributes:
-        names: what they are called.
-        images: training images of each.
+        names: the names of the classes.
+        images: the number of training images of each class.
     """
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Classes:
 
     @classmethod
     def of_record(cls, record: dict[str, list]) -> Classes:
-        """What `dataclasses.asdict` made into JSON."""
+        """Inverts `dataclasses.asdict`, also after a round trip through JSON."""
         return cls(tuple(map(str, record["names"])), tuple(map(int, record["images"])))
 
 
@@ -62,10 +62,10 @@ class ImageSource:
     Attributes:
         shard_lengths: records in each shard.
         image_shape: height, width, colors.
-        read: from an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
-        decode: from a vector of records to (records, height, width, colors) uint8.
-        files: where the images lie on disk.
-        labels: from a vector of records to (records,) int32, the class of each; None where that was not asked for.
+        read: maps an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
+        decode: maps a vector of records to (records, height, width, colors) uint8.
+        files: the files of the images, if they are on disk.
+        labels: maps a vector of records to their classes, (records,) int32; None without labels.
     """
 
     shard_lengths: tuple[int, ...]

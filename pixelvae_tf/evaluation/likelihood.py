@@ -85,13 +85,14 @@ def evaluate(
     without latents has no noise, and its scores are exact.
 
     Args:
-        model: with the weights to evaluate.
-        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes; for a model of
-            classes of pairs of these and labels (batch,).
-        importance_samples: latent samples per image for the importance estimate; 0 leaves it out.
-        seed: of the latent noise.
+        model: the model with the weights to evaluate.
+        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes. For a model of
+            classes, an iterable of pairs of images and labels (batch,).
+        importance_samples: latent samples per image for the importance estimate; 0 for no estimate.
+        seed: seed of the latent noise.
         on_batch: called with the number of images after each batch.
-        log_prior: of the classes, (classes,), to score every image with every class too; None leaves that out.
+        log_prior: log p(y) of the classes, (classes,), to also score every image with every class; None for no such
+            scores.
     """
     started = time.perf_counter()
     bounds, estimates, with_classes = [], [], []

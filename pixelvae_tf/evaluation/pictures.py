@@ -25,7 +25,7 @@ def save_each(folder: pathlib.Path, names: Sequence[str], images: np.ndarray, pi
     """Writes every image as a PNG of its own size.
 
     Args:
-        folder: to write into; names may have folders in it.
+        folder: the folder to write to; names may contain subfolders.
         names: paths in the folder, one for each image.
         images: (batch, height, width, 1 or 3 colors) integers 0..levels-1.
         pixel_levels: number of values of a pixel.
@@ -123,7 +123,7 @@ def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_l
 
 
 def interpolations(start: np.ndarray, drawn: np.ndarray, end: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """A row for each pair of images: the first, those drawn between them, and the second.
+    """Draws a row for each pair of images: the first, those between them, and the second.
 
     Args:
         start, end: (pairs, height, width, 1 or 3 colors) integers 0..levels-1.

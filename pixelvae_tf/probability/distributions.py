@@ -29,7 +29,7 @@ class DiagonalGaussian(NamedTuple):
         return self.mean + self.scale * noise
 
     def noise_of(self, value):
-        """The noise whose sample the value is."""
+        """Inverts `sample`: returns the noise that gives the value."""
         return (value - self.mean) / self.scale
 
     def log_prob(self, value):
@@ -59,22 +59,22 @@ class TransformedNormal(NamedTuple):
     Attributes:
         flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
             `inverse` maps noise to values. See `networks.flow.RealNVP`.
-        label: (batch,) the classes of the examples, which both are also given; None for a flow without classes.
+        label: the classes of the examples, (batch,), which the flow and its inverse take too; None without classes.
     """
 
     flow: object
     label: object = None
 
     def sample(self, noise):
-        """The values of standard normal noise, (batch, dimensions)."""
+        """Maps standard normal noise to values, (batch, dimensions)."""
         return self.flow.inverse(noise, self.label)
 
     def noise_of(self, value):
-        """The noise whose sample the values are, (batch, dimensions)."""
+        """Inverts `sample`: returns the noise that gives the values, (batch, dimensions)."""
         return self.flow(value, self.label)[0]
 
     def log_prob(self, value):
-        """Log density of each vector by the change of variables, (batch,), in nats."""
+        """Returns the log density of each vector by the change of variables, (batch,), in nats."""
         noise, log_determinant = self.flow(value, self.label)
         return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
 
@@ -132,7 +132,7 @@ class Bernoulli(NamedTuple):
         return Bernoulli(self.logits / temperature)
 
     def log_probs(self):
-        """Log probabilities of both values, the images' shape plus a last axis of 2, in nats."""
+        """Returns the log probabilities of both values, the images' shape plus a last axis of 2, in nats."""
         return -ops.softplus(ops.stack([self.logits, -self.logits], axis=-1))
 
 
@@ -157,7 +157,7 @@ class Categorical(NamedTuple):
         return Categorical(self.logits / temperature)
 
     def log_probs(self):
-        """Log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        """Returns the log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
         return ops.log_softmax(self.logits, axis=-1)
 
 
@@ -196,7 +196,7 @@ class DiscretizedGaussian(NamedTuple):
         return self._replace(scale=self.scale * temperature)
 
     def log_probs(self):
-        """Log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        """Returns the log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
         of_levels = self._replace(mean=self.mean[..., None], scale=self.scale[..., None])
         return of_levels.log_prob(ops.arange(self.pixel_levels))
 
@@ -214,13 +214,13 @@ def _log_normal_cdf(value):
 
 
 def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 0):
-    """The output distribution from a decoder's last feature maps, color by color.
+    """Makes the output distribution from a decoder's last feature maps, color by color.
 
     Args:
         parameters: (batch, height, width, colors * parameters_per_color(...)); those of one color are adjacent.
         pixel_levels: number of values of a pixel.
         kind: "discrete", "logistics" or "gaussian", see `ModelConfig.output_distribution`.
-        mixture_components: of each color, for "logistics".
+        mixture_components: number of components for each color, for "logistics".
 
     Returns:
         A `Bernoulli`, `Categorical`, `LogisticMixture` or `DiscretizedGaussian` over images of shape (batch, height,
@@ -243,10 +243,10 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mi
 
 
 def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 0) -> int:
-    """Output units of a decoder per color.
+    """Returns a decoder's output units per color.
 
-    One logit if pixels are binary, else one per level; three numbers for each component of a mixture of logistics; two
-    for a Gaussian.
+    One logit for binary pixels, else one per level; three for each component of a mixture of logistics; two for a
+    Gaussian.
     """
     if kind == "logistics":
         return 3 * mixture_components

@@ -72,7 +72,7 @@ class Pretrained:
             raise FileError(f"{self.record_file}: damaged ({error}); install the package again") from None
 
     def classes(self) -> Classes | None:
-        """The classes of the model; None for one without."""
+        """Returns the classes of the model; None for a model without classes."""
         record = self.record().get("classes")
         return None if record is None else Classes.of_record(record)
 

@@ -36,10 +36,10 @@ def find_trained(source: str | os.PathLike) -> Run | Pretrained:
 
 
 def class_names(trained: Run | Pretrained) -> tuple[str, ...]:
-    """What the classes of a model are called, in the order of their labels; empty for a model without classes.
+    """Returns the names of a model's classes, in the order of their labels; empty for a model without classes.
 
     Raises:
-        FileError: as `Run.classes` and `Run.config`.
+        FileError: as `Run.classes` and `Run.config` do.
     """
     classes = trained.classes()
     return classes.names if classes else tuple(map(str, range(trained.config().model.num_classes)))

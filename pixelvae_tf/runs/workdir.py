@@ -1,8 +1,8 @@
 """The work directory of a run: its configuration, its best weights and its records.
 
 config.json         everything needed to rebuild the model and repeat the run
-data.json           which images: how many each split has, and a checksum of what tells them from others
-classes.json        names of the classes in the order of their labels, and training images of each (models of classes)
+data.json           the number of images in each split, and a checksum that identifies them
+classes.json        for models of classes: their names in the order of the labels, and the training images of each
 checkpoints/        the state of training, to continue from
 best/               the weights with the lowest validation bound, and best.json, which describes them
 history.jsonl       one line for each validation
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 # The most seconds until a file on shared storage is visible to other machines.
 _SHARED_STORAGE_SECONDS = 10.0
-# Values that a worker leaves open, and that the chief decides as it begins the run.
+# Values that workers leave open until the chief, which starts the run, decides them.
 _LEFT_TO_THE_CHIEF = {("mixed_precision", "auto"), ("initialize_from_sha256", "")}
-_BEST = {"step": int, "nll_bound_nats": float, "weights": str, "file": str, "sha256": str}
 
 
 class Run:
@@ -150,7 +149,7 @@ class Run:
         return files.read_json(self.data_file) if self.data_file.exists() else {}
 
     def keep_classes(self, found: Classes | None) -> None:
-        """Records the classes of the run, where it has any. Raises FileError where it began with others."""
+        """Records the classes of the run, if it has any. Raises FileError if it began with others."""
         if found is None:
             return
         before = self.classes()
@@ -162,7 +161,7 @@ class Run:
         files.write_json(self.classes_file, dataclasses.asdict(found))
 
     def classes(self) -> Classes | None:
-        """The classes of the run; None for a model without. Raises FileError for a damaged record."""
+        """Returns the classes of the run; None for a model without classes. Raises FileError for a damaged record."""
         if not self.classes_file.exists():
             return None
         return Classes.of_record(files.read_record(self.classes_file, {"names": list, "images": list}))

@@ -222,12 +222,13 @@ class TensorBoard(StepCallback):
 
 
 class ImageGrids(StepCallback):
-    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses.
+    """Draws samples, and reconstructions beside their validation images, with the weights that evaluation uses.
 
     Args:
-        examples: a batch of validation: images, or images and their labels.
+        writer: TensorBoard's writer for the grids.
+        examples: a validation batch: images, or images and their labels.
         every: steps between grids; 0 for none.
-        last_step: of the run.
+        last_step: the last step of the run.
     """
 
     COUNT = 16

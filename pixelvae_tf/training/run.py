@@ -216,7 +216,7 @@ def _make_ready(run: Run, start: int, notes: list[str | None]) -> None:
 
 
 def _initialize(model: PixelVAE, config: RunConfig, source: Source | None, devices: Devices) -> None:
-    """Begins with the weights of another model, where the run says so; the chief says which fit."""
+    """Starts from the weights of another model, if configured. The chief prints which ones match."""
     training = config.training
     if not training.initialize_from:
         return

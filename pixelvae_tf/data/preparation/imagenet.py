@@ -101,17 +101,17 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
 
 
 def _classes(folders: collections.Counter[str]) -> dict[str, Any]:
-    """What the metadata keeps of the folders that images came from, where these are classes.
+    """Returns the metadata of the classes, which are the folders that images came from.
 
-    As for Keras's `image_dataset_from_directory`, the class is the outermost folder that is not around all images;
-    folders in it belong to it.
+    As in Keras's `image_dataset_from_directory`, an image's class is its outermost folder that does not contain all
+    images. Deeper folders belong to their class.
 
     Args:
-        folders: images by the folder of each, a path in the input.
+        folders: number of images in each folder, a path in the input.
 
     Returns:
-        `classes`: `images` of each, and `depth`, how many folders are around theirs; nothing for images in one folder,
-        or for some that are in none.
+        `classes`: `images`, the number of images of each class, and `depth`, the number of folders above theirs. Empty
+        if all images are in one folder, or some are in none.
     """
     if not folders or not all(folders):
         return {}
@@ -126,9 +126,9 @@ def _classes(folders: collections.Counter[str]) -> dict[str, Any]:
 
 
 def _counted(images: Iterator[tuple[str, np.ndarray]], folders: collections.Counter[str]):
-    """The images, each counted by its folder."""
+    """Yields the images, and counts each by its folder."""
     for name, image in images:
-        # As the writer stores a name.
+        # Encoded as the writer stores names.
         folders[posixpath.dirname(name).encode(errors="backslashreplace").decode()] += 1
         yield name, image
 
@@ -136,7 +136,7 @@ def _counted(images: Iterator[tuple[str, np.ndarray]], folders: collections.Coun
 def _open(
     path: pathlib.Path, request: ImageNetRequest, problems: Problems, folders: collections.Counter[str]
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    """The variant that the input looks like, and its images, which are counted by their folders as they are read."""
+    """Returns the detected variant of the input, and its images, which are counted in `folders` while being read."""
     if chrabaszcz.has_batches(path):
         return _open_batches(path, request, problems)
     records = archives.read(path, request.split, problems)
