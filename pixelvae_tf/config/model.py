@@ -111,10 +111,12 @@ class ModelConfig(Config):
     output_layers: int = setting(2, "Masked 1x1 layers between the last masked layer and the logits.")
     output_distribution: str = setting(
         "discrete",
-        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax) or 'gaussian' (a discretized "
-        "Gaussian, only for decoders without masked layers).",
-        choices=("discrete", "gaussian"),
+        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax), 'logistics' (a mixture of "
+        "discretized logistics for each color) or 'gaussian' (a discretized Gaussian, only for decoders without masked "
+        "layers).",
+        choices=("discrete", "logistics", "gaussian"),
     )
+    mixture_components: int = setting(10, "Logistics in the mixture of each color (output_distribution='logistics').")
     embedding_channels: int = setting(
         0, "Dimensions of a learned embedding of each color's values at the input; 0 uses the scaled pixel values."
     )
@@ -178,6 +180,7 @@ class ModelConfig(Config):
                 0,
                 "without masked layers z has to be upsampled: use conditioning='maps'",
             )
+        require(self.mixture_components >= 1, "mixture_components", self.mixture_components, "use 1 or more")
         if self.output_distribution == "gaussian":
             require(
                 self.pixelcnn_layers == 0,

@@ -73,7 +73,9 @@ class PixelVAE(ImageModel):
     def __init__(self, config: ModelConfig, networks: Callable[..., NetworkFactory] = NetworkFactory, **kwargs):
         super().__init__(config, Graphs, **kwargs)
         layers = networks(config, self.dtype_policy)
-        self.pixel_input = PixelInput(config.pixel_levels, config.embedding_channels, dtype=self.dtype_policy)
+        self.pixel_input = PixelInput(
+            config.pixel_levels, config.embedding_channels, name="pixel_input", dtype=self.dtype_policy
+        )
         self.encoder = layers.encoder()
         self.pixel_decoder = layers.pixel_decoder()
         self.latent_decoders = [layers.latent_decoder(level) for level in range(config.num_levels - 1)]
@@ -133,7 +135,10 @@ class PixelVAE(ImageModel):
 
     def p_x_from_parameters(self, parameters):
         """The same, from the decoder's output at any positions, (batch, height, width, units)."""
-        return pixel_distribution(parameters, self.config.pixel_levels, self.config.output_distribution)
+        config = self.config
+        return pixel_distribution(
+            parameters, config.pixel_levels, config.output_distribution, config.mixture_components
+        )
 
     def p_z_given_upper(self, level: int, z, condition: dict, scale_floor=0.0) -> DiagonalGaussian:
         """p(z_l | z_l+1): every position of `level` given the level above and the positions of `z` before it.

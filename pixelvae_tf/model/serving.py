@@ -17,6 +17,7 @@ from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import checks
+from pixelvae_tf.model.codes import noise_below
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import draw_noise, latent_noise
@@ -96,6 +97,23 @@ class Endpoints:
         """Draws an image from p(x | z1) for each given one, at a sample of its posterior of z1."""
         return self._continued(self._checked(images), tf.zeros((1, *self.config.image_shape), tf.bool), seed, label)
 
+    def decode(self, z1, same_noise, seed, label=None):
+        """Draws an image from p(x | z1) at each given z1."""
+        return self._decoded(0, z1, same_noise, seed, label)
+
+    def decode_top(self, z, same_noise, seed, label=None):
+        """Draws an image at each given z of the topmost level; the levels below it are drawn from the prior."""
+        return self._decoded(self.config.num_levels - 1, z, same_noise, seed, label)
+
+    def _decoded(self, level, z, same_noise, seed, label):
+        name, shape = f"z{level + 1}", self.config.latent_shapes[level]
+        z = checks.require(z, tf.shape(z)[0] >= 1, f"{name}: give one or more")
+        z = checks.require(z, tf.shape(z)[1:] == shape, f"{name}: this model takes (batch, {_listed(shape)})")
+        z = checks.require(z, tf.math.is_finite(z), f"{name}: has values that are not finite; give finite numbers")
+        noise = noise_below(self.config, level, tf.shape(z)[0], seed, same_noise)
+        label = () if label is None else (self._checked_label(label, z),)
+        return {"images": self.model.graphs.decode["cached"][level](z, noise, self.unchanged, *label)}
+
     def complete(self, images, keep_rows, seed, label=None):
         """Keeps the first rows of each image and draws the others."""
         height, width, _ = self.config.image_shape
@@ -165,6 +183,10 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
     numbers = ("num_samples", "importance_samples", "keep_rows", "seed")
     num_samples, importance_samples, keep_rows, seed = (tf.TensorSpec((), tf.int32, name) for name in numbers)
     label = [tf.TensorSpec((None,), tf.int32, "label")] if config.num_classes else []
+    latents = [
+        tf.TensorSpec((None, *shape), tf.float32, f"z{level + 1}") for level, shape in enumerate(config.latent_shapes)
+    ]
+    same_noise = tf.TensorSpec((), tf.bool, "same_noise")
     found = {
         "serving_default": [images],
         "log_likelihood": [images, importance_samples, seed],
@@ -172,6 +194,8 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
         "score_given_noise": [images, *noise],
         "sample": [num_samples, seed],
         "reconstruct": [images, seed],
+        **({"decode": [latents[0], same_noise, seed]} if latents else {}),
+        **({"decode_top": [latents[-1], same_noise, seed]} if len(latents) > 1 else {}),
         "complete": [images, keep_rows, seed],
         "complete_mask": [images, mask, seed],
     }
@@ -184,6 +208,10 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         f"z{level}_{name}": f"{what} of the posterior of z{level}"
         for level in range(1, config.num_levels + 1)
         for name, what in {"mean": "mean", "scale": "standard deviation", "sample": "a sample"}.items()
+    }
+    latents = {
+        f"z{level}": f"latents of z{level}, such as z{level}_sample of encode: (batch, ...) as encode gives them"
+        for level in range(1, config.num_levels + 1)
     }
     noise = {
         f"noise_z{level}": f"standard normal noise of z{level}: zeros for the posterior's mean"
@@ -205,7 +233,9 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         "bits_per_dim": "-elbo_nats in bits a dimension (pixel and color): low for images like the training data",
         "reconstruction_nats": "the distortion -log p(x | z1), nats an image",
         "log_likelihood_nats": f"log p(x), {'estimated' if config.num_levels else 'exact'}, nats an image",
+        "same_noise": "true draws all images with the same noise, so that they differ in their latents alone",
         **of_level,
+        **latents,
         **noise,
         **kl,
     }
@@ -237,7 +267,7 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
             "xla": xla,
             "endpoints": endpoints,
             "left_out": {
-                name: "this model has no latents" for name in ("encode", "posterior") if name not in endpoints
+                name: "this model has no latents" for name in ("encode", "posterior", "decode") if name not in endpoints
             },
         }
         # Last, so that a folder that has it is whole.
@@ -275,29 +305,33 @@ def nested_functions_inlined() -> Iterator[None]:
         tf.config.run_functions_eagerly(False)
 
 
-def check_output(path: str) -> pathlib.Path:
+def check_output(path: str, name: str = "--output") -> pathlib.Path:
     """The folder to export to: a new one, an empty one, or an earlier export, which is replaced.
 
+    Args:
+        path: of the folder.
+        name: of the flag or argument that gave it, for messages.
+
     Raises:
-        FileError: for anything else, or where it cannot be written; the message names --output and the remedy.
+        FileError: for anything else, or where it cannot be written; the message names the flag and the remedy.
     """
     if not path:
-        raise FileError("--output is empty: name a folder")
+        raise FileError(f"{name} is empty: name a folder")
     # As an absolute path without links, so that it has a name and what a link points to is replaced.
     output = pathlib.Path(path).resolve()
     files.remove_leftovers(output.parent, output.name)
     if output.exists() and not output.is_dir():
-        raise FileError(f"--output={path}: is a file; name a folder")
+        raise FileError(f"{name}={path}: is a file; name a folder")
     held = {item.name for item in output.iterdir()} if output.is_dir() else set()
     if held and not _is_export(output):
-        raise FileError(f"--output={path}: is not empty and holds no export; choose another folder")
+        raise FileError(f"{name}={path}: is not empty and holds no export; choose another folder")
     if held - _OWN:
-        raise FileError(f"--output={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
+        raise FileError(f"{name}={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
     parent = next(folder for folder in output.parents if folder.exists())
     if not parent.is_dir():
-        raise FileError(f"--output={path}: {parent} is a file; choose another folder")
+        raise FileError(f"{name}={path}: {parent} is a file; choose another folder")
     if reason := files.unwritable(parent):
-        raise FileError(f"--output={path}: the folder {parent} may not be written ({reason}); choose another folder")
+        raise FileError(f"{name}={path}: the folder {parent} may not be written ({reason}); choose another folder")
     return output
 
 

@@ -60,7 +60,9 @@ class NetworkFactory:
         """p(x | z1), or p(x) without latents."""
         config = self.config
         colors = config.image_shape[-1]
-        outputs = colors * parameters_per_color(config.pixel_levels, config.output_distribution)
+        outputs = colors * parameters_per_color(
+            config.pixel_levels, config.output_distribution, config.mixture_components
+        )
         masked, has_maps = None, bool(config.num_levels) and config.conditioning == "maps"
         if config.pixelcnn_layers:
             masked = self._masked(

@@ -89,4 +89,4 @@ class Pretrained:
             raise FileError(
                 f"{self.record_file}: does not describe these weights: {difference}; install the package again"
             )
-        return self.weights_file, record["best"]
+        return self.weights_file, {**record["best"], "sha256": record["sha256"]}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # How long shared storage may take to show one machine what another has written.
 _SHARED_STORAGE_SECONDS = 10.0
+# Values that a worker leaves open, and that the chief decides as it begins the run.
+_LEFT_TO_THE_CHIEF = {("mixed_precision", "auto"), ("initialize_from_sha256", "")}
 _BEST = {"step": int, "nll_bound_nats": float, "weights": str, "file": str, "sha256": str}
 
 
@@ -181,7 +183,7 @@ class Run:
         chiefs = self._read_config().to_dict()
         for group, values in config.to_dict().items():
             for name, value in values.items():
-                own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
+                own_choice = name == "data_dir" or (name, value) in _LEFT_TO_THE_CHIEF
                 if value != chiefs[group][name] and not own_choice:
                     return (
                         f"{name} is {value!r} on this worker and {chiefs[group][name]!r} on the chief; start all "
