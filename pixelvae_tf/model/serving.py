@@ -16,7 +16,9 @@ import tensorflow as tf
 from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.layers.compilation import compiling
 from pixelvae_tf.model import checks
+from pixelvae_tf.model.batch_sizes import in_few_sizes
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import draw_noise, latent_noise
@@ -45,7 +47,8 @@ class Endpoints:
         images = self._checked(images)
         # A server may put the images of several requests together, so each of them has the noise of a first image.
         noise = latent_noise(self.config, 1, 0)
-        terms = self.model.elbo_terms(images, tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise))
+        noise = tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise)
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise)
         return {
             "elbo_nats": terms.elbo,
             "bits_per_dim": objectives.bits_per_dim(-terms.elbo, self.config.num_dimensions),
@@ -69,14 +72,14 @@ class Endpoints:
 
     def posterior(self, images):
         """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
-        posteriors = self.model.q_z_given_x(self._converting(images))
+        posteriors = in_few_sizes(self.model.q_z_given_x)(self._converting(images))
         return {
             f"z{level + 1}_{name}": getattr(q, name) for level, q in enumerate(posteriors) for name in ("mean", "scale")
         }
 
     def score_given_noise(self, images, *noise):
         """Scores images with standard normal noise that is given, level by level; converts to TensorFlow Lite."""
-        terms = self.model.elbo_terms(self._converting(images), noise)
+        terms = in_few_sizes(self.model.elbo_terms)(self._converting(images), noise)
         return {"elbo_nats": terms.elbo, "reconstruction_nats": terms.reconstruction}
 
     def sample(self, num_samples, seed):
@@ -243,10 +246,11 @@ def _described(tensor, name: str, config: ModelConfig) -> dict:
 
 @contextlib.contextmanager
 def nested_functions_inlined() -> Iterator[None]:
-    """Traces without nested functions, and so without those of them that ask for compilation."""
+    """Traces without nested functions, and without compilation."""
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with compiling(by_xla=False):
+            yield
     finally:
         tf.config.run_functions_eagerly(False)
 
