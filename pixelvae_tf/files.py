@@ -249,3 +249,20 @@ def check_output(path: str, flag: str) -> pathlib.Path:
         raise FileError(f"--{flag}={path}: the folder {output.parent} may not be written ({reason})")
     remove_leftovers(output.parent, output.name)
     return output
+
+
+def check_output_folder(path: str, flag: str) -> pathlib.Path:
+    """The path of a folder to write: a new one, or an empty one. Raises FileError for another, or no place for it."""
+    if not path:
+        raise FileError(f"--{flag} is empty: name a folder")
+    output = pathlib.Path(path).resolve()
+    remove_leftovers(output.parent, output.name)
+    if output.exists() and not output.is_dir():
+        raise FileError(f"--{flag}={path}: is a file; name a folder")
+    if output.is_dir() and next(output.iterdir(), None) is not None:
+        raise FileError(f"--{flag}={path}: is not empty; name a new folder")
+    if not output.parent.is_dir():
+        raise FileError(f"--{flag}={path}: the folder {output.parent} does not exist; create it first")
+    if reason := unwritable(output.parent):
+        raise FileError(f"--{flag}={path}: the folder {output.parent} may not be written ({reason})")
+    return output

@@ -3,6 +3,7 @@
 python tools/benchmark.py step --flagfile=flags/mnist.cfg --implementation=ours,straightforward    training steps
 python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where a step spends its time
 python tools/benchmark.py convergence --flagfile=flags/mnist.cfg --steps=500    how far training gets
+python tools/benchmark.py outputs --flagfile=flags/mnist256.cfg --steps=500    the same by output distribution
 python tools/benchmark.py scaling --flagfile=flags/mnist.cfg          how a step grows with layers, maps, images, sides
 python tools/benchmark.py evaluate --flagfile=flags/mnist.cfg         the bound, and importance samples
 python tools/benchmark.py sample --flagfile=flags/mnist.cfg           sampling

@@ -34,7 +34,14 @@ def described(run: Run, best: dict) -> dict:
             f"python -m pixelvae_tf.evaluate --workdir={run.workdir} --split=test --importance_samples=50"
         )
     known = {name: best[name] for name in ("step", "weights", "nll_bound_nats")}
-    return {"config": record["config"], "summary": record["summary"], "evaluations": evaluations, "best": known}
+    classes = {"classes": record["classes"]} if "classes" in record else {}
+    return {
+        "config": record["config"],
+        **classes,
+        "summary": record["summary"],
+        "evaluations": evaluations,
+        "best": known,
+    }
 
 
 def main() -> None:

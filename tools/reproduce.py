@@ -20,6 +20,7 @@ from absl import flags
 from reproduction import (
     baselines,
     benchmarks,
+    classes,
     curves,
     likelihoods,
     measurements,
@@ -58,6 +59,8 @@ TABLES = {
     "pretrained": likelihoods.pretrained,
     "probe": representation.mnist,
     "probe_digits": representation.digits,
+    "class_accuracy": classes.accuracy,
+    "class_likelihoods": classes.likelihoods,
     **benchmarks.TABLES,
 }
 CHARTS = {

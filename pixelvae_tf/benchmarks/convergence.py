@@ -15,6 +15,7 @@ from pixelvae_tf import data
 from pixelvae_tf.benchmarks import tables
 from pixelvae_tf.benchmarks.requests import Convergence
 from pixelvae_tf.benchmarks.step import build
+from pixelvae_tf.config import RunConfig
 from pixelvae_tf.training.precision import with_precision
 
 
@@ -41,25 +42,15 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
     """Trains every implementation with every optimizer in every precision from every seed, on the run's data.
 
     Yields:
-        For each training a record: the seed, the steps and the images per step, the mean training loss over the last
-        tenth of the steps, the validation bound and its terms in nats per image (with averaged weights, if the recipe
-        averages), and the mean milliseconds of a step without the first one.
+        For each training a record: the seed, the steps and the images per step, and what `trained` finds.
     """
     training = request.run.training
-    images = data.evaluation_batches(
-        request.run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
-    )
+    images = validation_images(request.run)
     optimizers = request.optimizers or (training.optimizer,)
     precisions = request.precision or (with_precision(request.run).training.mixed_precision,)
     asked = itertools.product(request.seeds, request.implementation, optimizers, precisions)
     for seed, implementation, optimizer, precision in asked:
         training = dataclasses.replace(training, seed=seed, optimizer=optimizer, mixed_precision=precision)
-        model = build(dataclasses.replace(request.run, training=training), implementation)
-        batches = data.training_batches(request.run.data, batch_size=training.batch_size, seed=seed)
-        losses = _Losses()
-        model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
-        with model.evaluation_weights():
-            bound_and_terms = model.evaluate(images, verbose=0, return_dict=True)
         yield {
             "implementation": implementation,
             "optimizer": optimizer,
@@ -68,10 +59,50 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
             "seed": seed,
             "steps": training.steps,
             "batch_size": training.batch_size,
-            **losses.record(),
-            # Without the "loss" of validation, which is the bound again.
-            **{name: round(float(value), 4) for name, value in bound_and_terms.items() if name != "loss"},
+            **trained(dataclasses.replace(request.run, training=training), images, implementation),
         }
+
+
+def validation_images(run: RunConfig):
+    """Batches of the images that a run validates on, with their labels if its model takes them."""
+    training = run.training
+    return data.evaluation_batches(
+        run.data,
+        "validation",
+        batch_size=training.batch_size,
+        max_examples=training.validation_examples,
+        labelled=_labelled(run),
+    )
+
+
+def _labelled(run: RunConfig) -> bool:
+    return data.classes_of_model(run.data, run.model.num_classes) is not None
+
+
+def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, Any]:
+    """Trains a run's model without a work directory.
+
+    Args:
+        run: with a precision.
+        images: of `validation_images`.
+        implementation: of the masked stacks; see `Convergence`.
+
+    Returns:
+        The mean training loss over the last tenth of the steps, the mean milliseconds of a step without the first one,
+        and the validation bound and its terms in nats per image (with averaged weights, if the recipe averages).
+    """
+    training = run.training
+    model = build(run, implementation)
+    batches = data.training_batches(
+        run.data, batch_size=training.batch_size, seed=training.seed, labelled=_labelled(run)
+    )
+    losses = _Losses()
+    model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
+    with model.evaluation_weights():
+        bound_and_terms = model.evaluate(images, verbose=0, return_dict=True)
+    # Without the "loss" of validation, which is the bound again.
+    terms = {name: round(float(value), 4) for name, value in bound_and_terms.items() if name != "loss"}
+    return {**losses.record(), **terms}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf.benchmarks import tables, timing
+from pixelvae_tf.benchmarks import model_size, tables, timing
 from pixelvae_tf.benchmarks.requests import Evaluate
 from pixelvae_tf.model.graphs import Graphs
 from pixelvae_tf.model.pixelvae import PixelVAE
@@ -26,10 +26,11 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
     for batch_size in request.batch_sizes:
         shape = (batch_size, *config.image_shape)
         images = np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8")
+        given = model_size.labels(config, batch_size)
         works = [
-            lambda images=images: model.elbo(images),
-            lambda images=images: model.log_likelihood(images, samples),
-            lambda images=images: np.asarray(one_by_one.log_likelihood(images, samples, 0)),
+            lambda images=images, given=given: model.elbo(images, 0, *given),
+            lambda images=images, given=given: model.log_likelihood(images, samples, 0, *given),
+            lambda images=images, given=given: np.asarray(one_by_one.log_likelihood(images, samples, 0, *given)),
         ]
         memory = timing.memory_of(lambda works=works: [work() for work in works])
         bound, importance, single = (timing.summary(times) for times in timing.in_turns(works, request.repeats))

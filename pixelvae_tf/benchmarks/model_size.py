@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from pixelvae_tf.benchmarks import graph_cost
+from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
+from pixelvae_tf.model import checks
 from pixelvae_tf.sampling.noise import latent_noise
 
 # The names in a record of the entries of `Flop`, per image.
@@ -69,8 +71,9 @@ def _hidden_taps(model, with_gradients: bool = False) -> int:
 
 
 def _bound_graph(model, batch_size: int) -> tf.Graph:
-    def bound(images):
-        return model(images, noise=latent_noise(model.config, batch_size, 0), training=True)
+    def bound(data):
+        images, label, _ = checks.batch_of(data, model.config)
+        return model(images, noise=latent_noise(model.config, batch_size, 0), label=label, training=True)
 
     return _traced(bound, model, batch_size)
 
@@ -81,8 +84,18 @@ def step_graph(model, batch_size: int) -> tf.Graph:
 
 
 def _traced(function: Callable, model, batch_size: int) -> tf.Graph:
-    images = tf.TensorSpec((batch_size, *model.config.image_shape), tf.uint8)
-    return tf.function(function, autograph=False).get_concrete_function(images).graph
+    return tf.function(function, autograph=False).get_concrete_function(batch_spec(model.config, batch_size)).graph
+
+
+def batch_spec(config: ModelConfig, batch_size: int):
+    """What a training step takes: images; for a model of classes images and their labels."""
+    images = tf.TensorSpec((batch_size, *config.image_shape), tf.uint8)
+    return (images, tf.TensorSpec((batch_size,), tf.int32)) if config.num_classes else images
+
+
+def labels(config: ModelConfig, count: int) -> tuple[np.ndarray, ...]:
+    """The labels of so many images, all classes in turn, alone in a tuple; an empty one for a model without classes."""
+    return (np.arange(count, dtype="int32") % config.num_classes,) if config.num_classes else ()
 
 
 def calculated(model, batch_size: int, device: graph_cost.Device = graph_cost.A100) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf.benchmarks import graph_cost
+from pixelvae_tf.benchmarks import graph_cost, model_size
 from pixelvae_tf.benchmarks.requests import Sample
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.sampling import cached
@@ -31,8 +32,9 @@ def measure(request: Sample) -> Iterator[dict[str, Any]]:
     forward, naive = _forward(model), _naive(model, turns)
     for batch_size in request.batch_sizes:
         noise = draw_noise(config, batch_size, seed=0)
-        first, images = _timed(model.sample, batch_size)
-        fastest = _fastest(calls, model.sample, batch_size)
+        drawn = functools.partial(model.sample, label=(*model_size.labels(config, batch_size), None)[0])
+        first, images = _timed(drawn, batch_size)
+        fastest = _fastest(calls, drawn, batch_size)
         images = tf.constant(images)
         full = _fastest(calls, forward, images, noise.latents)
         scaled = _fastest(1, naive, images, noise) * total / turns
@@ -56,8 +58,9 @@ def _forward(model: PixelVAE):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def forward(images, latents):
-        condition = model.pixel_decoder.condition(latents[0] if latents else None)
-        return model.priors(list(latents))[:-1], model.p_x_given_z1(images, condition)
+        label = _label(model, images)
+        condition = model.pixel_decoder.condition(latents[0] if latents else None, label)
+        return model.priors(list(latents), label=label)[:-1], model.p_x_given_z1(images, condition)
 
     return forward
 
@@ -80,7 +83,12 @@ def _naive(model: PixelVAE, turns: int):
 
 def _condition(model: PixelVAE, noise: SamplingNoise) -> dict:
     """What the decoder needs of z1, for which its noise stands."""
-    return model.pixel_decoder.condition(noise.latents[0] if noise.latents else None)
+    return model.pixel_decoder.condition(noise.latents[0] if noise.latents else None, _label(model, noise.pixels))
+
+
+def _label(model: PixelVAE, images):
+    """A label for each image; None for a model without classes."""
+    return tf.zeros(tf.shape(images)[0], tf.int32) if model.config.num_classes else None
 
 
 def _state_bytes(model: PixelVAE, noise: SamplingNoise) -> int:

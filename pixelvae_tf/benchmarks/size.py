@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pixelvae_tf.benchmarks import model_size
 from pixelvae_tf.benchmarks.model_size import calculated
 from pixelvae_tf.benchmarks.requests import PRECISIONS, Size
 from pixelvae_tf.data.preparation.memory import PeakMemory
@@ -40,9 +41,11 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
         model = timed("build", build)
         shape = (batch_size, *model.config.image_shape)
         images = np.random.default_rng(0).integers(0, model.config.pixel_levels, shape, dtype="uint8")
+        labels = model_size.labels(model.config, batch_size)
+        batch = tf.nest.map_structure(tf.constant, (images, *labels) if labels else images)
         step = tf.function(model.train_step, autograph=False)
-        losses = [float(timed(name, lambda: step(tf.constant(images)))["loss"]) for name in ("step_1", "step_2")]
-        elbo = timed("bound", lambda: np.mean(model.elbo(images, seed=0).elbo))
+        losses = [float(timed(name, lambda: step(batch))["loss"]) for name in ("step_1", "step_2")]
+        elbo = timed("bound", lambda: np.mean(model.elbo(images, 0, *labels).elbo))
     bits = bits_per_dim(-float(elbo), model.config.num_dimensions)
     return {
         "measure": "measured",

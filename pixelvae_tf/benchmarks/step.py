@@ -96,11 +96,13 @@ class TrainingStep:
         shape = (self.variant.batch_size, *config.image_shape)
         step = tf.function(self.model.train_step, autograph=False, jit_compile=self.variant.xla == "all" or None)
         with units.plain_gates() if self.variant.xla == "none" else contextlib.nullcontext():
-            self._step = step.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+            self._step = step.get_concrete_function(model_size.batch_spec(config, shape[0]))
         self.graph = self._step.graph
         self.calculated_bytes = model_size.state_bytes(self.model) + graph_cost.peak_bytes(self.graph)
         _check_fits(self.calculated_bytes, self.variant.batch_size)
-        self._images = tf.constant(np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8"))
+        images = tf.constant(np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8"))
+        labels = tuple(map(tf.constant, model_size.labels(config, shape[0])))
+        self._batch = (images, *labels) if labels else images
         self.take()
         self.first_step_seconds = time.perf_counter() - started
         for _ in range(_WARM_UP - 1):
@@ -109,7 +111,7 @@ class TrainingStep:
     def take(self, steps: int = 1) -> None:
         """Takes so many steps and waits for the last one's gradients."""
         for _ in range(steps):
-            logs = self._step(self._images)
+            logs = self._step(self._batch)
             self.losses.append(logs["loss"])
         float(logs["gradient_norm"])
 
@@ -125,6 +127,8 @@ def build(run: RunConfig, implementation: str):
         return ours
     if run.model.masked_blocks != "stacks" or not run.model.pixelcnn_layers:
         raise ConfigError("implementation='straightforward': is of masked stacks, which this model does not have")
+    if run.model.num_classes:
+        raise ConfigError("implementation='straightforward': is of models without classes; use --num_classes=0")
     model = build_model(run, functools.partial(NetworkFactory, stacks=straightforward.StraightforwardPixelCNN))
     straightforward.take_weights(model, ours)
     return model

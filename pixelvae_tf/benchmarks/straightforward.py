@@ -107,9 +107,12 @@ class StraightforwardPixelCNN(keras.layers.Layer):
         activation="gated",
         weight_normalization=True,
         conditional_on_maps=False,
+        num_classes=0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if num_classes:
+            raise ValueError(f"num_classes={num_classes}: this network takes no labels")
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         shared, parts = {"colors": colors, **plain}, parts_of(activation)
 

@@ -80,6 +80,25 @@ def convergence(rows: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
+def outputs(rows: list[dict[str, Any]]) -> list[Row]:
+    """Of `tools/benchmark.py outputs`."""
+    return [
+        {
+            "output": row["output_distribution"],
+            "numbers a color": str(row["outputs_per_color"]),
+            "weights": f"{row['parameters']:,}",
+            "steps": f"{row['steps']:,} of {row['batch_size']}",
+            "validation bound, bits per dimension": f"≤ {row['bits_per_dim']:.3f}",
+            "its KL, nats": f"{sum(value for name, value in row.items() if name.startswith('kl_')):.1f}",
+            "a step, CPU ms": f"{row['cpu_ms']:,.0f}",
+            "images a CPU second": f"{1e3 * row['batch_size'] / row['cpu_ms']:,.0f}",
+            "memory of a step, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
+            "calculated": f"{row['calculated_memory_mib']:,}",
+        }
+        for row in rows
+    ]
+
+
 def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
     """Of `tools/benchmark.py evaluate`."""
     return [

@@ -167,6 +167,37 @@ def drawing() -> dict:
     return {"seed": FLAGS["seed"].value, "method": FLAGS["method"].value, "temperature": temperatures}
 
 
+def define_label_flag(help: str) -> None:
+    """Defines --label, the class of images; `label_of` reads it."""
+    flags.DEFINE_string("label", None, f"For a model of classes: {help}, as its number or name.")
+
+
+def label_of(names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | None:
+    """The number of the class that --label names; None for a model without classes.
+
+    Args:
+        names: of the model's classes, in the order of their numbers.
+        also: other words that the flag takes, which are returned as they are.
+
+    Raises:
+        UsageError: for a label that is missing or no class, or any of a model without classes.
+    """
+    given = FLAGS["label"].value
+    if not names:
+        if given is not None:
+            raise UsageError(f"--label={given}: this model has no classes; leave it out")
+        return None
+    if given in (*also, *names):
+        return given if given in also else names.index(given)
+    if given is not None and given.isdecimal() and int(given) < len(names):
+        return int(given)
+    called = "" if names[0] == "0" else f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
+    known = f"0 to {len(names) - 1}{called}" + "".join(f", or {word!r}" for word in also)
+    if given is None:
+        raise UsageError(f"--label: is missing; this model is of classes: give one of {known}")
+    raise UsageError(f"--label={given}: this model has the classes {known}")
+
+
 def first_word() -> str:
     """Takes the word before the flags off the command line, which says what to do; "" where there is none."""
     return sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""

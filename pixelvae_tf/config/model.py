@@ -23,6 +23,11 @@ class ModelConfig(Config):
     pixel_levels: int = setting(
         2, "Values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
     )
+    num_classes: int = setting(
+        0,
+        "Classes of the images, for a model that is conditional on the label of an image: p(x | label). The label "
+        "enters every gate, and the encoder. 0 for a model of images alone.",
+    )
     network: str = setting(
         "convolutional",
         "Encoders and upsamplers: 'convolutional' (section 4.1: ReLU, one level of latents) or 'residual' (sections "
@@ -106,10 +111,12 @@ class ModelConfig(Config):
     output_layers: int = setting(2, "Masked 1x1 layers between the last masked layer and the logits.")
     output_distribution: str = setting(
         "discrete",
-        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax) or 'gaussian' (a discretized "
-        "Gaussian, only for decoders without masked layers).",
-        choices=("discrete", "gaussian"),
+        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax), 'logistics' (a mixture of "
+        "discretized logistics for each color) or 'gaussian' (a discretized Gaussian, only for decoders without masked "
+        "layers).",
+        choices=("discrete", "logistics", "gaussian"),
     )
+    mixture_components: int = setting(10, "Logistics in the mixture of each color (output_distribution='logistics').")
     embedding_channels: int = setting(
         0, "Dimensions of a learned embedding of each color's values at the input; 0 uses the scaled pixel values."
     )
@@ -124,6 +131,12 @@ class ModelConfig(Config):
             "give (height, width, colors), each at least 1",
         )
         require(2 <= self.pixel_levels <= 256, "pixel_levels", self.pixel_levels, "use 2 to 256")
+        require(
+            self.num_classes == 0 or self.num_classes >= 2,
+            "num_classes",
+            self.num_classes,
+            "use 2 or more, or 0 for a model without labels",
+        )
         for name in ("latent_channels", "encoder_channels", "upsampling_channels"):
             value = getattr(self, name)
             require(all(item >= 1 for item in value), name, value, "every entry must be at least 1")
@@ -167,6 +180,7 @@ class ModelConfig(Config):
                 0,
                 "without masked layers z has to be upsampled: use conditioning='maps'",
             )
+        require(self.mixture_components >= 1, "mixture_components", self.mixture_components, "use 1 or more")
         if self.output_distribution == "gaussian":
             require(
                 self.pixelcnn_layers == 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from pixelvae_tf.config.base import Config, require, setting
 from pixelvae_tf.probability.seeds import LARGEST_SEED
@@ -19,6 +20,16 @@ class TrainConfig(Config):
     )
     batch_size: int = setting(100, "Images per step over all devices.")
     seed: int = setting(0, "Seed of the initial weights, the data order and the noise.")
+    initialize_from: str = setting(
+        "",
+        "Begin with the best weights of a trained model where their names and shapes fit, in place of fresh ones: a "
+        "work directory, or the name of a pretrained model. The command says which weights do not fit.",
+    )
+    initialize_from_sha256: str = setting(
+        "",
+        "SHA-256 of the weights file that initialize_from must have; empty for any. A run records the one that it "
+        "began with.",
+    )
     optimizer: str = setting(
         "adam",
         "'adam' is the paper's optimizer; 'soap' is Adam in the eigenbasis of the gradients' second moments: it needs "
@@ -147,6 +158,18 @@ class TrainConfig(Config):
             "cpu_devices",
             self.cpu_devices,
             "only strategy='mirrored' splits the CPU; leave it at 0",
+        )
+        require(
+            not self.initialize_from_sha256 or bool(self.initialize_from),
+            "initialize_from_sha256",
+            self.initialize_from_sha256,
+            "say with initialize_from which weights these are",
+        )
+        require(
+            re.fullmatch("([0-9a-f]{64})?", self.initialize_from_sha256) is not None,
+            "initialize_from_sha256",
+            self.initialize_from_sha256,
+            "give 64 hexadecimal digits in lower case, or none",
         )
         if self.profile_steps:
             require(

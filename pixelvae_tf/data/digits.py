@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from pixelvae_tf.config import DataConfig
-from pixelvae_tf.data.schema import DatasetInfo
+from pixelvae_tf.data.schema import Classes, DatasetInfo
 
 _SIZES = {"train": 1297, "validation": 200, "test": 300}
 _SPLIT_SEED = 1797
@@ -16,6 +16,12 @@ _SPLIT_SEED = 1797
 def describe(config: DataConfig) -> DatasetInfo:
     """The facts of the dataset."""
     return DatasetInfo("digits", (8, 8, 1), 17, dict(_SIZES))
+
+
+def classes(config: DataConfig) -> Classes:
+    """The digits."""
+    counts = np.bincount(load_labelled(config, "train")[1], minlength=10)
+    return Classes(tuple(map(str, range(10))), tuple(counts.tolist()))
 
 
 def load(config: DataConfig, split: str) -> np.ndarray:

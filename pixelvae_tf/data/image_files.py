@@ -92,6 +92,47 @@ def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: in
     return _to_levels(np.asarray(image).reshape(image_shape), pixel_levels)
 
 
+def read_exactly(
+    folder: pathlib.Path, names: Sequence[str], image_shape: tuple[int, int, int], pixel_levels: int
+) -> np.ndarray:
+    """Named images of which nothing is lost: of the model's size and its levels, 8 bits a value, and opaque.
+
+    Returns:
+        (images, height, width, colors) uint8, 0..levels-1.
+
+    Raises:
+        DataError: for an image that cannot be read, or would lose something.
+    """
+
+    def exact(name: str) -> np.ndarray:
+        path = folder / name
+        values = read(path, image_shape, 256, resize=False)
+        levels = _to_levels(values, pixel_levels)
+        reason = pixels.lost(path.read_bytes(), image_shape[-1])
+        if reason is None and (_to_bytes(levels, pixel_levels) != values).any():
+            reason = f"has pixels between the {pixel_levels} levels of the model"
+        if reason:
+            raise DataError(f"{shown(path)}: {reason}, and would not come back as it is; leave it out or convert it")
+        return levels
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(exact, names)))
+
+
+def read_array(path: pathlib.Path) -> np.ndarray:
+    """The array of a .npy file. Raises DataError for a file that holds none."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{shown(path)}: not an array of numbers as numpy.save writes it ({error})") from None
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise DataError(f"{shown(path)}: holds several arrays; save one of them with numpy.save")
+    return found
+
+
 def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
     """A black and white picture as (height, width) bool, True where it is white. Raises DataError as `read`."""
     image = _decoded(path, colors=1)
@@ -124,8 +165,8 @@ class Batches:
             for start in range(0, len(self.names), self.batch_size):
                 found = np.stack(list(pool.map(self._values, self.names[start : start + self.batch_size])))
                 levels = _to_levels(found, self.pixel_levels)
-                back = np.round(levels * (255.0 / (self.pixel_levels - 1)))
-                self.rounded += int((back != found).any(axis=(1, 2, 3)).sum())
+                changed = _to_bytes(levels, self.pixel_levels) != found
+                self.rounded += int(changed.any(axis=(1, 2, 3)).sum())
                 yield levels
 
     def _values(self, name: str) -> np.ndarray:
@@ -152,3 +193,8 @@ def _check_size(path: pathlib.Path, image: Image.Image, height: int, width: int,
 def _to_levels(values: np.ndarray, pixel_levels: int) -> np.ndarray:
     """0..255 to the nearest of 0..levels-1: what `pictures.as_bytes` made of levels comes back exactly."""
     return np.round(values * ((pixel_levels - 1) / 255.0)).astype("uint8")
+
+
+def _to_bytes(levels: np.ndarray, pixel_levels: int) -> np.ndarray:
+    """0..levels-1 to the values of 0..255 that mean them."""
+    return np.round(levels * (255.0 / (pixel_levels - 1)))

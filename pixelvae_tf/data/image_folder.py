@@ -2,6 +2,9 @@
 
 Where the folder has subfolders of the usual names of splits, those are the splits; otherwise a hash of each image's
 path decides: 90% train, 5% validation, 5% test. See `splits`.
+
+For a model of classes the subfolders, of the folder or of those of the splits, are the classes, in the order of their
+names, as for Keras's `image_dataset_from_directory`; folders in them belong to them.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import image_files, splits
 from pixelvae_tf.data.listing import list_folder, shown, summed_up
 from pixelvae_tf.data.python_stage import python_stage
-from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
+from pixelvae_tf.data.schema import SPLITS, Classes, DataError, DatasetInfo, ImageSource
 
 _COLORS = 3
 _WITHOUT_VALIDATION = (0.95, 1.0)  # where validation begins, of the hashes of images in folders train and test
@@ -33,10 +36,12 @@ class FoundImages:
     Attributes:
         names: paths of the images of each split, relative to the folder, sorted.
         notes: what a user should know of how they were found, a line each.
+        places: the folders of splits, relative to the folder, where there are such.
     """
 
     names: dict[str, list[str]]
     notes: tuple[str, ...]
+    places: tuple[str, ...] = ()
 
 
 def describe(config: DataConfig) -> DatasetInfo:
@@ -111,13 +116,57 @@ def _size(path: pathlib.Path) -> int:
         return -1
 
 
-def source(config: DataConfig, split: str) -> ImageSource:
-    """The images of a split; a record is the path of a file."""
+def classes(config: DataConfig) -> Classes:
+    """The subfolders with images, sorted.
+
+    Raises:
+        DataError: for images in none, or of a class that has no training image.
+    """
+    by_split = {split: list(_class_folders(config, split).values()) for split in SPLITS}
+    counts = collections.Counter(by_split["train"])
+    for split, found in by_split.items():
+        for name in sorted(set(found) - set(counts)):
+            raise DataError(
+                f"--data_dir={shown(config.data_dir)}: {split} has the class {shown(name)}, and train has not"
+            )
+    return Classes(tuple(sorted(counts)), tuple(counts[name] for name in sorted(counts)))
+
+
+@functools.lru_cache(maxsize=4)
+def _class_folders(config: DataConfig, split: str) -> dict[str, str]:
+    """The class of every image of a split by its path. Raises DataError for an image in none."""
+    found = _splits(_folder(config))
+    outer, classes = _outer_folder(found, split), {}
+    for name in list_split(config, split):
+        inner = name.removeprefix(outer).split("/")
+        if len(inner) < 2:
+            raise DataError(
+                f"--data_dir={shown(config.data_dir)}: {shown(name)} lies in no folder of a class; a model of classes "
+                "(--num_classes) needs each image in the folder of its class"
+            )
+        classes[name] = inner[0]
+    return classes
+
+
+def _outer_folder(found: FoundImages, split: str) -> str:
+    """The folder around those of the classes, with a / at its end: that of a split, or one that wraps all images."""
+    for place in found.places:
+        if all(name.startswith(f"{place}/") for name in found.names[split]):
+            return f"{place}/"
+    names = [name for part in found.names.values() for name in part]
+    outer = os.path.commonpath([os.path.dirname(name) for name in names])
+    # A folder with images of its own is that of a class.
+    return f"{outer}/" if outer and all("/" in name.removeprefix(f"{outer}/") for name in names) else ""
+
+
+def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
+    """The images of a split; a record is the number of a file."""
     import tensorflow as tf
 
     info = describe(config)
     folder = _folder(config)
-    files = tuple(folder / name for name in list_split(config, split))
+    listed = list_split(config, split)
+    files = tuple(folder / name for name in listed)
     # Names of files are bytes, of whatever encoding.
     names = tf.constant([os.fsencode(file) for file in files])
 
@@ -129,9 +178,20 @@ def source(config: DataConfig, split: str) -> ImageSource:
             raise DataError(f"{error}, or leave out all such images with --on_error=skip") from None
 
     def read(numbers):
-        return tf.data.Dataset.from_tensor_slices(names).repeat(tf.size(numbers, tf.int64))
+        return tf.data.Dataset.range(len(files)).repeat(tf.size(numbers, tf.int64))
 
-    return ImageSource((len(files),), info.image_shape, read, python_stage(decode_all, info.image_shape), files)
+    def decode(numbers):
+        return stage(tf.gather(names, numbers))
+
+    stage, labels = python_stage(decode_all, info.image_shape), None
+    if labelled:
+        order, of_name = classes(config).names, _class_folders(config, split)
+        held = tf.constant([order.index(of_name[name]) for name in listed], tf.int32)
+
+        def labels(numbers):
+            return tf.gather(held, numbers)
+
+    return ImageSource((len(files),), info.image_shape, read, decode, files, labels)
 
 
 def _folder(config: DataConfig) -> pathlib.Path:
@@ -204,7 +264,7 @@ def _of_folders(folder: pathlib.Path, named: dict[str, str], others: list[str]) 
     if others:
         notes.append(f"not in the folder of a split, and left out: {', '.join(map(shown, others[:5]))}")
     passed_over = sum((collections.Counter(found.passed_over) for found in listings.values()), collections.Counter())
-    return FoundImages(names, (*notes, *_passed_over(passed_over)))
+    return FoundImages(names, (*notes, *_passed_over(passed_over)), tuple(named.values()))
 
 
 def _passed_over(counts: dict[str, int]) -> list[str]:

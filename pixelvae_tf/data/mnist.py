@@ -19,7 +19,7 @@ import numpy as np
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import places
 from pixelvae_tf.data.location import prepared_folder
-from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo
+from pixelvae_tf.data.schema import SPLITS, Classes, DataError, DatasetInfo
 
 _SHAPE = (28, 28, 1)
 _LEVELS = {"binarized_mnist": 2, "mnist": 256}
@@ -45,6 +45,17 @@ def describe(config: DataConfig) -> DatasetInfo:
     return DatasetInfo(config.dataset, _SHAPE, _LEVELS[config.dataset], dict(_SIZES))
 
 
+def classes(config: DataConfig) -> Classes:
+    """The digits. Raises DataError for the fixed binarization, and as `load_labelled`."""
+    if config.dataset == "binarized_mnist":
+        raise DataError(
+            "--dataset=binarized_mnist: this fixed binarization comes without labels; a model of classes needs another "
+            "dataset, such as mnist or digits"
+        )
+    counts = np.bincount(load_labelled(config, "train")[1], minlength=10)
+    return Classes(tuple(map(str, range(10))), tuple(counts.tolist()))
+
+
 @functools.cache
 def load(config: DataConfig, split: str) -> np.ndarray:
     """The images of a split, (examples, 28, 28, 1) uint8.
@@ -55,6 +66,7 @@ def load(config: DataConfig, split: str) -> np.ndarray:
     return _read(config, _TFDS_SPLITS[config.dataset][split], "image", (_SIZES[split], *_SHAPE))
 
 
+@functools.cache
 def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images of this kind and their classes 0..9: (examples, 28, 28, 1) and (examples,) uint8.
 

@@ -83,6 +83,23 @@ def decode(encoded: bytes, colors: int = 3) -> Image.Image:
         raise PixelError(f"no readable image ({reason})") from None
 
 
+def lost(encoded: bytes, colors: int = 3) -> str | None:
+    """What of an image `decode` does not keep, in words; None where it keeps all. Raises PixelError as it does."""
+    decode(encoded, colors)
+    with Image.open(io.BytesIO(encoded), formats=_readable_formats()) as image:
+        image.load()
+        if getattr(image, "n_frames", 1) > 1:
+            return f"has {image.n_frames} frames"
+        if image.mode.startswith("I"):
+            return "has 16 bits a value"
+        rgba = np.asarray(image.convert("RGBA"))
+    if rgba[..., 3].min() < 255:
+        return "is transparent"
+    if colors == 1 and (rgba[..., :1] != rgba[..., 1:3]).any():
+        return "has colors, where the model takes grey images"
+    return None
+
+
 @functools.cache
 def _readable_formats() -> tuple[str, ...]:
     Image.init()

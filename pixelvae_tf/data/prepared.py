@@ -18,7 +18,7 @@ from pixelvae_tf import files
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import places
 from pixelvae_tf.data.location import prepared_folder
-from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
+from pixelvae_tf.data.schema import SPLITS, Classes, DataError, DatasetInfo, ImageSource
 
 VERSION = "1.0.0"
 SIZES = (32, 64)
@@ -72,7 +72,39 @@ def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
     }
 
 
-def source(config: DataConfig, split: str) -> ImageSource:
+def classes(config: DataConfig) -> Classes:
+    """The folders that the training images were prepared from, sorted. Raises DataError where these were no classes."""
+    if config.dataset != "imagenet64":
+        raise DataError(f"--dataset={config.dataset}: all of its images are of one class; leave --num_classes at 0")
+    counts = _classes(config, "train")["images"]
+    return Classes(tuple(sorted(counts)), tuple(counts[name] for name in sorted(counts)))
+
+
+def _classes(config: DataConfig, split: str) -> dict:
+    """What the metadata says of a split's classes: `images` of each, and `depth`, the folders around theirs."""
+    found = find(config)
+    described = files.read_json(found.folder / METADATA_FILE)["splits"]
+    split = split if split in described else _STAND_IN.get(split, split)
+    recorded = described.get(split, {}).get("classes")
+    if not recorded:
+        raise DataError(
+            f"{found.folder}: the images of {split} have no classes; a model of classes (--num_classes) needs them "
+            "prepared from a folder or an archive with a folder for each class, by this version of "
+            f"{NAMES[config.dataset]}"
+        )
+    return recorded
+
+
+def _class_of(serialized, names: tuple[str, ...], depth: int):
+    """The labels of serialized examples, (records,) int32: a folder in the name of each, among the classes."""
+    import tensorflow as tf
+
+    paths = tf.io.parse_example(serialized, {"name": tf.io.FixedLenFeature([], tf.string)})["name"]
+    folders = tf.strings.regex_replace(paths, f"(?s)^(?:[^/]*/){{{depth}}}([^/]*)/.*$", r"\1")
+    return tf.argmax(tf.cast(folders[:, None] == tf.constant(names), tf.int32), axis=1, output_type=tf.int32)
+
+
+def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
     """The images of a split, read from its shards as they are needed."""
     import tensorflow as tf
 
@@ -98,7 +130,13 @@ def source(config: DataConfig, split: str) -> ImageSource:
         images = tf.io.parse_example(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
         return tf.reshape(tf.io.decode_raw(images, tf.uint8), (-1, *shape))
 
-    return ImageSource(tuple(map(int, lengths)), shape, read, decode, tuple(path for path, _ in shards))
+    labels = None
+    if labelled:
+        names, of_split = classes(config).names, _classes(config, split)
+        for name in sorted(set(of_split["images"]) - set(names)):
+            raise DataError(f"{found.folder}: {split} has the class {name!r}, and train has not; prepare both alike")
+        labels = functools.partial(_class_of, names=names, depth=of_split["depth"])
+    return ImageSource(tuple(map(int, lengths)), shape, read, decode, tuple(path for path, _ in shards), labels)
 
 
 def _shards(found: Prepared, config: DataConfig, split: str) -> tuple[tuple[pathlib.Path, int], ...]:

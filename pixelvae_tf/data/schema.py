@@ -36,6 +36,24 @@ class DatasetInfo:
 
 
 @dataclasses.dataclass(frozen=True)
+class Classes:
+    """The classes of a dataset, in the order of their labels 0, 1, ...
+
+    Attributes:
+        names: what they are called.
+        images: training images of each.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[int, ...]
+
+    @classmethod
+    def of_record(cls, record: dict[str, list]) -> Classes:
+        """What `dataclasses.asdict` made into JSON."""
+        return cls(tuple(map(str, record["names"])), tuple(map(int, record["images"])))
+
+
+@dataclasses.dataclass(frozen=True)
 class ImageSource:
     """The images of a split as they lie on disk, for the pipeline to order and read.
 
@@ -47,6 +65,7 @@ class ImageSource:
         read: from an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
         decode: from a vector of records to (records, height, width, colors) uint8.
         files: where the images lie on disk.
+        labels: from a vector of records to (records,) int32, the class of each; None where that was not asked for.
     """
 
     shard_lengths: tuple[int, ...]
@@ -54,3 +73,4 @@ class ImageSource:
     read: Callable[[Any], Any]
     decode: Callable[[Any], Any]
     files: tuple[pathlib.Path, ...] = ()
+    labels: Callable[[Any], Any] | None = None

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pixelvae_tf.config import ModelConfig
-from pixelvae_tf.evaluation import scores
+from pixelvae_tf.evaluation import bayes, scores
+from pixelvae_tf.evaluation.bayes import ClassScores
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives
 
@@ -27,6 +28,7 @@ class Evaluation:
         importance: importance-sampled estimate of -log p(x), or None.
         importance_samples: number of latent samples per image for `importance`.
         seconds: duration of the evaluation.
+        by_class: scores of the images with every class, or None.
     """
 
     config: ModelConfig
@@ -36,6 +38,7 @@ class Evaluation:
     importance: np.ndarray | None
     importance_samples: int
     seconds: float
+    by_class: ClassScores | None = None
 
     def per_example(self) -> dict[str, np.ndarray]:
         """The columns of `scores`, (images,) each."""
@@ -57,6 +60,7 @@ class Evaluation:
                 "importance_samples": self.importance_samples,
                 "importance_bits_per_dim": objectives.bits_per_dim(estimate, dimensions),
             }
+        summary |= {} if self.by_class is None else self.by_class.summary()
         return summary | {
             "bits_per_dim": objectives.bits_per_dim(mean, dimensions),
             "reconstruction_nats": float(self.reconstruction.mean()),
@@ -65,7 +69,15 @@ class Evaluation:
         }
 
 
-def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int = 0, on_batch=None) -> Evaluation:
+def evaluate(
+    model: PixelVAE,
+    batches,
+    *,
+    importance_samples: int = 0,
+    seed: int = 0,
+    on_batch=None,
+    log_prior: np.ndarray | None = None,
+) -> Evaluation:
     """Scores every image of `batches` once.
 
     The seed, the number of the batch and the position in the batch determine the latent noise of an image. So the same
@@ -74,18 +86,24 @@ def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int
 
     Args:
         model: with the weights to evaluate.
-        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes.
+        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes; for a model of
+            classes of pairs of these and labels (batch,).
         importance_samples: latent samples per image for the importance estimate; 0 leaves it out.
         seed: of the latent noise.
         on_batch: called with the number of images after each batch.
+        log_prior: of the classes, (classes,), to score every image with every class too; None leaves that out.
     """
     started = time.perf_counter()
-    bounds, estimates = [], []
-    for index, images in enumerate(batches):
+    bounds, estimates, with_classes = [], [], []
+    for index, batch in enumerate(batches):
+        images, label = batch if isinstance(batch, tuple) else (batch, None)
         images, batch_seed = np.asarray(images), _batch_seed(seed, index)
-        bounds.append(model.elbo(images, batch_seed))
+        bounds.append(model.elbo(images, batch_seed, label))
         if importance_samples:
-            estimates.append(model.log_likelihood(images, importance_samples, batch_seed))
+            estimates.append(model.log_likelihood(images, importance_samples, batch_seed, label))
+        if log_prior is not None:
+            scored = bayes.log_joint(model, images, log_prior, importance_samples, batch_seed)
+            with_classes.append((np.asarray(label), scored))
         if on_batch:
             on_batch(len(images))
     return Evaluation(
@@ -96,6 +114,7 @@ def evaluate(model: PixelVAE, batches, *, importance_samples: int = 0, seed: int
         importance=-_joined(estimates) if importance_samples else None,
         importance_samples=importance_samples,
         seconds=time.perf_counter() - started,
+        by_class=bayes.joined(with_classes) if with_classes else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -18,6 +19,21 @@ _STRIPES = ((38, 60, 120), (120, 150, 215))
 def as_bytes(images: np.ndarray, pixel_levels: int) -> np.ndarray:
     """Integer images 0..levels-1 to uint8 0..255."""
     return np.round(images.astype("float32") * (255.0 / (pixel_levels - 1))).astype("uint8")
+
+
+def save_each(folder: pathlib.Path, names: Sequence[str], images: np.ndarray, pixel_levels: int) -> None:
+    """Writes every image as a PNG of its own size.
+
+    Args:
+        folder: to write into; names may have folders in it.
+        names: paths in the folder, one for each image.
+        images: (batch, height, width, 1 or 3 colors) integers 0..levels-1.
+        pixel_levels: number of values of a pixel.
+    """
+    for name, image in zip(names, as_bytes(images, pixel_levels), strict=True):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, format="PNG")
 
 
 def grid(images: np.ndarray, pixel_levels: int, columns: int = 0, hidden: np.ndarray | None = None) -> np.ndarray:
@@ -104,6 +120,22 @@ def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_l
     images, columns, height, width, colors = cells.shape
     canvas = grid(cells.reshape(-1, height, width, colors), pixel_levels, columns, hidden.reshape(-1, height, width))
     return headed(canvas, [("given", 1), ("completed", columns - 2), ("original", 1)])
+
+
+def interpolations(start: np.ndarray, drawn: np.ndarray, end: np.ndarray, pixel_levels: int) -> np.ndarray:
+    """A row for each pair of images: the first, those drawn between them, and the second.
+
+    Args:
+        start, end: (pairs, height, width, 1 or 3 colors) integers 0..levels-1.
+        drawn: (pairs, steps, height, width, colors).
+        pixel_levels: number of values of a pixel.
+
+    Returns:
+        (height, width, 1 or 3) uint8, with headings.
+    """
+    cells = np.concatenate([start[:, None], drawn, end[:, None]], axis=1)
+    canvas = grid(cells.reshape(-1, *cells.shape[2:]), pixel_levels, cells.shape[1])
+    return headed(canvas, [("given", 1), ("decoded", cells.shape[1] - 2), ("given", 1)])
 
 
 def save_grid(

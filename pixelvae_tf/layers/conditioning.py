@@ -1,4 +1,4 @@
-"""How z enters a masked network: a vector through the bias of every unit, maps through a 1x1 convolution."""
+"""How z and the class enter a network: vectors through the bias of every unit, maps through a 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -28,9 +28,102 @@ def build_maps_convolution(conv: Conv2D | None, maps_shape) -> None:
         conv.build(maps_shape)
 
 
+def check_label(label, num_classes: int) -> None:
+    """Raises ValueError for a network of classes that gets no label, or a network of none that gets one."""
+    if (label is None) == bool(num_classes):
+        raise ValueError(f"num_classes={num_classes}: the network gets {'no' if label is None else 'a'} label")
+
+
+def _vector_of_class(vectors, label):
+    """The rows of `vectors` (classes, channels) of the labels. As a product, whose gradient is dense.
+
+    The gradient of a look-up is sparse, which clipping over replicas does not take.
+    """
+    return ops.matmul(ops.one_hot(label, vectors.shape[0], dtype=vectors.dtype), vectors)
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class LabelInput(keras.layers.Layer):
+    """Joins a learned vector of the class to what a network reads, the same at every position.
+
+    Args:
+        num_classes: classes.
+        channels: dimensions of the vector. It stands for a one-hot vector, which would be as wide as there are classes.
+
+    Call: `features` (batch, ..., channels), and `label` (batch,), integers 0..classes-1. Returns (batch, ...,
+    channels of the features + channels).
+    """
+
+    def __init__(self, num_classes: int, channels: int = 16, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.channels = channels
+
+    def build(self, features_shape, label_shape=None):
+        self.vectors = self.add_weight(
+            name="vectors",
+            shape=(self.num_classes, self.channels),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+        )
+
+    def call(self, features, label=None):
+        check_label(label, self.num_classes)
+        features = ops.cast(features, self.compute_dtype)
+        positions = [1] * (len(features.shape) - 2)
+        vectors = _vector_of_class(ops.convert_to_tensor(self.vectors), label)
+        vectors = ops.reshape(vectors, (-1, *positions, self.channels))
+        spread = ops.broadcast_to(vectors, (*ops.shape(features)[:-1], self.channels))
+        return ops.concatenate([features, spread], axis=-1)
+
+    def compute_output_shape(self, features_shape, label_shape=None):
+        return (*features_shape[:-1], features_shape[-1] + self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes, "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable(package="pixelvae_tf")
+class ClassBiases(keras.layers.Layer):
+    """What the class of an image adds to the biases of many units: a learned vector a class for each unit.
+
+    They start at zero, as biases do.
+
+    Args:
+        sizes: number of input maps of each unit.
+        num_classes: classes.
+
+    Call: `label` (batch,), integers 0..classes-1. Returns a list with one tensor of shape (batch, 1, 1, size) for each
+    of `sizes`.
+
+    Source: van den Oord et al. 2016b, section 2.3.
+    """
+
+    def __init__(self, sizes, num_classes: int, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+        self.num_classes = num_classes
+
+    def build(self, label_shape=None):
+        self.vectors = self.add_weight(name="vectors", shape=(self.num_classes, sum(self.sizes)), initializer="zeros")
+
+    def call(self, label):
+        check_label(label, self.num_classes)
+        return _of_units(_vector_of_class(ops.convert_to_tensor(self.vectors), label), self.sizes)
+
+    def get_config(self):
+        return {**super().get_config(), "sizes": list(self.sizes), "num_classes": self.num_classes}
+
+
+def _of_units(biases, sizes: tuple[int, ...]) -> list:
+    """(batch, sum of sizes) as a list of (batch, 1, 1, size)."""
+    ends = [sum(sizes[: index + 1]) for index in range(len(sizes) - 1)]
+    of_units = ops.split(biases, ends, axis=-1) if ends else [biases]
+    return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in of_units]
+
+
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class UnitBiases(keras.layers.Layer):
-    """The biases of many units: learned, and shifted by a linear map of the latent vector if there is one.
+    """The biases of many units: learned, and shifted by a linear map of the latent vector and by the class, if any.
 
     tanh(a + W z) * sigmoid(b + V z) needs W z and V z of every layer. One matrix product computes all of them and
     includes the ordinary biases of the layers.
@@ -38,20 +131,27 @@ class UnitBiases(keras.layers.Layer):
     Args:
         sizes: number of input maps of each unit.
         weight_normalization: see `weight_norm`.
+        num_classes: classes of the images; 0 without labels. See `ClassBiases`.
 
-    Call: `z` of shape (batch, dimensions), or None without latents. Returns a list with one tensor of shape
-    (batch, 1, 1, size), or (1, 1, 1, size) without z, for each of `sizes`.
+    Call: `z` of shape (batch, dimensions), or None without latents; `label` (batch,) integers, or None without classes.
+    Returns a list with one tensor of shape (batch, 1, 1, size), or (1, 1, 1, size) without both, for each of `sizes`.
     """
 
-    def __init__(self, sizes, weight_normalization: bool = True, **kwargs):
+    def __init__(self, sizes, weight_normalization: bool = True, num_classes: int = 0, **kwargs):
         super().__init__(**kwargs)
         self.sizes = tuple(sizes)
         self.weight_normalization = weight_normalization
+        self.num_classes = num_classes
         # `build` makes it, if there is a z: its initial weights depend on the dimensions of z.
         self.linear: Dense | None = None
+        self.of_class = (
+            ClassBiases(self.sizes, num_classes, name="of_class", dtype=self.dtype_policy) if num_classes else None
+        )
 
-    def build(self, z_shape=None):
+    def build(self, z_shape=None, label_shape=None):
         total = sum(self.sizes)
+        if self.of_class is not None:
+            self.of_class.build()
         if z_shape is None:
             self.bias = self.add_weight(name="bias", shape=(total,), initializer="zeros")
             return
@@ -67,15 +167,18 @@ class UnitBiases(keras.layers.Layer):
         )
         self.linear.build(z_shape)
 
-    def call(self, z=None):
+    def call(self, z=None, label=None):
+        check_label(label, self.num_classes)
         biases = ops.reshape(self.bias, (1, -1)) if self.linear is None else self.linear(z)
-        ends = [sum(self.sizes[: index + 1]) for index in range(len(self.sizes) - 1)]
-        of_units = ops.split(biases, ends, axis=-1) if ends else [biases]
-        return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in of_units]
+        of_units = _of_units(biases, self.sizes)
+        if self.of_class is None:
+            return of_units
+        return [bias + shift for bias, shift in zip(of_units, self.of_class(label), strict=True)]
 
     def get_config(self):
         return {
             **super().get_config(),
             "sizes": list(self.sizes),
             "weight_normalization": self.weight_normalization,
+            "num_classes": self.num_classes,
         }

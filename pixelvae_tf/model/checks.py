@@ -82,42 +82,164 @@ def require(value, condition, message: str):
         return tf.identity(value)
 
 
-def batch_of(data) -> tuple:
-    """Images and the weights of the examples, or None, of what `fit` hands a step; labels are left out.
+def one_temperature(value) -> float:
+    """The temperature of the pixels alone. Raises UserError for several numbers, or one that is not positive."""
+    if np.ndim(value) > 1 or np.size(value) != 1:
+        raise UserError(f"temperature={value}: the latents are given; give one number, of the pixels")
+    value = float(np.ravel(value)[0])
+    if not 0 < value < np.inf:
+        raise UserError(f"temperature={value}: use a positive number; 1 is the model's own")
+    return value
+
+
+def latents_outside_graphs(z, config: ModelConfig) -> tuple[int, np.ndarray]:
+    """The lowest level of latents that is given, from 0, and its values, float32.
+
+    Args:
+        z: an array of z1, (batch, channels) or (batch, height, width, channels); or a list or tuple over the levels, z1
+            first, of an array or None each.
+        config: of the model.
 
     Raises:
-        UserError: for a dictionary, as TensorFlow Datasets gives it.
+        UserError: for another number of levels, none that is given, or values of another shape or type.
+    """
+    levels = list(z) if isinstance(z, (list, tuple)) else [z, *[None] * (config.num_levels - 1)]
+    if len(levels) != config.num_levels:
+        raise UserError(
+            f"z has {len(levels)} levels: this model has {config.num_levels}; give an array or None for each, z1 first"
+        )
+    given = {
+        level: _latents(values, f"z{level + 1}", config.latent_shapes[level])
+        for level, values in enumerate(levels)
+        if values is not None
+    }
+    if not given:
+        raise UserError("z: no level is given; give one, or use sample")
+    counts = sorted({len(values) for values in given.values()})
+    if len(counts) > 1:
+        raise UserError(f"z: the levels have {' and '.join(map(str, counts))} examples; give as many of each")
+    lowest = min(given)
+    return lowest, given[lowest]
+
+
+def _latents(values, name: str, wanted: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise UserError(f"{name} of type {values.dtype.name}: give numbers, for example float32")
+    if values.shape[1:] != wanted or not values.shape[:1] or not len(values):
+        raise UserError(f"{name} of shape {values.shape}: this model takes (batch, {_listed(wanted)})")
+    values = values.astype("float32")
+    if not np.isfinite(values).all():
+        raise UserError(f"{name}: has values that are not finite; give finite numbers")
+    return values
+
+
+def labels_outside_graphs(label, count: int, config: ModelConfig) -> tuple[np.ndarray, ...]:
+    """The classes of so many images as the last argument of a graph: an int32 array (count,) alone in a tuple.
+
+    Args:
+        label: one class for all images, or (count,) of them.
+        count: images.
+        config: of the model; an empty tuple for one without classes.
+
+    Raises:
+        UserError: for labels that are missing, of another number or type, or no class of the model; for any label of a
+            model without classes.
+    """
+    if not _takes_label(label, config):
+        return ()
+    labels = np.asarray(label)
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"label of type {labels.dtype.name}: {_classes(config)}")
+    if labels.ndim and labels.shape != (count,):
+        raise UserError(f"label of shape {labels.shape}: there are {count} images; give one class for all, or as many")
+    if labels.size and (labels.min() < 0 or labels.max() >= config.num_classes):
+        wrong = labels[(labels < 0) | (labels >= config.num_classes)].flat[0] if labels.ndim else labels
+        raise UserError(f"label={wrong}: {_classes(config)}")
+    return (np.broadcast_to(labels, (count,)).astype("int32"),)
+
+
+def label_in_graph(label, config: ModelConfig):
+    """The classes of a batch as int32, whose range is checked when the graph runs; None for a model without classes.
+
+    Raises:
+        UserError: as `labels_outside_graphs`; the graph raises InvalidArgumentError for another range.
+    """
+    if not _takes_label(label, config):
+        return None
+    label = tf.convert_to_tensor(label)
+    _check_labels(label.shape, label.dtype, config)
+    inside = (label >= 0) & (label < config.num_classes)
+    return tf.cast(require(label, inside, f"label: {_classes(config)}"), tf.int32)
+
+
+def _takes_label(label, config: ModelConfig) -> bool:
+    if label is None and config.num_classes:
+        raise UserError(f"label: is missing; this model is conditional on the class of an image: {_classes(config)}")
+    if label is not None and not config.num_classes:
+        raise UserError("label: this model has no classes (num_classes=0); leave it out")
+    return label is not None
+
+
+def _check_labels(shape, dtype, config: ModelConfig) -> None:
+    if not tf.as_dtype(dtype).is_integer:
+        raise UserError(f"label of type {tf.as_dtype(dtype).name}: {_classes(config)}")
+    if tf.TensorShape(shape).rank not in (None, 1):
+        raise UserError(f"label of shape {tuple(shape)}: give (batch,), a class of each image")
+
+
+def _classes(config: ModelConfig) -> str:
+    return f"give whole numbers 0..{config.num_classes - 1}, one for each class"
+
+
+def batch_of(data, config: ModelConfig) -> tuple:
+    """Images, their labels and the weights of the examples, of what `fit` hands a step.
+
+    The labels are None for a model without classes, the weights where there are none.
+
+    Raises:
+        UserError: for a dictionary, as TensorFlow Datasets gives it, or images without the labels that a model needs.
     """
     if isinstance(data, dict):
+        wanted = '(example["image"], example["label"])' if config.num_classes else 'example["image"]'
         raise UserError(
-            f"the data is a dictionary of {', '.join(map(repr, data))}: give its images alone, for example "
-            '.map(lambda example: example["image"])'
+            f"the data is a dictionary of {', '.join(map(repr, data))}: give its images "
+            f"{'with their labels' if config.num_classes else 'alone'}, for example .map(lambda example: {wanted})"
         )
-    images, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+    images, label, weights = keras.utils.unpack_x_y_sample_weight(data)
     if isinstance(images, dict):
-        return batch_of(images)
-    return images, weights
+        return batch_of(images, config)
+    if config.num_classes and label is None:
+        raise UserError(f"the data has images without labels: give (images, labels); {_classes(config)}")
+    return images, label if config.num_classes else None, weights
 
 
 def given_data(data, config: ModelConfig) -> None:
     """Checks what can be seen of the data before `fit`, `evaluate` or `predict` start. Raises UserError."""
     if isinstance(data, tf.data.Dataset):
-        images, _ = batch_of(data.element_spec)
+        images, label, _ = batch_of(data.element_spec, config)
         _check_shape_and_type(images.shape.as_list(), images.dtype, config)
+        if label is not None:
+            _check_labels(label.shape, label.dtype, config)
     elif isinstance(data, (tuple, list)) and len(data) and not np.isscalar(data[0]) and len(np.shape(data[0])) == 4:
         given_data(data[0], config)
+        if config.num_classes:
+            labels_outside_graphs(batch_of(tuple(data), config)[1], len(data[0]), config)
     elif isinstance(data, dict):
-        batch_of(data)
+        batch_of(data, config)
     elif isinstance(data, np.ndarray) or (tf.is_tensor(data) and hasattr(data, "numpy")):
         images_outside_graphs(data, config)
 
 
-def labels(x, y, arguments: dict):
+def labels(x, y, arguments: dict, config: ModelConfig):
     """The labels that `fit` hands to Keras, which drops the weights of examples that have none.
 
     Raises:
-        UserError: for weights of classes without labels.
+        UserError: for weights of classes without labels; as `labels_outside_graphs` for the arrays of a model of
+            classes.
     """
+    if config.num_classes and isinstance(x, np.ndarray):
+        return labels_outside_graphs(y, len(x), config)[0]
     if y is not None or isinstance(x, tf.data.Dataset):
         return y
     if arguments.get("class_weight") is not None:

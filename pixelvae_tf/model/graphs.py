@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
+from pixelvae_tf.errors import UserError
 from pixelvae_tf.model.batch_sizes import in_few_sizes
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.probability import objectives, randomness
@@ -46,6 +47,13 @@ SAMPLERS = {
 }
 
 
+def checked_sampler(name: str) -> str:
+    """The name of a sampler. Raises UserError for any other."""
+    if name not in SAMPLERS:
+        raise UserError(f"method={name!r}: choose one of {', '.join(SAMPLERS)}")
+    return name
+
+
 class Encoding(NamedTuple):
     """What inference finds for a batch, by level (z1 first): (batch, channels) or (batch, height, width, channels)."""
 
@@ -56,6 +64,8 @@ class Encoding(NamedTuple):
 
 class Graphs:
     """The graphs of one model. Images are (batch, height, width, colors) uint8, seeds and counts int32 scalars.
+
+    Those of a model of classes take one argument more, the last: the label of each image, (batch,) int32.
 
     Args:
         model: a `PixelVAE`.
@@ -68,16 +78,17 @@ class Graphs:
         self.pixels_a_pass = pixels_a_pass
         self._images = tf.TensorSpec((None, *self.config.image_shape), tf.uint8)
         self._latents = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in self.config.latent_shapes)
+        self._label = (tf.TensorSpec((None,), tf.int32),) if self.config.num_classes else ()
         self._temperatures = tf.TensorSpec((1 + self.config.num_levels,), tf.float32)
 
     @functools.cached_property
     def elbo(self) -> Callable[..., ElboTerms]:
         """The bound and its terms, `elbo(images, seed)`."""
 
-        def elbo(images, seed):
-            return self.model.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
+        def elbo(images, seed, label=None):
+            return self.model.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed), label=label)
 
-        return _traced(elbo, self._images, _INTEGER)
+        return _traced(elbo, self._images, _INTEGER, *self._label)
 
     @functools.cached_property
     def log_likelihood(self) -> Callable[..., tf.Tensor]:
@@ -85,10 +96,10 @@ class Graphs:
         model, config = self.model, self.config
         height, width, _ = config.image_shape
 
-        def log_likelihood(images, importance_samples, seed):
+        def log_likelihood(images, importance_samples, seed, label=None):
             if not config.num_levels:
-                return -model.reconstruction(images, [])
-            posteriors = model.q_z_given_x(images)
+                return -model.reconstruction(images, [], label=label)
+            posteriors = model.q_z_given_x(images, label)
             batch = tf.shape(images)[0]
             at_once = tf.maximum(1, self.pixels_a_pass // (batch * height * width))
 
@@ -104,7 +115,9 @@ class Graphs:
                 noise = tf.map_fn(noise_of, tf.range(first, first + count), fn_output_signature=self._latents)
                 noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)
                 of_images = tf.nest.map_structure(repeated, (images, posteriors))
-                log_weights = tf.reshape(model.log_importance_weight(*of_images, noise), (count, batch))
+                of_label = None if label is None else repeated(label)
+                log_weights = model.log_importance_weight(*of_images, noise, of_label)
+                log_weights = tf.reshape(log_weights, (count, batch))
                 together = tf.reduce_logsumexp(log_weights, axis=0)
                 return first + count, objectives.accumulate_log_weight(log_total, together)
 
@@ -114,19 +127,19 @@ class Graphs:
             )
             return log_total - tf.math.log(tf.cast(importance_samples, tf.float32))
 
-        return _traced(log_likelihood, self._images, _INTEGER, _INTEGER)
+        return _traced(log_likelihood, self._images, _INTEGER, _INTEGER, *self._label)
 
     @functools.cached_property
     def encode(self) -> Callable[..., Encoding]:
         """The posteriors and samples of them, `encode(images, seed)`."""
 
-        def encode(images, seed):
-            posteriors = self.model.q_z_given_x(images)
+        def encode(images, seed, label=None):
+            posteriors = self.model.q_z_given_x(images, label)
             noise = latent_noise(self.config, tf.shape(images)[0], seed)
             samples = sample_posteriors(posteriors, noise)
             return Encoding(tuple(q.mean for q in posteriors), tuple(q.scale for q in posteriors), tuple(samples))
 
-        return _traced(encode, self._images, _INTEGER)
+        return _traced(encode, self._images, _INTEGER, *self._label)
 
     @functools.cached_property
     def draw(self) -> dict[str, Callable[..., tf.Tensor]]:
@@ -137,15 +150,48 @@ class Graphs:
         noise = SamplingNoise(self._latents, tf.TensorSpec((None, *self.config.image_shape), tf.float32))
 
         def traced(sampler: Sampler):
-            def draw(noise, temperatures):
+            def draw(noise, temperatures, label=None):
                 latents = with_temperature(noise.latents, temperatures[1:])
-                z1 = sample_latents(self.model, latents, sampler.draw_level)
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0])
+                z1 = sample_latents(self.model, latents, sampler.draw_level, label)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
                 return tf.cast(pixels, tf.uint8)
 
-            return _traced(draw, noise, self._temperatures)
+            return _traced(draw, noise, self._temperatures, *self._label)
 
         return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
+
+    @functools.cached_property
+    def noise_of(self) -> Callable[..., tuple]:
+        """The noise of which the prior makes given latents, `noise_of(latents)`: `draw` of it draws their images."""
+
+        def noise_of(latents, label=None):
+            priors = self.model.priors(latents, label=label)
+            return tuple(prior.noise_of(z) for prior, z in zip(priors, latents, strict=True))
+
+        return _traced(noise_of, self._latents, *self._label)
+
+    @functools.cached_property
+    def decode(self) -> dict[str, tuple[Callable[..., tf.Tensor], ...]]:
+        """By the name of the sampler, and by the level that is given: images, `decode[name][level](z, noise,
+        temperatures)`.
+
+        `z` are latents of that level, and `noise` has the noise of the pixels and of the levels below; temperatures are
+        as for `draw`.
+        """
+        pixels = tf.TensorSpec((None, *self.config.image_shape), tf.float32)
+
+        def traced(sampler: Sampler, level: int):
+            def decode(z, noise, temperatures, label=None):
+                latents = with_temperature(noise.latents, temperatures[1:])
+                z1 = sample_latents(self.model, latents, sampler.draw_level, label, given=z)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
+                return tf.cast(pixels, tf.uint8)
+
+            noise = SamplingNoise(self._latents[:level], pixels)
+            return _traced(decode, self._latents[level], noise, self._temperatures, *self._label)
+
+        levels = range(self.config.num_levels)
+        return {name: tuple(traced(sampler, level) for level in levels) for name, sampler in SAMPLERS.items()}
 
     @functools.cached_property
     def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
@@ -159,15 +205,15 @@ class Graphs:
         seed = tf.TensorSpec((2,), tf.int32)
 
         def traced(sampler: Sampler):
-            def complete(images, known, seed, temperatures):
+            def complete(images, known, seed, temperatures, label=None):
                 noise = draw_noise(self.config, tf.shape(images)[0], seed)
                 latents = with_temperature(noise.latents, temperatures[1:])
-                samples = sample_posteriors(self.model.q_z_given_x(images), latents)
+                samples = sample_posteriors(self.model.q_z_given_x(images, label), latents)
                 z1 = samples[0] if samples else None
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, images, known, temperatures[0])
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, images, known, temperatures[0], label)
                 return tf.cast(pixels, tf.uint8)
 
-            return _traced(complete, self._images, known, seed, self._temperatures)
+            return _traced(complete, self._images, known, seed, self._temperatures, *self._label)
 
         return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
 

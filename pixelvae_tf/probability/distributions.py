@@ -1,4 +1,4 @@
-"""The distributions of the model: latents are diagonal Gaussians, pixels Bernoulli or categorical.
+"""The distributions of the model: latents are diagonal Gaussians, pixels Bernoulli, categorical or a mixture.
 
 Methods work element by element and in float32. The exception is `TransformedNormal`: its elements depend on each other,
 so it returns one number per example. `objectives` sums over the dimensions of an example and accepts both.
@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from keras import ops
 
+from pixelvae_tf.probability.logistic_mixture import logistic_mixture_from_parameters
+
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -25,6 +27,10 @@ class DiagonalGaussian(NamedTuple):
     def sample(self, noise):
         """The reparameterised sample mean + scale * noise, for standard normal noise of the same shape."""
         return self.mean + self.scale * noise
+
+    def noise_of(self, value):
+        """The noise whose sample the value is."""
+        return (value - self.mean) / self.scale
 
     def log_prob(self, value):
         """Log density of each element, in nats."""
@@ -53,17 +59,23 @@ class TransformedNormal(NamedTuple):
     Attributes:
         flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
             `inverse` maps noise to values. See `networks.flow.RealNVP`.
+        label: (batch,) the classes of the examples, which both are also given; None for a flow without classes.
     """
 
     flow: object
+    label: object = None
 
     def sample(self, noise):
         """The values of standard normal noise, (batch, dimensions)."""
-        return self.flow.inverse(noise)
+        return self.flow.inverse(noise, self.label)
+
+    def noise_of(self, value):
+        """The noise whose sample the values are, (batch, dimensions)."""
+        return self.flow(value, self.label)[0]
 
     def log_prob(self, value):
         """Log density of each vector by the change of variables, (batch,), in nats."""
-        noise, log_determinant = self.flow(value)
+        noise, log_determinant = self.flow(value, self.label)
         return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
@@ -119,6 +131,10 @@ class Bernoulli(NamedTuple):
         """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Bernoulli(self.logits / temperature)
 
+    def log_probs(self):
+        """Log probabilities of both values, the images' shape plus a last axis of 2, in nats."""
+        return -ops.softplus(ops.stack([self.logits, -self.logits], axis=-1))
+
 
 class Categorical(NamedTuple):
     """Pixels 0..levels-1 with softmax probabilities; `logits` has the images' shape plus a last axis of levels."""
@@ -139,6 +155,10 @@ class Categorical(NamedTuple):
     def with_temperature(self, temperature) -> Categorical:
         """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Categorical(self.logits / temperature)
+
+    def log_probs(self):
+        """Log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        return ops.log_softmax(self.logits, axis=-1)
 
 
 class DiscretizedGaussian(NamedTuple):
@@ -175,6 +195,11 @@ class DiscretizedGaussian(NamedTuple):
         """The same distribution with its scale multiplied by a temperature, as for latents."""
         return self._replace(scale=self.scale * temperature)
 
+    def log_probs(self):
+        """Log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        of_levels = self._replace(mean=self.mean[..., None], scale=self.scale[..., None])
+        return of_levels.log_prob(ops.arange(self.pixel_levels))
+
 
 def _log_normal_cdf(value):
     """Logarithm of the standard normal distribution function, to float32 precision at any value."""
@@ -188,33 +213,43 @@ def _log_normal_cdf(value):
     return ops.where(value > -5.0, log_near, log_far)
 
 
-def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete"):
+def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 0):
     """The output distribution from a decoder's last feature maps, color by color.
 
     Args:
         parameters: (batch, height, width, colors * parameters_per_color(...)); those of one color are adjacent.
         pixel_levels: number of values of a pixel.
-        kind: "discrete" or "gaussian", see `ModelConfig.output_distribution`.
+        kind: "discrete", "logistics" or "gaussian", see `ModelConfig.output_distribution`.
+        mixture_components: of each color, for "logistics".
 
     Returns:
-        A `Bernoulli`, `Categorical` or `DiscretizedGaussian` over images of shape (batch, height, width, colors).
+        A `Bernoulli`, `Categorical`, `LogisticMixture` or `DiscretizedGaussian` over images of shape (batch, height,
+        width, colors).
     """
     parameters = ops.cast(parameters, "float32")
-    per_color = parameters_per_color(pixel_levels, kind)
+    per_color = parameters_per_color(pixel_levels, kind, mixture_components)
     if per_color == 1:
         return Bernoulli(parameters)
     _, height, width, units = parameters.shape
     parameters = ops.reshape(parameters, (-1, height, width, units // per_color, per_color))
     if kind == "discrete":
         return Categorical(parameters)
+    if kind == "logistics":
+        return logistic_mixture_from_parameters(parameters, pixel_levels)
     # With initial weights the mean is the middle grey and the scale a quarter of the range.
     half = 0.5 * (pixel_levels - 1)
     mean, scale = half * (1.0 + parameters[..., 0]), 0.5 * half * ops.exp(parameters[..., 1])
     return DiscretizedGaussian(mean, scale, pixel_levels)
 
 
-def parameters_per_color(pixel_levels: int, kind: str = "discrete") -> int:
-    """Output units of a decoder per color: one logit if pixels are binary, else one per level; two for a Gaussian."""
+def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 0) -> int:
+    """Output units of a decoder per color.
+
+    One logit if pixels are binary, else one per level; three numbers for each component of a mixture of logistics; two
+    for a Gaussian.
+    """
+    if kind == "logistics":
+        return 3 * mixture_components
     if kind == "gaussian":
         return 2
     return 1 if pixel_levels == 2 else pixel_levels

@@ -21,7 +21,9 @@ from pixelvae_tf.runs.workdir import Run
 
 # Weights hardly compress. What promises more than this was made to fill a disk.
 _LARGEST_RATIO = 100
-_MEMBERS = re.compile(r"config\.json|history\.jsonl|best/(best\.json|[\w-]+\.weights\.h5)|checkpoints/ckpt-\d+\.[\w-]+")
+_MEMBERS = re.compile(
+    r"(config|classes)\.json|history\.jsonl|best/(best\.json|[\w-]+\.weights\.h5)|checkpoints/ckpt-\d+\.[\w-]+"
+)
 
 
 def pack(workdir: str, archive: pathlib.Path) -> int:
@@ -42,6 +44,8 @@ def pack(workdir: str, archive: pathlib.Path) -> int:
     step, checkpoint = _last_checkpoint(run)
     members = {"config.json": _json(config.to_dict())}
     members |= {f"checkpoints/{name}": content for name, content in checkpoint.items()}
+    if run.classes_file.exists():
+        members["classes.json"] = run.classes_file.read_bytes()
     if run.history_file.exists():
         members["history.jsonl"] = run.history_file.read_bytes()
     if run.best() is not None:

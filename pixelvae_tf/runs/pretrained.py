@@ -10,6 +10,7 @@ from typing import Any
 
 from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.data.schema import Classes
 from pixelvae_tf.files import FileError
 from pixelvae_tf.runs import weight_files
 
@@ -66,6 +67,11 @@ class Pretrained:
         except (ConfigError, KeyError, TypeError, AttributeError) as error:
             raise FileError(f"{self.record_file}: damaged ({error}); install the package again") from None
 
+    def classes(self) -> Classes | None:
+        """The classes of the model; None for one without."""
+        record = self.record().get("classes")
+        return None if record is None else Classes.of_record(record)
+
     def best_weights(self) -> tuple[pathlib.Path, dict[str, Any]]:
         """The weights file, checked, and the record of the step it comes from.
 
@@ -83,4 +89,4 @@ class Pretrained:
             raise FileError(
                 f"{self.record_file}: does not describe these weights: {difference}; install the package again"
             )
-        return self.weights_file, record["best"]
+        return self.weights_file, {**record["best"], "sha256": record["sha256"]}

@@ -35,6 +35,16 @@ def find_trained(source: str | os.PathLike) -> Run | Pretrained:
     return trained
 
 
+def class_names(trained: Run | Pretrained) -> tuple[str, ...]:
+    """What the classes of a model are called, in the order of their labels; empty for a model without classes.
+
+    Raises:
+        FileError: as `Run.classes` and `Run.config`.
+    """
+    classes = trained.classes()
+    return classes.names if classes else tuple(map(str, range(trained.config().model.num_classes)))
+
+
 def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
     """The model with its best weights, and their record: `step`, `weights` (raw or averaged), `nll_bound_nats`.
 

@@ -2,6 +2,7 @@
 
 config.json         everything needed to rebuild the model and repeat the run
 data.json           which images: how many each split has, and a checksum of what tells them from others
+classes.json        names of the classes in the order of their labels, and training images of each (models of classes)
 checkpoints/        the state of training, to continue from
 best/               weights of the lowest validation bound, and best.json that describes them
 history.jsonl       every validation, a line each
@@ -13,6 +14,7 @@ eval_<split>.json   what `evaluate` found
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
+from pixelvae_tf.data.schema import Classes
 from pixelvae_tf.files import FileError
 from pixelvae_tf.runs import checkpoints, history, lock, weight_files
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 # How long shared storage may take to show one machine what another has written.
 _SHARED_STORAGE_SECONDS = 10.0
+# Values that a worker leaves open, and that the chief decides as it begins the run.
+_LEFT_TO_THE_CHIEF = {("mixed_precision", "auto"), ("initialize_from_sha256", "")}
 _BEST = {"step": int, "nll_bound_nats": float, "weights": str, "file": str, "sha256": str}
 
 
@@ -41,6 +46,7 @@ class Run:
         self.workdir = pathlib.Path(workdir)
         self.config_file = self.workdir / "config.json"
         self.data_file = self.workdir / "data.json"
+        self.classes_file = self.workdir / "classes.json"
         self.checkpoints = self.workdir / "checkpoints"
         self.best_folder = self.workdir / "best"
         self.best_file = self.best_folder / "best.json"
@@ -137,6 +143,24 @@ class Run:
         """Which images the run uses; empty where that is not on record."""
         return files.read_json(self.data_file) if self.data_file.exists() else {}
 
+    def keep_classes(self, found: Classes | None) -> None:
+        """Records the classes of the run, where it has any. Raises FileError where it began with others."""
+        if found is None:
+            return
+        before = self.classes()
+        if before is not None and before.names != found.names:
+            raise FileError(
+                f"--workdir={self.workdir}: this run began with the classes {', '.join(before.names)}, and now the "
+                f"images have {', '.join(found.names)}; name the images that it began with, or train in another folder"
+            )
+        files.write_json(self.classes_file, dataclasses.asdict(found))
+
+    def classes(self) -> Classes | None:
+        """The classes of the run; None for a model without. Raises FileError for a damaged record."""
+        if not self.classes_file.exists():
+            return None
+        return Classes.of_record(files.read_record(self.classes_file, {"names": list, "images": list}))
+
     def join(self, config: RunConfig) -> None:
         """Checks that the chief has begun the same run here, as another worker of it sees the folder.
 
@@ -159,7 +183,7 @@ class Run:
         chiefs = self._read_config().to_dict()
         for group, values in config.to_dict().items():
             for name, value in values.items():
-                own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
+                own_choice = name == "data_dir" or (name, value) in _LEFT_TO_THE_CHIEF
                 if value != chiefs[group][name] and not own_choice:
                     return (
                         f"{name} is {value!r} on this worker and {chiefs[group][name]!r} on the chief; start all "
@@ -309,8 +333,10 @@ class Run:
             path.stem[len("eval_") :]: files.read_record(path, {"checkpoint_step": int, "nll_bound_nats": float})
             for path in self.workdir.glob("eval_*.json")
         }
+        classes = self.classes()
         return {
             "config": config,
+            **({} if classes is None else {"classes": dataclasses.asdict(classes)}),
             "summary": files.read_record(self.summary_file, {"best_step": int}),
             "evaluations": evaluations,
             "history": self.history(),

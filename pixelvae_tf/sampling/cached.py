@@ -62,7 +62,7 @@ class Latents:
         return self.model.p_z_from_parameters(parameters).sample(noise)
 
 
-def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_size):
+def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_size, row_drawer=None):
     """Draws a variable at every position, each given those before it.
 
     Args:
@@ -70,12 +70,14 @@ def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_
         variable: what is drawn.
         noise: nest of (rows, columns, batch or 1, channels), what `variable.draw` takes at a position.
         batch_size: images.
+        row_drawer: makes the function that draws a row, from the first two and the number of columns; by default one
+            that is compiled whole.
 
     Returns:
         (rows, columns, batch, channels) of the variable's type.
     """
     rows, columns = tf.nest.flatten(noise)[0].shape[:2]
-    draw_row = _row_drawer(steps, variable, columns)
+    draw_row = (row_drawer or _row_drawer)(steps, variable, columns)
 
     def draw(row, caches, features, finished, drawn):
         caches, from_above = steps.row(caches, row, features, finished)
@@ -95,7 +97,7 @@ def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_
 
 def above_the_image(steps: Steps, variable: Pixels | Latents, columns: int, batch_size):
     """What the first row sees of the rows above, which is padding: caches, features, and what was finished."""
-    features = tf.concat([_padding(variable, (columns, batch_size))] * variable.colors, -1)
+    features = tf.concat([padding(variable, (columns, batch_size))] * variable.colors, -1)
     finished = tf.nest.map_structure(
         lambda pixel: tf.zeros((columns, batch_size, pixel.shape[-1]), pixel.dtype),
         steps.finished(steps.start_pixels(batch_size)),
@@ -124,7 +126,7 @@ def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
             drawn = tf.nest.map_structure(lambda row, pixel: row.write(column, pixel), drawn, results)
             return column + 1, following, windows, newest, drawn
 
-        windows, newest = steps.start_pixels(batch_size), _padding(variable, (batch_size,))
+        windows, newest = steps.start_pixels(batch_size), padding(variable, (batch_size,))
         pixel = (tf.zeros((), variable.dtype), steps.finished(windows))
         drawn = tf.nest.map_structure(lambda part: tf.TensorArray(part.dtype, columns), pixel)
         start = (0, at(0), windows, newest, drawn)
@@ -139,14 +141,14 @@ def _features_of_row(variable: Pixels | Latents, values):
     return tf.concat([variable.features(part, color) for color, part in by_color], axis=-1)
 
 
-def _padding(variable: Pixels | Latents, shape):
-    """The features of one color outside the image."""
+def padding(variable: Pixels | Latents, shape):
+    """The features of one color outside the image, (*shape, channels)."""
     return tf.zeros_like(variable.features(tf.zeros((*shape, variable.channels), variable.dtype), 0))
 
 
-def sample_latents_cached(model, noise: tuple):
+def sample_latents_cached(model, noise: tuple, label=None):
     """`sample_latents`, each level of maps in about the time of one pass of its decoder."""
-    return sample_latents(model, noise, draw_level_cached)
+    return sample_latents(model, noise, draw_level_cached, label)
 
 
 def draw_level_cached(model, level: int, condition: dict, noise):
@@ -154,12 +156,12 @@ def draw_level_cached(model, level: int, condition: dict, noise):
     return _draw(model.latent_decoders[level], Latents(model, level), condition, noise)
 
 
-def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0):
+def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0, label=None):
     """`naive.sample_pixels_naive`, in about the time of one pass of the decoder."""
     if images is None:
         images = known = tf.zeros((1, *model.config.image_shape), tf.bool)
     given, known = tf.cast(images, tf.int32), tf.convert_to_tensor(known)
-    condition = model.pixel_decoder.condition(z1)
+    condition = model.pixel_decoder.condition(z1, label)
     if model.pixel_decoder.masked is None:
         p_x = model.p_x_given_z1(given, condition).with_temperature(temperature)
         return tf.where(known, given, p_x.sample(uniforms))

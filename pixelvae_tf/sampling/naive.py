@@ -11,9 +11,9 @@ import tensorflow as tf
 from pixelvae_tf.sampling.ancestral import sample_latents
 
 
-def sample_latents_naive(model, noise: tuple):
+def sample_latents_naive(model, noise: tuple, label=None):
     """`sample_latents` with a full pass of its decoder for every position of a level of maps."""
-    return sample_latents(model, noise, draw_level_naive)
+    return sample_latents(model, noise, draw_level_naive, label)
 
 
 def draw_level_naive(model, level: int, condition: dict, noise):
@@ -33,7 +33,7 @@ def draw_level_naive(model, level: int, condition: dict, noise):
     return in_raster_order(redraw, tf.zeros_like(noise), tf.reshape(tf.range(height * width), (1, height, width, 1)))
 
 
-def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperature=1.0):
+def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperature=1.0, label=None):
     """Samples x from p(x | z1), one full pass of the decoder for every pixel and color: slow, and the oracle.
 
     Args:
@@ -43,6 +43,7 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperatur
         images: integers of the same shape that hold the known pixels, or None.
         known: booleans that broadcast against the images: True keeps the given pixel; None keeps nothing.
         temperature: of the pixels; 1 is the model's own.
+        label: (batch,) classes of the images; None for a model without labels.
 
     Returns:
         (batch, height, width, colors) integers 0..levels-1, int32.
@@ -52,7 +53,7 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperatur
         images, known = tf.zeros_like(uniforms, tf.int32), tf.zeros(shape, tf.bool)
     known = tf.convert_to_tensor(known)
     images = tf.where(known, tf.cast(images, tf.int32), 0)
-    condition = model.pixel_decoder.condition(z1)
+    condition = model.pixel_decoder.condition(z1, label)
 
     def redraw(images):
         p_x = model.p_x_given_z1(images, condition).with_temperature(temperature)

@@ -222,24 +222,35 @@ class TensorBoard(StepCallback):
 
 
 class ImageGrids(StepCallback):
-    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses."""
+    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses.
+
+    Args:
+        examples: a batch of validation: images, or images and their labels.
+        every: steps between grids; 0 for none.
+        last_step: of the run.
+    """
 
     COUNT = 16
 
-    def __init__(self, writer, images: np.ndarray, every: int, last_step: int):
+    def __init__(self, writer, examples, every: int, last_step: int):
         super().__init__()
         self.writer = writer
+        images, *labels = examples if isinstance(examples, tuple) else (examples,)
         self.images = images[: self.COUNT]
+        self.of_images = {"label": labels[0][: self.COUNT]} if labels else {}
         self.every = every
         self.last_step = last_step
 
     def after_step(self, step, logs):
         if self.every and (step % self.every == 0 or step == self.last_step):
             config = self.model.config
+            classes = {"label": np.arange(self.COUNT) % config.num_classes} if config.num_classes else {}
             with self.model.evaluation_weights():
-                grids = {"samples": pictures.grid(self.model.sample(self.COUNT, seed=0), config.pixel_levels)}
+                grids = {
+                    "samples": pictures.grid(self.model.sample(self.COUNT, seed=0, **classes), config.pixel_levels)
+                }
                 if config.num_levels:
-                    rebuilt = self.model.reconstruct(self.images, seed=0)
+                    rebuilt = self.model.reconstruct(self.images, seed=0, **self.of_images)
                     pairs = np.stack([self.images, rebuilt], axis=1).reshape((-1, *config.image_shape))
                     grids["reconstructions"] = pictures.grid(pairs, config.pixel_levels, columns=8)
             with self.writer.as_default(step=step):

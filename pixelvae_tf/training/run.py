@@ -20,6 +20,7 @@ from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import callbacks
 from pixelvae_tf.training.devices import Devices, create_devices
+from pixelvae_tf.training.initialization import Source, source_of
 from pixelvae_tf.training.optimizers import optimizer_of
 from pixelvae_tf.training.precision import with_precision
 from pixelvae_tf.training.validation import Validation, ValidationRecords, validation_of
@@ -86,21 +87,28 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     with devices.all_or_none():
+        classes = data.classes_of_model(config.data, config.model.num_classes)
         validation = data.evaluation_batches(
-            config.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
+            config.data,
+            "validation",
+            batch_size=training.batch_size,
+            max_examples=training.validation_examples,
+            labelled=classes is not None,
         )
         _check_training_data(config, devices)
         if devices.is_chief:
+            config, source = source_of(config, run)
             until_the_end.enter_context(run.in_training())
             config = with_precision(config, run)
             run.claim(config)
+            run.keep_classes(classes)
             changed = run.keep_fingerprint(data.fingerprint(config.data))
             if changed:
                 print(changed, file=sys.stderr)
     with devices.all_or_none():
         if not devices.is_chief:
             run.join(config)
-            config = with_precision(config, run)
+            config, source = source_of(with_precision(config, run), run)
     with devices.strategy.scope():
         model = build_model(config)
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
@@ -108,6 +116,9 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         checkpoint = _checkpoint_of(model, seconds)
         with devices.all_or_none():
             start, notes = _restore(checkpoint, model, run, training.checkpoint_every)
+            if not start:
+                _initialize(model, config, source, devices)
+        del source
         _check_same_step(devices.gather(start), run)
         with devices.all_or_none():
             if devices.is_chief:
@@ -115,7 +126,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         manager = tf.train.CheckpointManager(checkpoint, str(folder), _CHECKPOINTS_KEPT)
         if start < training.steps:
             measure = validation_of(model, validation, training.batch_size, devices)
-            examples = next(iter(validation)).numpy()
+            examples = next(validation.as_numpy_iterator())
             around = _callbacks(config, run, devices, model, manager, seconds, measure, examples)
             received = _fit(model, _training_batches(config, devices, start), training.steps - start, around)
             step = int(model.optimizer.iterations.numpy())
@@ -142,6 +153,7 @@ def _training_batches(config: RunConfig, devices: Devices, start_step: int):
             start_step=start_step,
             num_shards=count,
             shard_index=index,
+            labelled=bool(config.model.num_classes),
         )
 
     if devices.num_replicas == 1:
@@ -201,6 +213,18 @@ def _make_ready(run: Run, start: int, notes: list[str | None]) -> None:
         notes.append(mended)
     for note in notes:
         print(f"{note}; the run goes on from step {start}", flush=True)
+
+
+def _initialize(model: PixelVAE, config: RunConfig, source: Source | None, devices: Devices) -> None:
+    """Begins with the weights of another model, where the run says so; the chief says which fit."""
+    training = config.training
+    if not training.initialize_from:
+        return
+    source = source or Source(training.initialize_from, training.initialize_from_sha256)
+    with devices.strategy.scope():
+        lines = source.put_into(model)
+    if devices.is_chief:
+        print("\n".join(lines), flush=True)
 
 
 def _check_same_step(steps: list[int], run: Run) -> None:

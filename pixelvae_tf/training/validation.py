@@ -77,7 +77,8 @@ def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -
 
     Args:
         model: compiled, under the strategy of `devices`.
-        batches: (at most batch_size, height, width, colors) integers; the same on every worker.
+        batches: (at most batch_size, height, width, colors) integers, for a model of classes with their labels; the
+            same on every worker.
         batch_size: of the batches, a multiple of the replicas.
         devices: to measure on.
     """
@@ -103,17 +104,22 @@ class DistributedValidation:
         self.strategy = devices.strategy
         shape = model.config.image_shape
 
-        def filled(images):
+        def filled(images, *labels):
             count = tf.shape(images)[0]
             images = tf.pad(images, [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
-            return tf.ensure_shape(images, (batch_size, *shape)), tf.sequence_mask(count, batch_size, tf.float32)
+            labels = [tf.ensure_shape(tf.pad(each, [(0, batch_size - count)]), batch_size) for each in labels]
+            weights = tf.sequence_mask(count, batch_size, tf.float32)
+            return tf.ensure_shape(images, (batch_size, *shape)), weights, *labels
 
         def of_worker(count: int, index: int) -> tf.data.Dataset:
-            nothing = (tf.zeros((batch_size, *shape), batches.element_spec.dtype), tf.zeros(batch_size))
+            # Images, weights, and labels where there are any.
+            empty = tf.zeros((batch_size, *shape), tf.nest.flatten(batches.element_spec)[0].dtype)
+            labels = [tf.zeros(batch_size, tf.int32)] if model.config.num_classes else []
+            nothing = (empty, tf.zeros(batch_size), *labels)
             rows = slice(index * batch_size // count, (index + 1) * batch_size // count)
             # Batches of nothing tell all replicas of the end in the same step.
             endless = batches.map(filled).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
-            return endless.map(lambda images, weights: (images[rows], weights[rows]))
+            return endless.map(lambda *parts: tuple(part[rows] for part in parts))
 
         self.batches = devices.distribute(of_worker, batch_size // devices.num_replicas)
         self._sums = tf.function(self._sums_of_next, autograph=False)
@@ -129,9 +135,10 @@ class DistributedValidation:
     def _sums_of_next(self, iterator, counted):
         """Sums of every term and of the weights, over the images of the next global batch."""
 
-        def on_replica(images, weights):
+        def on_replica(images, weights, label=None):
             seed = randomness.stream(self.model.seed, "validation", counted)
-            terms = self.model.elbo_terms(images, replica_noise(self.model.config, images.shape[0], seed))
+            noise = replica_noise(self.model.config, images.shape[0], seed)
+            terms = self.model.elbo_terms(images, noise, label=label)
             terms = [*terms.reported(), tf.ones_like(weights)]
             return tf.stack([tf.reduce_sum(tf.where(weights > 0, term, 0.0)) for term in terms])
 

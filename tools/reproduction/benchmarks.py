@@ -32,6 +32,8 @@ TABLES = {
         "convergence_mnist": tables.convergence,
         "optimizers_mnist": tables.convergence,
         "precisions_mnist": tables.convergence,
+        "outputs_mnist256": tables.outputs,
+        "outputs_compare32": tables.outputs,
         "evaluate_mnist": tables.evaluate,
         "scaling_mnist": tables.scaling,
         "input": tables.images,

@@ -71,6 +71,7 @@ _FIGURE_4 = tuple(
 )
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "digits": (_of("digits", importance_samples=50), _of("digits_vae", importance_samples=50)),
+    "classes": (_of("digits_conditional", importance_samples=50),),
     "table1": (
         *(_of(system, "equal_budget_base") for system in _TABLE_1),
         _of("mnist_pixelrnn", "equal_budget_base", changes=("--optimizer=adam",)),

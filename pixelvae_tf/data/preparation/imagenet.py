@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import pathlib
+import posixpath
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -74,12 +76,15 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
     started = time.monotonic()
     path, output = check(request)
     problems = Problems(request.on_error)
-    variant, images = _open(path, request, problems)
+    folders: collections.Counter[str] = collections.Counter()
+    variant, images = _open(path, request, problems, folders)
     variant = request.variant or variant
     description = _DESCRIPTIONS.get(variant, "")
     target = Target(output, "imagenet64", request.split, request.image_size, variant, description)
     with PeakMemory() as memory:
-        count = write_split(target, images, lambda: {"source": path.name, **problems.record()}, on_image)
+        count = write_split(
+            target, images, lambda: {"source": path.name, **problems.record(), **_classes(folders)}, on_image
+        )
     seconds = time.monotonic() - started
     return {
         "dataset": target.dataset,
@@ -95,10 +100,43 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
     }
 
 
+def _classes(folders: collections.Counter[str]) -> dict[str, Any]:
+    """What the metadata keeps of the folders that images came from, where these are classes.
+
+    As for Keras's `image_dataset_from_directory`, the class is the outermost folder that is not around all images;
+    folders in it belong to it.
+
+    Args:
+        folders: images by the folder of each, a path in the input.
+
+    Returns:
+        `classes`: `images` of each, and `depth`, how many folders are around theirs; nothing for images in one folder,
+        or for some that are in none.
+    """
+    if not folders or not all(folders):
+        return {}
+    outer = posixpath.commonpath(folders)
+    if outer in folders:
+        return {}
+    depth = len(outer.split("/")) if outer else 0
+    images: collections.Counter[str] = collections.Counter()
+    for folder, count in folders.items():
+        images[folder.split("/")[depth]] += count
+    return {"classes": {"depth": depth, "images": dict(sorted(images.items()))}}
+
+
+def _counted(images: Iterator[tuple[str, np.ndarray]], folders: collections.Counter[str]):
+    """The images, each counted by its folder."""
+    for name, image in images:
+        # As the writer stores a name.
+        folders[posixpath.dirname(name).encode(errors="backslashreplace").decode()] += 1
+        yield name, image
+
+
 def _open(
-    path: pathlib.Path, request: ImageNetRequest, problems: Problems
+    path: pathlib.Path, request: ImageNetRequest, problems: Problems, folders: collections.Counter[str]
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    """The variant that the input looks like, and its images."""
+    """The variant that the input looks like, and its images, which are counted by their folders as they are read."""
     if chrabaszcz.has_batches(path):
         return _open_batches(path, request, problems)
     records = archives.read(path, request.split, problems)
@@ -110,7 +148,7 @@ def _open(
     geometry = pixels.Geometry(
         request.image_size, source_size=0 if resize else _SIZE, halve=request.image_size * 2 == _SIZE
     )
-    return variant, converted(itertools.chain([first], records), geometry, path, problems)
+    return variant, _counted(converted(itertools.chain([first], records), geometry, path, problems), folders)
 
 
 def _open_batches(
