@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from pixelvae_tf.layers.compilation import traced_once
-
 # As Keras's LSTM does, a fresh network keeps most of its state from step to step.
 _FORGET_BIAS = 1.0
 
