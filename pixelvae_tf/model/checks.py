@@ -82,6 +82,58 @@ def require(value, condition, message: str):
         return tf.identity(value)
 
 
+def one_temperature(value) -> float:
+    """The temperature of the pixels alone. Raises UserError for several numbers, or one that is not positive."""
+    if np.ndim(value) > 1 or np.size(value) != 1:
+        raise UserError(f"temperature={value}: the latents are given; give one number, of the pixels")
+    value = float(np.ravel(value)[0])
+    if not 0 < value < np.inf:
+        raise UserError(f"temperature={value}: use a positive number; 1 is the model's own")
+    return value
+
+
+def latents_outside_graphs(z, config: ModelConfig) -> tuple[int, np.ndarray]:
+    """The lowest level of latents that is given, from 0, and its values, float32.
+
+    Args:
+        z: an array of z1, (batch, channels) or (batch, height, width, channels); or a list or tuple over the levels, z1
+            first, of an array or None each.
+        config: of the model.
+
+    Raises:
+        UserError: for another number of levels, none that is given, or values of another shape or type.
+    """
+    levels = list(z) if isinstance(z, (list, tuple)) else [z, *[None] * (config.num_levels - 1)]
+    if len(levels) != config.num_levels:
+        raise UserError(
+            f"z has {len(levels)} levels: this model has {config.num_levels}; give an array or None for each, z1 first"
+        )
+    given = {
+        level: _latents(values, f"z{level + 1}", config.latent_shapes[level])
+        for level, values in enumerate(levels)
+        if values is not None
+    }
+    if not given:
+        raise UserError("z: no level is given; give one, or use sample")
+    counts = sorted({len(values) for values in given.values()})
+    if len(counts) > 1:
+        raise UserError(f"z: the levels have {' and '.join(map(str, counts))} examples; give as many of each")
+    lowest = min(given)
+    return lowest, given[lowest]
+
+
+def _latents(values, name: str, wanted: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise UserError(f"{name} of type {values.dtype.name}: give numbers, for example float32")
+    if values.shape[1:] != wanted or not values.shape[:1] or not len(values):
+        raise UserError(f"{name} of shape {values.shape}: this model takes (batch, {_listed(wanted)})")
+    values = values.astype("float32")
+    if not np.isfinite(values).all():
+        raise UserError(f"{name}: has values that are not finite; give finite numbers")
+    return values
+
+
 def labels_outside_graphs(label, count: int, config: ModelConfig) -> tuple[np.ndarray, ...]:
     """The classes of so many images as the last argument of a graph: an int32 array (count,) alone in a tuple.
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.model.batch_sizes import in_few_sizes
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
@@ -43,6 +45,13 @@ SAMPLERS = {
     "cached": Sampler(cached.draw_level_cached, cached.sample_pixels_cached),
     "naive": Sampler(naive.draw_level_naive, naive.sample_pixels_naive),
 }
+
+
+def checked_sampler(name: str) -> str:
+    """The name of a sampler. Raises UserError for any other."""
+    if name not in SAMPLERS:
+        raise UserError(f"method={name!r}: choose one of {', '.join(SAMPLERS)}")
+    return name
 
 
 class Encoding(NamedTuple):
@@ -152,6 +161,39 @@ class Graphs:
         return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
 
     @functools.cached_property
+    def noise_of(self) -> Callable[..., tuple]:
+        """The noise of which the prior makes given latents, `noise_of(latents)`: `draw` of it draws their images."""
+
+        def noise_of(latents, label=None):
+            priors = self.model.priors(latents, label=label)
+            return tuple(prior.noise_of(z) for prior, z in zip(priors, latents, strict=True))
+
+        return _traced(noise_of, self._latents, *self._label)
+
+    @functools.cached_property
+    def decode(self) -> dict[str, tuple[Callable[..., tf.Tensor], ...]]:
+        """By the name of the sampler, and by the level that is given: images, `decode[name][level](z, noise,
+        temperatures)`.
+
+        `z` are latents of that level, and `noise` has the noise of the pixels and of the levels below; temperatures are
+        as for `draw`.
+        """
+        pixels = tf.TensorSpec((None, *self.config.image_shape), tf.float32)
+
+        def traced(sampler: Sampler, level: int):
+            def decode(z, noise, temperatures, label=None):
+                latents = with_temperature(noise.latents, temperatures[1:])
+                z1 = sample_latents(self.model, latents, sampler.draw_level, label, given=z)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
+                return tf.cast(pixels, tf.uint8)
+
+            noise = SamplingNoise(self._latents[:level], pixels)
+            return _traced(decode, self._latents[level], noise, self._temperatures, *self._label)
+
+        levels = range(self.config.num_levels)
+        return {name: tuple(traced(sampler, level) for level in levels) for name, sampler in SAMPLERS.items()}
+
+    @functools.cached_property
     def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
         """By the name of the sampler: images of which some pixels are kept, `complete[name](images, known, seed,
         temperatures)`.
@@ -180,6 +222,6 @@ def _traced(function: Callable, *signature) -> Callable:
     @functools.wraps(function)
     def with_own_settings(*arguments):
         with own_settings():
-            return function(*arguments)
+            return in_few_sizes(function)(*arguments)
 
     return tf.function(with_own_settings, input_signature=signature, autograph=False)

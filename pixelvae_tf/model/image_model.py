@@ -10,15 +10,15 @@ import tensorflow as tf
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.model import checks
-from pixelvae_tf.model.averaging import AveragedModel
-from pixelvae_tf.model.graphs import SAMPLERS, Encoding, Graphs
+from pixelvae_tf.model.codes import CodedModel
+from pixelvae_tf.model.graphs import Encoding, Graphs, checked_sampler
 from pixelvae_tf.model.settings import precision
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.probability.objectives import ElboTerms
 from pixelvae_tf.sampling.noise import checked_temperatures, draw_noise, sources_of_noise, varying_noise
 
 
-class ImageModel(AveragedModel):
+class ImageModel(CodedModel):
     """A Keras model of integer images. It checks what users give, and calls its graphs.
 
     Its methods read `config` and `graphs` alone. A subclass defines the distributions that the graphs compute.
@@ -153,7 +153,7 @@ class ImageModel(AveragedModel):
 
     def _drawn(self, noise, temperature, method: str, label) -> np.ndarray:
         temperatures = checked_temperatures(self.config, temperature)
-        draw = self.graphs.draw[_checked_method(method)]
+        draw = self.graphs.draw[checked_sampler(method)]
         return np.asarray(draw(noise, tf.constant(temperatures, tf.float32), *label))
 
     def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "cached", label=None) -> np.ndarray:
@@ -229,7 +229,7 @@ class ImageModel(AveragedModel):
 
     def _completed(self, images, known, seed, temperature, method: str, label) -> np.ndarray:
         temperatures = tf.constant(checked_temperatures(self.config, temperature), tf.float32)
-        complete = self.graphs.complete[_checked_method(method)]
+        complete = self.graphs.complete[checked_sampler(method)]
         return np.asarray(complete(images, known, randomness.as_seed(seed), temperatures, *label))
 
     # Keras's own methods, of integer images.
@@ -280,9 +280,3 @@ class ImageModel(AveragedModel):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "config": ModelConfig.from_dict(config["config"])})
-
-
-def _checked_method(method: str) -> str:
-    if method not in SAMPLERS:
-        raise UserError(f"method={method!r}: choose one of {', '.join(SAMPLERS)}")
-    return method

@@ -16,7 +16,10 @@ import tensorflow as tf
 from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.layers.compilation import compiling
 from pixelvae_tf.model import checks
+from pixelvae_tf.model.batch_sizes import in_few_sizes
+from pixelvae_tf.model.codes import noise_below
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import draw_noise, latent_noise
@@ -48,7 +51,7 @@ class Endpoints:
         # A server may put the images of several requests together, so each of them has the noise of a first image.
         noise = latent_noise(self.config, 1, 0)
         noise = tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise)
-        terms = self.model.elbo_terms(images, noise, label=self._checked_label(label, images))
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
         return {
             "elbo_nats": terms.elbo,
             "bits_per_dim": objectives.bits_per_dim(-terms.elbo, self.config.num_dimensions),
@@ -73,7 +76,7 @@ class Endpoints:
     def posterior(self, images, label=None):
         """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
         images = self._converting(images)
-        posteriors = self.model.q_z_given_x(images, self._checked_label(label, images))
+        posteriors = in_few_sizes(self.model.q_z_given_x)(images, self._checked_label(label, images))
         return {
             f"z{level + 1}_{name}": getattr(q, name) for level, q in enumerate(posteriors) for name in ("mean", "scale")
         }
@@ -82,7 +85,7 @@ class Endpoints:
         """Scores images with standard normal noise that is given, level by level; converts to TensorFlow Lite."""
         images, levels = self._converting(images), self.config.num_levels
         noise, label = noise_and_label[:levels], [*noise_and_label[levels:], None][0]
-        terms = self.model.elbo_terms(images, noise, label=self._checked_label(label, images))
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
         return {"elbo_nats": terms.elbo, "reconstruction_nats": terms.reconstruction}
 
     def sample(self, num_samples, seed, label=None):
@@ -95,6 +98,23 @@ class Endpoints:
     def reconstruct(self, images, seed, label=None):
         """Draws an image from p(x | z1) for each given one, at a sample of its posterior of z1."""
         return self._continued(self._checked(images), tf.zeros((1, *self.config.image_shape), tf.bool), seed, label)
+
+    def decode(self, z1, same_noise, seed, label=None):
+        """Draws an image from p(x | z1) at each given z1."""
+        return self._decoded(0, z1, same_noise, seed, label)
+
+    def decode_top(self, z, same_noise, seed, label=None):
+        """Draws an image at each given z of the topmost level; the levels below it are drawn from the prior."""
+        return self._decoded(self.config.num_levels - 1, z, same_noise, seed, label)
+
+    def _decoded(self, level, z, same_noise, seed, label):
+        name, shape = f"z{level + 1}", self.config.latent_shapes[level]
+        z = checks.require(z, tf.shape(z)[0] >= 1, f"{name}: give one or more")
+        z = checks.require(z, tf.shape(z)[1:] == shape, f"{name}: this model takes (batch, {_listed(shape)})")
+        z = checks.require(z, tf.math.is_finite(z), f"{name}: has values that are not finite; give finite numbers")
+        noise = noise_below(self.config, level, tf.shape(z)[0], seed, same_noise)
+        label = () if label is None else (self._checked_label(label, z),)
+        return {"images": self.model.graphs.decode["cached"][level](z, noise, self.unchanged, *label)}
 
     def complete(self, images, keep_rows, seed, label=None):
         """Keeps the first rows of each image and draws the others."""
@@ -165,6 +185,10 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
     numbers = ("num_samples", "importance_samples", "keep_rows", "seed")
     num_samples, importance_samples, keep_rows, seed = (tf.TensorSpec((), tf.int32, name) for name in numbers)
     label = [tf.TensorSpec((None,), tf.int32, "label")] if config.num_classes else []
+    latents = [
+        tf.TensorSpec((None, *shape), tf.float32, f"z{level + 1}") for level, shape in enumerate(config.latent_shapes)
+    ]
+    same_noise = tf.TensorSpec((), tf.bool, "same_noise")
     found = {
         "serving_default": [images],
         "log_likelihood": [images, importance_samples, seed],
@@ -172,6 +196,8 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
         "score_given_noise": [images, *noise],
         "sample": [num_samples, seed],
         "reconstruct": [images, seed],
+        **({"decode": [latents[0], same_noise, seed]} if latents else {}),
+        **({"decode_top": [latents[-1], same_noise, seed]} if len(latents) > 1 else {}),
         "complete": [images, keep_rows, seed],
         "complete_mask": [images, mask, seed],
     }
@@ -184,6 +210,10 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         f"z{level}_{name}": f"{what} of the posterior of z{level}"
         for level in range(1, config.num_levels + 1)
         for name, what in {"mean": "mean", "scale": "standard deviation", "sample": "a sample"}.items()
+    }
+    latents = {
+        f"z{level}": f"latents of z{level}, such as z{level}_sample of encode: (batch, ...) as encode gives them"
+        for level in range(1, config.num_levels + 1)
     }
     noise = {
         f"noise_z{level}": f"standard normal noise of z{level}: zeros for the posterior's mean"
@@ -205,7 +235,9 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         "bits_per_dim": "-elbo_nats in bits a dimension (pixel and color): low for images like the training data",
         "reconstruction_nats": "the distortion -log p(x | z1), nats an image",
         "log_likelihood_nats": f"log p(x), {'estimated' if config.num_levels else 'exact'}, nats an image",
+        "same_noise": "true draws all images with the same noise, so that they differ in their latents alone",
         **of_level,
+        **latents,
         **noise,
         **kl,
     }
@@ -237,7 +269,7 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
             "xla": xla,
             "endpoints": endpoints,
             "left_out": {
-                name: "this model has no latents" for name in ("encode", "posterior") if name not in endpoints
+                name: "this model has no latents" for name in ("encode", "posterior", "decode") if name not in endpoints
             },
         }
         # Last, so that a folder that has it is whole.
@@ -267,10 +299,11 @@ def _described(tensor, name: str, config: ModelConfig) -> dict:
 
 @contextlib.contextmanager
 def nested_functions_inlined() -> Iterator[None]:
-    """Traces without nested functions, and so without those of them that ask for compilation."""
+    """Traces without nested functions, and without compilation."""
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with compiling(by_xla=False):
+            yield
     finally:
         tf.config.run_functions_eagerly(False)
 

@@ -28,6 +28,7 @@ CONFIG = dataclasses.replace(
     tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
 )
 IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
+LATENTS = np.random.default_rng(2).normal(size=(40, 2)).astype("float32")
 MASK = np.random.default_rng(1).integers(2, size=(40, 3, 4)).astype(bool)
 
 
@@ -75,6 +76,14 @@ ANSWERED = {
         request("reconstruct", images=IMAGES, seed=5),
         lambda model: {"images": model.reconstruct(IMAGES, seed=5)},
     ),
+    "decoded latents": (
+        request("decode", z1=LATENTS, same_noise=np.bool_(False), seed=8),
+        lambda model: {"images": model.decode(LATENTS, seed=8)},
+    ),
+    "decoded latents with the same noise": (
+        request("decode", z1=LATENTS, same_noise=np.bool_(True), seed=8),
+        lambda model: {"images": model.decode(LATENTS, seed=8, same_noise=True)},
+    ),
     "completed rows": (
         request("complete", images=IMAGES, keep_rows=1, seed=6),
         lambda model: {"images": model.complete(IMAGES, keep_rows=1, seed=6)},
@@ -102,6 +111,14 @@ REFUSED = {
     "images of another size": (request("serving_default", images=IMAGES[:, :2]), "takes (batch, 3, 4, 1)"),
     "images of another type": (request("encode", images=IMAGES.astype("float32")), "uint8 tensor"),
     "no images": (request("serving_default", images=IMAGES[:0]), "images: give one or more"),
+    "latents that are not finite": (
+        request("decode", z1=LATENTS + np.float32("nan"), same_noise=np.bool_(False), seed=0),
+        "z1: has values that are not finite",
+    ),
+    "latents of another size": (
+        request("decode", z1=LATENTS[:, :1], same_noise=np.bool_(False), seed=0),
+        "takes (batch, 2)",
+    ),
     "no samples": (request("sample", num_samples=0, seed=0), "num_samples: use 1 or more"),
     "no importance samples": (
         request("log_likelihood", images=IMAGES, importance_samples=0, seed=0),
@@ -273,6 +290,10 @@ def assert_same(loaded, model, rtol: float = 0.0) -> None:
         np.testing.assert_allclose(scores[f"kl_z{level + 1}_nats"], terms.kl[level], rtol=rtol)
         latents = loaded.encode(images)[f"z{level + 1}_mean"], model.encode(images).mean[level]
         np.testing.assert_allclose(*latents, rtol=rtol)
+    if model.config.num_levels > 1:
+        *below, top = model.encode(images).mean
+        decoded = model.decode([None] * len(below) + [top], seed=2, same_noise=True)
+        np.testing.assert_array_equal(loaded.decode_top(top, True, 2)["images"], decoded)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -282,7 +303,7 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
     assert_same(loaded, model)
     has_latents = model.config.num_levels > 0
     assert hasattr(loaded, "encode") == ("encode" in record["endpoints"]) == has_latents
-    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior"])
+    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior", "decode"])
 
 
 @pytest.mark.as_in_production
