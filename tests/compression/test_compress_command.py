@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import workdirs
 from commands import ROOT, error_line, run
 from PIL import Image
 
@@ -20,13 +21,19 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def compressed(digits, tmp_path_factory):
+def model(tmp_path_factory):
+    """The flag for a small model of digits."""
+    return f"--workdir={workdirs.with_weights(tmp_path_factory.mktemp('run') / 'digits')}"
+
+
+@pytest.fixture(scope="module")
+def compressed(digits, model, tmp_path_factory):
     """A folder with a file of compressed digits, and the folder of pictures that it was made of."""
     folder = tmp_path_factory.mktemp("compressed")
     names = ["b.png", "a/b.png", "a/c.bmp", "d.png", "e.png", "f.png", "g.png"]
     pictures.save_each(folder / "given", names, digits, 17)
     Image.open(folder / "given/a/c.bmp").save(folder / "given/a/c.bmp", format="BMP")
-    result = run("compress", "--pretrained=digits", f"--input={folder / 'given'}", f"--output={folder / 'some.pvae'}")
+    result = run("compress", model, f"--input={folder / 'given'}", f"--output={folder / 'some.pvae'}")
     assert (result.returncode, result.stderr) == (0, "")
     record = json.loads(result.stdout)
     assert record["num_images"] == 7
@@ -37,9 +44,9 @@ def compressed(digits, tmp_path_factory):
 
 
 @pytest.mark.as_in_production
-def test_a_folder_is_restored_by_another_process_with_the_names_of_its_images(compressed):
+def test_a_folder_is_restored_by_another_process_with_the_names_of_its_images(compressed, model):
     output = compressed / "restored"
-    result = run("decompress", "--pretrained=digits", f"--input={compressed / 'some.pvae'}", f"--output={output}")
+    result = run("decompress", model, f"--input={compressed / 'some.pvae'}", f"--output={output}")
     assert (result.returncode, result.stderr) == (0, "")
     found = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
     assert found == sorted(["b.png", "a/b.png", "a/c.bmp.png", "d.png", "e.png", "f.png", "g.png"])
@@ -48,18 +55,16 @@ def test_a_folder_is_restored_by_another_process_with_the_names_of_its_images(co
         np.testing.assert_array_equal(np.asarray(Image.open(output / name)), np.asarray(Image.open(given)))
 
 
-def test_an_array_is_restored_as_an_array(digits, tmp_path):
+def test_an_array_is_restored_as_an_array(digits, tmp_path, model):
     np.save(tmp_path / "given.npy", digits[:3].astype("int64"))
-    flags = ("--pretrained=digits", f"--output={tmp_path / 'a.pvae'}", "--max_examples=2")
+    flags = (model, f"--output={tmp_path / 'a.pvae'}", "--max_examples=2")
     assert run("compress", *flags, f"--input={tmp_path / 'given.npy'}").returncode == 0
-    result = run(
-        "decompress", "--pretrained=digits", f"--input={tmp_path / 'a.pvae'}", f"--output={tmp_path / 'restored.npy'}"
-    )
+    result = run("decompress", model, f"--input={tmp_path / 'a.pvae'}", f"--output={tmp_path / 'restored.npy'}")
     assert result.stdout == f"2 images in {tmp_path / 'restored.npy'}\n"
     np.testing.assert_array_equal(np.load(tmp_path / "restored.npy"), digits[:2])
 
 
-def test_what_cannot_be_restored_ends_with_one_line_and_writes_nothing(compressed, tmp_path):
+def test_what_cannot_be_restored_ends_with_one_line_and_writes_nothing(compressed, tmp_path, model):
     data = (compressed / "some.pvae").read_bytes()
     (tmp_path / "short.pvae").write_bytes(data[:-9])
     (tmp_path / "letter.pvae").write_text("mine")
@@ -75,13 +80,14 @@ def test_what_cannot_be_restored_ends_with_one_line_and_writes_nothing(compresse
         ([some, "--output=absent/new"], "does not exist"),
         ([some, "--output="], "--output is empty"),
     ):
-        assert expected in error_line(run("decompress", "--pretrained=digits", *flags, cwd=tmp_path))
-    line = error_line(run("decompress", "--pretrained=binarized_mnist_best", some, "--output=new", cwd=tmp_path))
+        assert expected in error_line(run("decompress", model, *flags, cwd=tmp_path))
+    other = workdirs.with_weights(tmp_path / "other", seed=1)
+    line = error_line(run("decompress", f"--workdir={other}", some, "--output=new", cwd=tmp_path))
     assert "some.pvae: compressed with another model" in line
     assert not (tmp_path / "new").exists()
 
 
-def test_what_cannot_be_compressed_ends_with_one_line_and_writes_nothing(tmp_path):
+def test_what_cannot_be_compressed_ends_with_one_line_and_writes_nothing(model, tmp_path):
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     Image.new("L", (9, 8)).save(tmp_path / "wide.png")
     np.savez(tmp_path / "several.npy", a=np.zeros(2))
@@ -93,15 +99,15 @@ def test_what_cannot_be_compressed_ends_with_one_line_and_writes_nothing(tmp_pat
         (["--input=absent.npy"], "absent.npy: cannot be read"),
         (["--input=red.png", "--split=test"], "--input: replaces a split"),
     ):
-        line = error_line(run("compress", "--pretrained=digits", "--output=a.pvae", *flags, cwd=tmp_path))
+        line = error_line(run("compress", model, "--output=a.pvae", *flags, cwd=tmp_path))
         assert expected in line
     assert not (tmp_path / "a.pvae").exists()
 
 
 @pytest.mark.parametrize("command", ["compress", "decompress"])
-def test_without_the_library_one_line_names_the_extra(command, compressed, tmp_path):
+def test_without_the_library_one_line_names_the_extra(command, compressed, tmp_path, model):
     (tmp_path / "constriction.py").write_text("raise ImportError\n")
     flags = {"compress": ["--split=test"], "decompress": [f"--input={compressed / 'some.pvae'}"]}[command]
     (tmp_path / "pixelvae_tf").symlink_to(ROOT / "pixelvae_tf")
-    result = run(command, "--pretrained=digits", *flags, "--output=new", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    result = run(command, model, *flags, "--output=new", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert "pip install '.[compression]'" in error_line(result)
