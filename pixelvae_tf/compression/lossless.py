@@ -22,7 +22,7 @@ from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import checks
 
-# A part of fewer groups would be slower: the first groups of a part are small, and take as long as large ones.
+# Parts with fewer groups would be slower: the first groups of a part are small, but take as long as large ones.
 _GROUPS_A_PART = 32
 _GROWTH_UNIT = 64
 
@@ -34,7 +34,7 @@ class Compressed:
     Attributes:
         data: the bytes of the file.
         record: sizes in bits and bytes, and the time, as JSON values. `ideal_bits_per_dim` is the model's bound, with
-            the noise of seed 0, and exact for a model without latents. `bits_per_dim` is of the whole file.
+            the noise of seed 0, and exact for a model without latents. `bits_per_dim` counts the whole file.
     """
 
     data: bytes
@@ -48,13 +48,13 @@ class Compressor:
         model: a `PixelVAE`.
 
     Raises:
-        UserError: as `support.check`.
+        UserError: as `support.check` does.
     """
 
     def __init__(self, model):
         support.check(model.config)
         self.model = model
-        # The graphs of a batch size take long to trace and to compile.
+        # The graphs of a batch size take long to trace and compile.
         self._codec = functools.cache(functools.partial(Codec, model))
 
     def compress(
@@ -70,13 +70,13 @@ class Compressor:
 
         Args:
             images: integers 0..levels-1, (images, height, width, colors).
-            batch_size: images side by side in the networks: more are faster, and take more memory.
-            names: of the images, to store with them; or none.
-            parts: of the images that are coded at the same time, each with a thread of its own.
-            on_group: called with the number of images after each group of them.
+            batch_size: images in a batch of the networks. Larger batches are faster and take more memory.
+            names: names of the images to store with them; or none.
+            parts: number of parts of the images to code in parallel threads.
+            on_group: called with the number of images after each group.
 
         Raises:
-            UserError: for images of another shape, type or range, or none.
+            UserError: for images of a wrong shape, type or range, or no images.
         """
         images = checks.images_outside_graphs(images, self.model.config)
         model = self.model
@@ -120,15 +120,15 @@ class Compressor:
     def decompress(
         self, stored: Container, path: pathlib.Path, on_group: Callable[[int], Any] | None = None
     ) -> np.ndarray:
-        """The images of a compressed file, (images, height, width, colors) uint8.
+        """Restores the images of a compressed file, (images, height, width, colors) uint8.
 
         Args:
-            stored: what `container.unpack` finds in the file.
-            path: of the file, for messages.
-            on_group: called with the number of images after each group of them.
+            stored: the content of the file, from `container.unpack`.
+            path: the file, for messages.
+            on_group: called with the number of images after each group.
 
         Raises:
-            FileError: for a file of another model, or of a machine that computes otherwise.
+            FileError: for a file of another model, or of a machine with different arithmetic.
         """
         model = self.model
         if stored.model != model_digest(model):
@@ -158,7 +158,7 @@ class Compressor:
 
 
 def model_digest(model) -> bytes:
-    """Checksum of a model: its weights, its precision, and those fields of its configuration that have no default."""
+    """Returns a checksum of a model: weights, precision, and the fields of its configuration that are not defaults."""
     default = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
     config = {
         name: value
@@ -177,14 +177,14 @@ def _digest(*parts: bytes) -> bytes:
 
 
 def _ideal_bits(model, images: np.ndarray, batch_size: int) -> float:
-    """The model's bound for all of the images, with the noise of seed 0."""
+    """Returns the model's bound for all images together, in bits, with the noise of seed 0."""
     starts = range(0, len(images), batch_size)
     bounds = [model.elbo(images[start : start + batch_size], seed=0).elbo for start in starts]
     return -float(np.concatenate(bounds).astype("float64").sum()) / math.log(2.0)
 
 
 def _growth(bits_an_image: float, needed: int) -> int:
-    """How much larger groups may become, in units of 1/64: by nine tenths of what images bring on average."""
+    """Returns how fast groups may grow, in units of 1/64: nine tenths of an image's bits divided by the bits it needs."""
     if not needed:
         return 0
     return min(max(int(0.9 * _GROWTH_UNIT * bits_an_image / needed), 1), 255)
