@@ -184,7 +184,7 @@ def _ideal_bits(model, images: np.ndarray, batch_size: int) -> float:
 
 
 def _growth(bits_an_image: float, needed: int) -> int:
-    """Returns how fast groups may grow, in units of 1/64: nine tenths of an image's bits divided by the bits it needs."""
+    """Returns how fast groups may grow, in units of 1/64: nine tenths of an image's bits over the bits it needs."""
     if not needed:
         return 0
     return min(max(int(0.9 * _GROWTH_UNIT * bits_an_image / needed), 1), 255)
