@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import tensorflow as tf
 
 from pixelvae_tf.errors import UserError
+from pixelvae_tf.model.batch_sizes import in_few_sizes
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
@@ -221,6 +222,6 @@ def _traced(function: Callable, *signature) -> Callable:
     @functools.wraps(function)
     def with_own_settings(*arguments):
         with own_settings():
-            return function(*arguments)
+            return in_few_sizes(function)(*arguments)
 
     return tf.function(with_own_settings, input_signature=signature, autograph=False)

@@ -16,7 +16,9 @@ import tensorflow as tf
 from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.layers.compilation import compiling
 from pixelvae_tf.model import checks
+from pixelvae_tf.model.batch_sizes import in_few_sizes
 from pixelvae_tf.model.codes import noise_below
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives, randomness
@@ -49,7 +51,7 @@ class Endpoints:
         # A server may put the images of several requests together, so each of them has the noise of a first image.
         noise = latent_noise(self.config, 1, 0)
         noise = tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise)
-        terms = self.model.elbo_terms(images, noise, label=self._checked_label(label, images))
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
         return {
             "elbo_nats": terms.elbo,
             "bits_per_dim": objectives.bits_per_dim(-terms.elbo, self.config.num_dimensions),
@@ -74,7 +76,7 @@ class Endpoints:
     def posterior(self, images, label=None):
         """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
         images = self._converting(images)
-        posteriors = self.model.q_z_given_x(images, self._checked_label(label, images))
+        posteriors = in_few_sizes(self.model.q_z_given_x)(images, self._checked_label(label, images))
         return {
             f"z{level + 1}_{name}": getattr(q, name) for level, q in enumerate(posteriors) for name in ("mean", "scale")
         }
@@ -83,7 +85,7 @@ class Endpoints:
         """Scores images with standard normal noise that is given, level by level; converts to TensorFlow Lite."""
         images, levels = self._converting(images), self.config.num_levels
         noise, label = noise_and_label[:levels], [*noise_and_label[levels:], None][0]
-        terms = self.model.elbo_terms(images, noise, label=self._checked_label(label, images))
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
         return {"elbo_nats": terms.elbo, "reconstruction_nats": terms.reconstruction}
 
     def sample(self, num_samples, seed, label=None):
@@ -297,10 +299,11 @@ def _described(tensor, name: str, config: ModelConfig) -> dict:
 
 @contextlib.contextmanager
 def nested_functions_inlined() -> Iterator[None]:
-    """Traces without nested functions, and so without those of them that ask for compilation."""
+    """Traces without nested functions, and without compilation."""
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with compiling(by_xla=False):
+            yield
     finally:
         tf.config.run_functions_eagerly(False)
 
