@@ -6,9 +6,11 @@ A try is right where the result is that of an undisturbed run, refused where a c
 wrong for anything else, and hung where it does not end. Needs no data; prints a table.
 """
 
+import hashlib
 import pathlib
 import random
 import shutil
+import signal
 import tempfile
 import time
 
@@ -21,11 +23,12 @@ from pixelvae_tf.runs.environment import environment
 
 MINUTES = flags.DEFINE_float("minutes", 5.0, "Begin no try after so many minutes.", 0.1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of what is damaged, and when.", 0)
-KINDS = flags.DEFINE_multi_enum(
-    "kind", ["mutations", "kills", "disks"], ["mutations", "kills", "disks"], "What to do; give it several times."
-)
+_KINDS = ["mutations", "kills", "preparations", "signals", "disks"]
+KINDS = flags.DEFINE_multi_enum("kind", _KINDS, _KINDS, "What to do; give it several times.")
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong; or none.")
 
+# Enough for worker processes to convert them.
+_PICTURES = 200
 _RECIPE = [
     f"--flagfile={pathlib.Path(__file__).parent / 'faults' / 'tiny.cfg'}",
     "--deterministic",
@@ -57,9 +60,13 @@ class Campaign:
         self.source = folder / "source"
         self.subjects = mutations.make(self.source, self.base)
         self.expected = self._state(self.base)
+        self.archive = folder / "train_64x64.tar"
+        mutations.write_pictures(self.archive, _PICTURES)
+        self.preparing = tries.seconds_of(self._prepare(folder / "prepared"))
+        self.prepared = _contents(folder / "prepared")
 
     def one(self, kind: str) -> None:
-        """One try of a kind: "mutations", "kills" or "disks"."""
+        """One try of a kind, one of `_KINDS`."""
         self.tried += 1
         place = self.folder / f"try{self.tried}"
         if kind == "mutations":
@@ -67,7 +74,12 @@ class Campaign:
             return
         place.mkdir()
         try:
-            {"kills": self._kill, "disks": self._disk}[kind](place)
+            {
+                "kills": self._kill,
+                "preparations": self._kill_preparation,
+                "signals": self._storm,
+                "disks": self._disk,
+            }[kind](place)
         finally:
             shutil.rmtree(place)
 
@@ -86,6 +98,44 @@ class Campaign:
         self.tally.add(
             "kill of a training", "right" if same else "wrong", f"{moments}: {ended.errors}", self.tries.left_in(place)
         )
+
+    def _kill_preparation(self, place: pathlib.Path) -> None:
+        """A preparation that is killed and begun again: its workers end with it, and the data are the same."""
+        kind, words = "kill of a preparation", self._prepare(place / "prepared")
+        moment = round(self.random.uniform(0, self.preparing), 2)
+        try:
+            self.tries.command(words, kill_after=moment, mark=place.name)
+            left = self.tries.marked(place.name)
+            ended = self.tries.command(words)
+        except self.tries.Hung:
+            self.tally.add(kind, "hung", str(moment), self.tries.left_in(place))
+            return
+        # It may have been killed after its last file was there: then the data are not made twice.
+        whole = ended.code == 0 or (ended.in_one_line and "already" in ended.errors)
+        same = whole and _contents(place / "prepared") == self.prepared
+        outcome, left = "right" if same else "wrong", left + self.tries.left_in(place)
+        self.tally.add(kind, outcome, f"{moment}: {ended.code} {ended.errors[-300:]}", left)
+
+    def _storm(self, place: pathlib.Path) -> None:
+        """A training that gets Ctrl-C and SIGTERM at once or one soon after the other, and is begun again."""
+        kind, workdir = "storm of signals to a training", place / "run"
+        numbers = [self.random.choice((signal.SIGINT, signal.SIGTERM)) for _ in range(self.random.randint(1, 4))]
+        moments = [self.random.uniform(0, self.seconds)] + [self.random.choice((0, 0, 0.1, 1.5)) for _ in numbers[1:]]
+        storm = [(round(moment, 2), number) for moment, number in zip(moments, numbers, strict=True)]
+        try:
+            struck = self.tries.command(_train(workdir), signals=storm)
+            ended = self.tries.command(_train(workdir))
+        except self.tries.Hung:
+            self.tally.add(kind, "hung", str(storm), self.tries.left_in(place))
+            return
+        # SIGTERM ends a command at once, without words, where it has nothing to save.
+        quiet = struck.code in (0, -signal.SIGTERM) or struck.in_one_line
+        same = ended.code == 0 and self._state(workdir) == self.expected
+        note = f"{storm}: {struck.code} {struck.errors[-300:]}; begun again: {ended.code} {ended.errors[-300:]}"
+        self.tally.add(kind, "right" if quiet and same else "wrong", note, self.tries.left_in(place))
+
+    def _prepare(self, output: pathlib.Path) -> list:
+        return [f"{self.tries.ROOT}/tools/prepare_imagenet.py", f"--input={self.archive}", f"--output={output}"]
 
     def _disk(self, place: pathlib.Path) -> None:
         """A command whose files may not grow beyond a size: it ends well or with one line, and spares what was."""
@@ -127,6 +177,12 @@ class Campaign:
             return {"history": run.history(), "best": best["nll_bound_nats"], "summary": run.summary_file.exists()}
         except files.FileError as error:
             return {"error": str(error)}
+
+
+def _contents(folder: pathlib.Path) -> dict:
+    """The checksum of every file, by its path in a folder of prepared data."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def table(rows: list[dict]) -> str:

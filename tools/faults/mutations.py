@@ -113,6 +113,12 @@ def mutated(content: bytes, random) -> tuple[bytes, str]:
     return bytes(changed), f"{how} at byte {at:,} of {len(content):,}"
 
 
+def write_pictures(path: pathlib.Path, count: int) -> None:
+    """An archive of made-up pictures, as it is published."""
+    images = np.random.default_rng(1).integers(0, 256, (count, 64, 64, 3), np.uint8)
+    _write_tar(path, [(f"train_64x64/{index + 1:07d}.png", _png(image)) for index, image in enumerate(images)])
+
+
 def _png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -25,6 +26,7 @@ HANG_SECONDS = 300
 ROOT = pathlib.Path(__file__).parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tensorflow"])
+_MARK = "PIXELVAE_TRY"
 _LEFTOVER = re.compile(r".*(_temp|tempstate\w*|\.incomplete|\.thumbnails)|\.lock")
 
 
@@ -79,21 +81,34 @@ class Ended:
         return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
 
 
-def command(words: list[str], *, kill_after: float | None = None, largest_file: int | None = None) -> Ended:
+def command(
+    words: list[str],
+    *,
+    kill_after: float | None = None,
+    signals: Sequence[tuple[float, int]] = (),
+    largest_file: int | None = None,
+    mark: str = "",
+) -> Ended:
     """Runs a command of the package, or a tool, in a process of its own.
 
     Args:
         words: its name and its flags.
         kill_after: seconds from its start, after which it is killed if it still runs.
+        signals: seconds since its start or the signal before, and the signal to send then if it still runs.
         largest_file: bytes that it may write to a file: where a write goes beyond, it fails as on a full disk.
+        mark: by which `marked` finds the processes that it started.
 
     Raises:
         Hung: where it does not end by itself.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
-        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file))
+        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file, mark))
         process.start()
+        for seconds, number in signals:
+            process.join(seconds)
+            if process.exitcode is None:
+                os.kill(process.pid, number)
         process.join(HANG_SECONDS if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
@@ -104,14 +119,14 @@ def command(words: list[str], *, kill_after: float | None = None, largest_file: 
         return Ended(process.exitcode, errors)
 
 
-def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None) -> None:
+def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None, mark: str) -> None:
     """In the process of the command."""
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
-    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
+    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3", **{_MARK: mark})
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
     # The process begins with the flags of the tool that forked it.
     for name in list(flags.FLAGS):
@@ -141,6 +156,23 @@ def left_in(folder: pathlib.Path) -> list[str]:
     """What lies in a folder under a temporary name."""
     names = (path.name for path in folder.rglob("*"))
     return sorted(name for name in names if files.is_temporary(name) or _LEFTOVER.fullmatch(name))
+
+
+def marked(mark: str, seconds: float = 30.0) -> list[str]:
+    """The processes that a command with this mark started and that still run after so many seconds."""
+    given_up = time.monotonic() + seconds
+    while (found := _marked(mark)) and time.monotonic() < given_up:
+        time.sleep(0.2)
+    return [f"process {number}" for number in found]
+
+
+def _marked(mark: str) -> list[int]:
+    found, sought = [], f"{_MARK}={mark}".encode()
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if sought in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 def seconds_of(words: list[str]) -> float:
