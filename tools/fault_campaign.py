@@ -89,8 +89,8 @@ class Campaign:
         try:
             for _ in range(self.random.choice((1, 2))):
                 moments.append(round(self.random.uniform(0, self.seconds), 2))
-                self.tries.command(_train(workdir), kill_after=moments[-1])
-            ended = self.tries.command(_train(workdir))
+                self._command(_train(workdir), kill_after=moments[-1])
+            ended = self._command(_train(workdir))
         except self.tries.Hung:
             self.tally.add("kill of a training", "hung", str(moments), self.tries.left_in(place))
             return
@@ -104,9 +104,9 @@ class Campaign:
         kind, words = "kill of a preparation", self._prepare(place / "prepared")
         moment = round(self.random.uniform(0, self.preparing), 2)
         try:
-            self.tries.command(words, kill_after=moment, mark=place.name)
+            self._command(words, kill_after=moment, mark=place.name)
             left = self.tries.marked(place.name)
-            ended = self.tries.command(words)
+            ended = self._command(words)
         except self.tries.Hung:
             self.tally.add(kind, "hung", str(moment), self.tries.left_in(place))
             return
@@ -123,8 +123,8 @@ class Campaign:
         moments = [self.random.uniform(0, self.seconds)] + [self.random.choice((0, 0, 0.1, 1.5)) for _ in numbers[1:]]
         storm = [(round(moment, 2), number) for moment, number in zip(moments, numbers, strict=True)]
         try:
-            struck = self.tries.command(_train(workdir), signals=storm)
-            ended = self.tries.command(_train(workdir))
+            struck = self._command(_train(workdir), signals=storm)
+            ended = self._command(_train(workdir))
         except self.tries.Hung:
             self.tally.add(kind, "hung", str(storm), self.tries.left_in(place))
             return
@@ -133,6 +133,10 @@ class Campaign:
         same = ended.code == 0 and self._state(workdir) == self.expected
         note = f"{storm}: {struck.code} {struck.errors[-300:]}; begun again: {ended.code} {ended.errors[-300:]}"
         self.tally.add(kind, "right" if quiet and same else "wrong", note, self.tries.left_in(place))
+
+    def _command(self, words: list, **how):
+        longest = self.tries.hang_seconds_of(max(self.seconds, self.preparing))
+        return self.tries.command(words, hang_seconds=longest, **how)
 
     def _prepare(self, output: pathlib.Path) -> list:
         return [f"{self.tries.ROOT}/tools/prepare_imagenet.py", f"--input={self.archive}", f"--output={output}"]
@@ -153,9 +157,9 @@ class Campaign:
         }[name]
         kind, note = f"full disk under {name}", f"files of {bytes_:,} bytes"
         try:
-            ended = self.tries.command(words, largest_file=bytes_)
+            ended = self._command(words, largest_file=bytes_)
             # A failed save of TensorFlow leaves what the next start removes.
-            again = self.tries.command(words) if name == "train" and ended.code else None
+            again = self._command(words) if name == "train" and ended.code else None
         except self.tries.Hung:
             self.tally.add(kind, "hung", note, self.tries.left_in(place))
             return

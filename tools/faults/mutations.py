@@ -25,7 +25,7 @@ from pixelvae_tf.errors import UserError
 from pixelvae_tf.runs import checkpoints, packing
 from pixelvae_tf.runs.workdir import Run
 
-_SECONDS = 60
+_SECONDS = 300
 _IMAGES = 12
 
 

@@ -22,7 +22,7 @@ from absl import flags
 from pixelvae_tf import files
 
 OUTCOMES = ("right", "refused", "wrong", "hung")
-HANG_SECONDS = 300
+_HANG_SECONDS = 300
 ROOT = pathlib.Path(__file__).parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tensorflow"])
@@ -88,6 +88,7 @@ def command(
     signals: Sequence[tuple[float, int]] = (),
     largest_file: int | None = None,
     mark: str = "",
+    hang_seconds: float = _HANG_SECONDS,
 ) -> Ended:
     """Runs a command of the package, or a tool, in a process of its own.
 
@@ -97,6 +98,7 @@ def command(
         signals: seconds since its start or the signal before, and the signal to send then if it still runs.
         largest_file: bytes that it may write to a file: where a write goes beyond, it fails as on a full disk.
         mark: by which `marked` finds the processes that it started.
+        hang_seconds: after which one that still runs hangs.
 
     Raises:
         Hung: where it does not end by itself.
@@ -109,7 +111,7 @@ def command(
             process.join(seconds)
             if process.exitcode is None:
                 os.kill(process.pid, number)
-        process.join(HANG_SECONDS if kill_after is None else kill_after)
+        process.join(hang_seconds if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -175,10 +177,15 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
+def hang_seconds_of(seconds: float) -> float:
+    """When a command hangs that takes so many seconds where it is left alone: other work may share its processor."""
+    return max(_HANG_SECONDS, 20 * seconds)
+
+
 def seconds_of(words: list[str]) -> float:
     """How long a command takes that is left alone. Raises RuntimeError where it fails."""
     started = time.monotonic()
-    ended = command(words)
+    ended = command(words, hang_seconds=3600)
     if ended.code:
         raise RuntimeError(f"{' '.join(map(str, words))}: {ended.errors}")
     return time.monotonic() - started
