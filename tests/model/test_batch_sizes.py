@@ -49,7 +49,7 @@ def results(graphs: Graphs, images, mask) -> dict:
     unchanged, seed = tf.ones([1 + graphs.config.num_levels]), tf.constant([5, 0])
     return {
         "encode": graphs.encode(images, 3),
-        "log_likelihood": graphs.log_likelihood(images, 3, 2),
+        "log_likelihood": graphs.log_likelihood(images, 5, 2),
         "complete": graphs.complete["cached"](images, mask, seed, unchanged),
         "reconstruct": graphs.complete["cached"](images, np.zeros_like(mask[:1]), seed, unchanged),
     }
