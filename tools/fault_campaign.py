@@ -1,9 +1,9 @@
-"""Damages files, kills commands and fills disks, over and over, on a tiny model, and counts how each try ends.
+"""Damages files, kills commands and fills disks again and again, on a tiny model, and counts the outcomes.
 
 python tools/fault_campaign.py --minutes=60 --seed=0 --output=results/faults.json
 
-A try is right where the result is that of an undisturbed run, refused where a command or reader ends with one line,
-wrong for anything else, and hung where it does not end. Needs no data; prints a table.
+The outcome of a try is "right" if the result equals that of an undisturbed run, "refused" if a command or reader ends
+with one line, "hung" if it does not end, and "wrong" for anything else. Needs no data; prints a table.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.runs.environment import environment
 
-MINUTES = flags.DEFINE_float("minutes", 5.0, "Begin no try after so many minutes.", 0.1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of what is damaged, and when.", 0)
 _KINDS = ["mutations", "kills", "preparations", "signals", "disks"]
-KINDS = flags.DEFINE_multi_enum("kind", _KINDS, _KINDS, "What to do; give it several times.")
-OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong; or none.")
+MINUTES = flags.DEFINE_float("minutes", 5.0, "Start no more tries after this many minutes.", 0.1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the faults and their moments.", 0)
+KINDS = flags.DEFINE_multi_enum("kind", _KINDS, _KINDS, "Kind of faults; may be given repeatedly.")
+OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong.")
 
-# Enough for worker processes to convert them.
+# Enough to occupy worker processes.
 _PICTURES = 200
 _RECIPE = [
     f"--flagfile={pathlib.Path(__file__).parent / 'faults' / 'tiny.cfg'}",
@@ -46,8 +46,8 @@ class Campaign:
     """Tries of every kind against one finished training.
 
     Args:
-        folder: to work in.
-        seed: of what is damaged, and when.
+        folder: the folder to work in.
+        seed: seed of the faults and their moments.
     """
 
     def __init__(self, folder: pathlib.Path, seed: int):
@@ -66,7 +66,7 @@ class Campaign:
         self.prepared = _contents(folder / "prepared")
 
     def one(self, kind: str) -> None:
-        """One try of a kind, one of `_KINDS`."""
+        """Makes one try of a kind, one of `_KINDS`."""
         self.tried += 1
         place = self.folder / f"try{self.tried}"
         if kind == "mutations":
@@ -84,7 +84,7 @@ class Campaign:
             shutil.rmtree(place)
 
     def _kill(self, place: pathlib.Path) -> None:
-        """A training that is killed once or twice and begun again, to the end."""
+        """Kills a training once or twice and restarts it, then lets it finish."""
         workdir, moments = place / "run", []
         try:
             for _ in range(self.random.choice((1, 2))):
@@ -100,7 +100,7 @@ class Campaign:
         )
 
     def _kill_preparation(self, place: pathlib.Path) -> None:
-        """A preparation that is killed and begun again: its workers end with it, and the data are the same."""
+        """Kills a preparation and starts it again: its workers end with it, and the data are the same."""
         kind, words = "kill of a preparation", self._prepare(place / "prepared")
         moment = round(self.random.uniform(0, self.preparing), 2)
         try:
@@ -110,14 +110,14 @@ class Campaign:
         except self.tries.Hung:
             self.tally.add(kind, "hung", str(moment), self.tries.left_in(place))
             return
-        # It may have been killed after its last file was there: then the data are not made twice.
+        # If the kill came after the last file was there, the second one refuses to prepare the data twice.
         whole = ended.code == 0 or (ended.in_one_line and "already" in ended.errors)
         same = whole and _contents(place / "prepared") == self.prepared
         outcome, left = "right" if same else "wrong", left + self.tries.left_in(place)
         self.tally.add(kind, outcome, f"{moment}: {ended.code} {ended.errors[-300:]}", left)
 
     def _storm(self, place: pathlib.Path) -> None:
-        """A training that gets Ctrl-C and SIGTERM at once or one soon after the other, and is begun again."""
+        """Sends Ctrl-C and SIGTERM to a training, together or one after the other, and starts it again."""
         kind, workdir = "storm of signals to a training", place / "run"
         numbers = [self.random.choice((signal.SIGINT, signal.SIGTERM)) for _ in range(self.random.randint(1, 4))]
         moments = [self.random.uniform(0, self.seconds)] + [self.random.choice((0, 0, 0.1, 1.5)) for _ in numbers[1:]]
@@ -128,7 +128,7 @@ class Campaign:
         except self.tries.Hung:
             self.tally.add(kind, "hung", str(storm), self.tries.left_in(place))
             return
-        # SIGTERM ends a command at once, without words, where it has nothing to save.
+        # SIGTERM ends a command at once and silently if it has nothing to save.
         quiet = struck.code in (0, -signal.SIGTERM) or struck.in_one_line
         same = ended.code == 0 and self._state(workdir) == self.expected
         note = f"{storm}: {struck.code} {struck.errors[-300:]}; begun again: {ended.code} {ended.errors[-300:]}"
@@ -142,7 +142,7 @@ class Campaign:
         return [f"{self.tries.ROOT}/tools/prepare_imagenet.py", f"--input={self.archive}", f"--output={output}"]
 
     def _disk(self, place: pathlib.Path) -> None:
-        """A command whose files may not grow beyond a size: it ends well or with one line, and spares what was."""
+        """Limits the file size of a command. It must succeed or fail with one line, and leave existing files alone."""
         name = self.random.choice(("train", "sample", "evaluate", "export", "pack"))
         workdir, bytes_ = place / "run", int(10 ** self.random.uniform(0, 6))
         if name != "train":
@@ -158,7 +158,7 @@ class Campaign:
         kind, note = f"full disk under {name}", f"files of {bytes_:,} bytes"
         try:
             ended = self._command(words, largest_file=bytes_)
-            # A failed save of TensorFlow leaves what the next start removes.
+            # The next start removes leftovers of TensorFlow's failed save.
             again = self._command(words) if name == "train" and ended.code else None
         except self.tries.Hung:
             self.tally.add(kind, "hung", note, self.tries.left_in(place))
@@ -172,7 +172,7 @@ class Campaign:
         self.tally.add(kind, outcome, note, self.tries.left_in(place))
 
     def _state(self, workdir: pathlib.Path) -> dict:
-        """The history and the best weights, of which two equal runs have equal ones."""
+        """Returns the history and the best bound of a run, which are equal for equal runs."""
         from pixelvae_tf.runs.workdir import Run
 
         run = Run(workdir)
@@ -190,7 +190,7 @@ def _contents(folder: pathlib.Path) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    """The outcomes as Markdown."""
+    """Formats the outcomes as Markdown."""
     names = list(rows[0])
     lines = [names, ["---"] + ["---:"] * (len(names) - 1), *([str(row[name]) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -205,7 +205,7 @@ def main() -> None:
         kinds = sorted(set(KINDS.value))
         spent = dict.fromkeys(kinds, 0.0)
         while time.monotonic() - started < 60 * MINUTES.value:
-            # Each kind has its share of the time, however long its tries take.
+            # All kinds get the same share of the time, however long their tries take.
             kind, began = min(spent, key=spent.get), time.monotonic()
             campaign.one(kind)
             spent[kind] += time.monotonic() - began

@@ -1,4 +1,4 @@
-"""What methods that know nothing of a dataset make of its images: the other side of a comparison."""
+"""Compresses images with general methods (PNG, WebP, zlib, lzma), for comparison."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pixelvae_tf.evaluation.pictures import as_bytes
 
 
 def sizes(images: np.ndarray, pixel_levels: int) -> list[dict]:
-    """The bytes of integer images by each method, and the seconds that it took.
+    """Returns for each method the compressed bytes of integer images, and the seconds that it took.
 
-    Picture formats are measured for a picture of each image, and for one picture with all images side by side. zlib and
-    lzma take all images at once, with as many bits a pixel as the levels need (1, else 8).
+    Picture formats compress each image as one picture, and all images side by side as one picture. zlib and lzma
+    compress all images at once, with 1 bit per value for two levels and 8 bits for more.
 
     Args:
         images: (images, height, width, 1 or 3 colors) integers 0..levels-1.
@@ -46,14 +46,14 @@ def _timed(method: str, size) -> dict:
 
 
 def _picture(image: np.ndarray, pixel_levels: int) -> Image.Image:
-    """A picture with as few bits a pixel as Pillow has for it."""
+    """Makes a picture with as few bits per pixel as Pillow allows."""
     values = as_bytes(image, pixel_levels)
     picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
     return picture.convert("1") if pixel_levels == 2 and picture.mode == "L" else picture
 
 
 def _mosaic(images: np.ndarray) -> np.ndarray:
-    """All images in rows without a border, black where there are none, (height, width, colors)."""
+    """Arranges all images in rows without borders, with black for empty places: (height, width, colors)."""
     count, height, width, colors = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

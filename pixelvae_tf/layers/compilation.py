@@ -2,6 +2,8 @@
 
 Compiling pays in training and in sampling, not where a graph runs once: a small model's takes longer to compile than
 to run.
+
+And what is a graph of its own inside them: functions with own gradients.
 """
 
 from __future__ import annotations
@@ -43,3 +45,25 @@ def compiling(by_xla: bool) -> Iterator[None]:
         yield
     finally:
         _compiling = before
+
+
+def traced_once(function: Callable) -> Callable:
+    """A function of tensors with its own gradient (`tf.custom_gradient`), in a graph that all graphs share.
+
+    TensorFlow keeps every graph that calls `tf.custom_gradient` for as long as the process lives: each of a model's
+    graphs, and so some 20 MB for every small model that a process has loaded. A graph that calls this function is
+    thrown away like any other. What is kept is one small graph for each shape and type of the inputs.
+
+    Arguments that are no tensors are part of the graph.
+    """
+
+    # The first argument has a graph for each way of compiling what is inside.
+    @tf.function(autograph=False)
+    def traced(_, *arguments):
+        return function(*arguments)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        return traced(_compiling, *arguments)
+
+    return call

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from pixelvae_tf.layers.compilation import compiled
+from pixelvae_tf.layers.compilation import compiled, traced_once
 
 ACTIVATIONS = ("gated", "relu")
 _gates_are_plain = False
@@ -51,7 +51,7 @@ def apply_unit(activation: str, bias, *maps):
     """
     if activation == "relu":
         return ops.relu(_total(*maps, bias))
-    return plain_gate(bias, *maps) if _gates_are_plain else gate(bias, *maps)
+    return plain_gate(bias, *maps) if _gates_are_plain else gate(*map(tf.convert_to_tensor, (bias, *maps)))
 
 
 @contextlib.contextmanager
@@ -86,6 +86,7 @@ def _total(*terms):
     return functools.reduce(operator.add, terms)
 
 
+@traced_once
 @tf.custom_gradient
 def gate(bias, *maps):
     """tanh(a) * sigmoid(b) of the halves of the sum, computed in float32 whatever the precision of the maps.

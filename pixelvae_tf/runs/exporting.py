@@ -1,4 +1,4 @@
-"""Export of a model from Python, such as one that `fit` trained; the command `pixelvae_tf.export` writes the same."""
+"""Exports a model from Python, such as one that `fit` trained. The command `pixelvae_tf.export` writes the same."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def export_model(
     keras_file: bool = False,
     xla: bool = True,
 ) -> dict:
-    """Writes a model as a SavedModel, which TensorFlow runs without this package, whole or not at all.
+    """Writes a model as a SavedModel, which TensorFlow runs without this package. Writes it completely or not at all.
 
-    The endpoints give what the model's methods give at the time of the call, with the weights that the methods use. To
-    export the average of the weights (`ema_decay`), call it inside `with model.evaluation_weights():`.
+    The endpoints return the same as the model's methods at the time of the call, with the same weights. To export the
+    averaged weights (`ema_decay`), call it inside `with model.evaluation_weights():`.
 
     Args:
-        model: to export.
-        folder: to write: a new or an empty one, or an earlier export, which it replaces.
+        model: the model to export.
+        folder: the folder to write: a new or empty one, or an earlier export, which it replaces.
         record: JSON values that say where the model comes from, for `export.json`.
         keras_file: also write `model.keras`, for `keras.saving.load_model` with this package.
         xla: compile the sampling loops and the gates with XLA. False is for servers without XLA.
 
     Returns:
-        What it wrote as `export.json`: the record, the configuration of the model, and the endpoints.
+        The content of `export.json`: the record, the configuration of the model, and the endpoints.
 
     Raises:
-        UserError: for something else than a `PixelVAE`, a record that is not JSON, or a folder that cannot be written
-            or holds something else than an export.
+        UserError: if the model is not a `PixelVAE`, the record is not JSON, or the folder cannot be written or holds
+            something other than an export.
     """
     if not isinstance(model, PixelVAE):
         raise UserError(f"model of type {type(model).__name__}: give a pixelvae_tf.PixelVAE")

@@ -1,4 +1,4 @@
-"""Weights that a run begins with: those of a trained model where name and shape fit, fresh ones elsewhere."""
+"""Initializes the weights of a run from a trained model, where names and shapes match."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pixelvae_tf.runs.workdir import Run
 
 
 class Source:
-    """The best weights of a trained model (averaged weights, if it averaged).
+    """The best weights of a trained model (averaged weights, if it averaged them).
 
     Args:
-        name: of a pretrained model, or its work directory, as `load` takes it.
-        sha256: the checksum that its weights file must have; "" for any.
+        name: the name of a pretrained model, or a work directory, as for `load`.
+        sha256: the required checksum of the weights file; "" accepts any.
 
     Attributes:
-        sha256: of its weights file.
-        weights: by name, which is the path of a variable without the model's own name.
+        sha256: the checksum of the weights file.
+        weights: weights by name: the path of each variable without the model's own name.
 
     Raises:
-        FileError: if there is no such model, if its weights are missing or damaged, or if they have another checksum.
+        FileError: if there is no such model, or its weights are missing, damaged or have another checksum.
     """
 
     def __init__(self, name: str, sha256: str = ""):
@@ -45,7 +45,7 @@ class Source:
         self.weights = {_name(variable): variable.numpy() for variable in model.weights}
 
     def check_fits(self, model: PixelVAE) -> None:
-        """Raises FileError if no weight of the model would begin with one of the source."""
+        """Raises FileError if no weight of the model matches one of the source."""
         if not any(self._fits(variable) for variable in model.weights):
             raise FileError(
                 f"--initialize_from={self.name}: none of its {len(self.weights)} weights has the name and the shape of "
@@ -53,10 +53,10 @@ class Source:
             )
 
     def put_into(self, model: PixelVAE) -> list[str]:
-        """Replaces the weights of a model that fit, and begins its average of the weights with the result.
+        """Replaces the matching weights of a model, and restarts its averaged weights from the result.
 
         Returns:
-            Lines that say how many weights fit, and which do not and why.
+            Lines that say how many weights match, and which do not and why.
         """
         self.check_fits(model)
         fresh = []
@@ -93,20 +93,19 @@ class Source:
 
 
 def source_of(config: RunConfig, run: Run) -> tuple[RunConfig, Source | None]:
-    """What a run begins with, before its work directory is touched.
+    """Reads the source of a new run, before anything is written to its work directory.
 
-    A run that has begun does not need its source again, except for a start without a checkpoint. So this reads the
-    source of a new run only.
+    A run that has begun needs its source again only if it has no checkpoint yet, so this does not read it.
 
     Args:
-        config: of the run.
+        config: the configuration of the run.
         run: its work directory.
 
     Returns:
         The configuration with the checksum of the weights, and the source if it was read.
 
     Raises:
-        FileError: as `Source` does, and if no weight fits.
+        FileError: as `Source` does, and if no weight matches.
     """
     training = config.training
     if not training.initialize_from:
@@ -130,7 +129,7 @@ def _network(name: str) -> str:
 
 
 def _by_network(names: Iterable[str], why: str) -> list[str]:
-    """A line for each network that has some of the weights."""
+    """Returns a line for each network that has any of these weights."""
     groups = itertools.groupby(sorted(names), _network)
     return [f"{network}: {sum(1 for _ in group)} weights, since {why}" for network, group in groups]
 
