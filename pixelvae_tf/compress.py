@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _of_split(config):
-    """The images of a split, without names."""
+    """Returns the images of a split, without names."""
     import numpy as np
 
     from pixelvae_tf import data
@@ -77,7 +77,7 @@ def _of_split(config):
 
 
 def _of_input(folder, names, config):
-    """The images of an array or of image files, and the names of these."""
+    """Returns the images of an array or of image files, and the names of these."""
     if folder is None:
         return image_files.read_array(pathlib.Path(INPUT.value))[: MAX_EXAMPLES.value or None], ()
     names = names[: MAX_EXAMPLES.value or None]

@@ -70,9 +70,9 @@ def _images(config):
 
 
 def _ours(model, images) -> dict:
-    """Sizes of the model's code; the time of each direction and of a full pass, beyond its first group or batch.
+    """Returns the sizes of the model's code, and rates of both directions and of a full pass, after the first batch.
 
-    Seconds are of the processor, which other programs at work beside this one change least.
+    Rates use CPU time, which other programs on the machine affect least.
     """
     from pixelvae_tf.compression.lossless import Compressor
 
@@ -91,7 +91,7 @@ def _ours(model, images) -> dict:
 
 
 class _Clock:
-    """Counts images, and the seconds of the processor from the first call on."""
+    """Counts images and CPU seconds after the first call."""
 
     def __init__(self):
         self.images, self.started, self.ended = 0, None, 0.0
@@ -104,7 +104,7 @@ class _Clock:
             self.images += images
 
     def rate(self) -> float | None:
-        """Images a second of one core; None where there was one group alone."""
+        """Returns images per second of one core; None if there was only one group."""
         return round(self.images / (self.ended - self.started), 2) if self.images else None
 
 

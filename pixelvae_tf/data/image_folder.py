@@ -1,10 +1,10 @@
 """The user's own images: any files under one folder that Pillow can read, cropped and resized on the fly.
 
-Where the folder has subfolders of the usual names of splits, those are the splits; otherwise a hash of each image's
-path decides: 90% train, 5% validation, 5% test. See `splits`.
+Subfolders with the usual names of splits define the splits. Without them a hash of each image's path decides: 90%
+train, 5% validation, 5% test. See `splits`.
 
-For a model of classes the subfolders, of the folder or of those of the splits, are the classes, in the order of their
-names, as for Keras's `image_dataset_from_directory`; folders in them belong to them.
+For a model of classes, the subfolders of the folder (or of each split's folder) are the classes, in the order of their
+names, as in Keras's `image_dataset_from_directory`. Deeper folders belong to their class.
 """
 
 from __future__ import annotations

@@ -32,15 +32,15 @@ def training_batches(
         start_step: number of the first batch, from 0.
         num_shards: workers that share each batch.
         shard_index: which of them this is, from 0.
-        labelled: give the class of each image beside it.
+        labelled: whether to add the class of each image.
 
     Returns:
-        A dataset of (batch_size / num_shards, height, width, colors) uint8; labelled, of pairs of that and
-        (batch_size / num_shards,) int32.
+        A dataset of (batch_size / num_shards, height, width, colors) uint8; with `labelled`, of pairs of such images
+        and labels, (batch_size / num_shards,) int32.
 
     Raises:
-        DataError: for unreadable data, a batch larger than the split, one that the workers cannot share, or labels of a
-            dataset without classes.
+        DataError: for unreadable data, a batch larger than the split, a batch size that the workers cannot share, or
+            labels of a dataset without classes.
     """
     _check_batch_size(batch_size, num_shards, shard_index)
     source = registry.training_source(config, labelled)
@@ -71,8 +71,8 @@ def evaluation_batches(
         labelled: see `training_batches`.
 
     Returns:
-        A dataset of (at most batch_size, height, width, colors) uint8; labelled, of pairs of that and (at most
-        batch_size,) int32.
+        A dataset of (at most batch_size, height, width, colors) uint8; with `labelled`, of pairs of such images and
+        labels, (at most batch_size,) int32.
 
     Raises:
         DataError: for an unknown split, unreadable data, or labels of a dataset without classes.

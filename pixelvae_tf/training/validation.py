@@ -77,10 +77,10 @@ def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -
 
     Args:
         model: compiled, under the strategy of `devices`.
-        batches: (at most batch_size, height, width, colors) integers, for a model of classes with their labels; the
-            same on every worker.
-        batch_size: of the batches, a multiple of the replicas.
-        devices: to measure on.
+        batches: (at most batch_size, height, width, colors) integers, with labels for a model of classes; the same on
+            every worker.
+        batch_size: the size of the batches, a multiple of the number of replicas.
+        devices: the devices to measure on.
     """
     if devices.num_replicas == 1:
         return lambda: _bound_and_terms(model, batches)
