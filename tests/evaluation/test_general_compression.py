@@ -8,7 +8,7 @@ from pixelvae_tf.evaluation import general_compression
 
 @pytest.mark.parametrize(("levels", "colors", "raw"), [(2, 1, 1), (17, 1, 5), (256, 3, 8)])
 def test_noise_takes_at_least_its_bits_and_constant_images_few(levels, colors, raw):
-    shape = (60, 12, 16, colors)
+    shape = (20, 12, 16, colors)
     noise = np.random.default_rng(0).integers(levels, size=shape, dtype="uint8")
     found = {row["method"]: row["bytes"] for row in general_compression.sizes(noise, levels)}
     entropy = noise.size * np.log2(levels) / 8
