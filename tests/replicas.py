@@ -56,7 +56,7 @@ RESIDUAL = ModelConfig(
 )
 # Network, optimizer, and how the model is compiled. The clips are low enough to matter in every step.
 CASES = {
-    "SGD, clipped by value": (RESIDUAL, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
+    "SGD, clipped by value": (GATED, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
     "SGD, clipped by norm": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
     "Adam, clipped by norm": (
         RESIDUAL,
