@@ -11,9 +11,17 @@ from absl import flags
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_drawing_flags, define_model_flags, drawing, trained_model
+from pixelvae_tf.commandline.flags import (
+    UsageError,
+    define_drawing_flags,
+    define_label_flag,
+    define_model_flags,
+    drawing,
+    label_of,
+    trained_model,
+)
 from pixelvae_tf.data import image_files
-from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.trained import class_names, find_trained, load_best
 
 INPUT = flags.DEFINE_string(
     "input", "", "Image file, or folder with images at any depth, of the model's size (see --resize)."
@@ -42,12 +50,14 @@ NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Number of completions of e
 REFINEMENTS = flags.DEFINE_integer(
     "refinements",
     0,
-    "Number of times to draw the rest again, with latents inferred from the last completion. The first time the "
-    "latents come from the image with its unknown pixels black. 1 helps models of photographs, which rely on latents.",
+    "Number of times to draw the rest again, with latents inferred from the last completion. For the first completion "
+    "they come from the image with black in place of unknown pixels. 1 helps models of photographs, which rely on "
+    "latents.",
     lower_bound=0,
 )
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")
 define_model_flags()
+define_label_flag("the class of the images; by default of each image of --split its own")
 define_drawing_flags()
 
 
@@ -63,6 +73,9 @@ def main() -> None:
     if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
         raise files.FileError(f"--output={output}: is one of the input images; name another file")
     trained = find_trained(trained_model())
+    names_of_classes = class_names(trained)
+    own_labels = bool(SPLIT.value and names_of_classes and flags.FLAGS["label"].value is None)
+    label = None if own_labels else label_of(names_of_classes)
     program.start_tensorflow(program.sampling_threads)
     from pixelvae_tf.evaluation import pictures
 
@@ -70,9 +83,15 @@ def main() -> None:
     shape, levels = model.config.image_shape, model.config.pixel_levels
     mask = image_files.read_mask(mask_file, *shape[:2]) if mask_file else None
     known = model.checked_mask(KEEP_ROWS.value, mask)
-    images = _from_files(paths[: NUM_IMAGES.value], shape, levels) if paths else _from_split(trained.config().data)
+    if paths:
+        images = _from_files(paths[: NUM_IMAGES.value], shape, levels)
+    elif own_labels:
+        images, label = _from_split(trained.config().data, labelled=True)
+        label = label.repeat(NUM_SAMPLES.value)
+    else:
+        images = _from_split(trained.config().data)
     repeated = images.repeat(NUM_SAMPLES.value, axis=0)
-    drawn = model.complete(repeated, mask=known, refinements=REFINEMENTS.value, **options)
+    drawn = model.complete(repeated, mask=known, refinements=REFINEMENTS.value, label=label, **options)
     drawn = drawn.reshape(len(images), NUM_SAMPLES.value, *shape)
     pictures.save(output, pictures.completions(images, known, drawn, levels))
     left_out = f" (the first of {len(paths)}, see --num_images)" if len(paths) > len(images) else ""
@@ -85,13 +104,14 @@ def _from_files(paths, shape, levels):
     return np.stack([image_files.read(path, shape, levels, resize=RESIZE.value) for path in paths])
 
 
-def _from_split(config):
+def _from_split(config, labelled: bool = False):
     from pixelvae_tf import data
 
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     with data.reading(config):
-        return next(iter(data.evaluation_batches(config, SPLIT.value, batch_size=NUM_IMAGES.value))).numpy()
+        batches = data.evaluation_batches(config, SPLIT.value, batch_size=NUM_IMAGES.value, labelled=labelled)
+        return next(batches.as_numpy_iterator())
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from absl import flags
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
+from pixelvae_tf.commandline.flags import UsageError, define_label_flag, define_model_flags, label_of, trained_model
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
 from pixelvae_tf.probability.seeds import LARGEST_SEED
 from pixelvae_tf.runs.environment import environment
-from pixelvae_tf.runs.trained import find_trained, load_best
+from pixelvae_tf.runs.trained import class_names, find_trained, load_best
 from pixelvae_tf.runs.workdir import Run
 
 define_model_flags()
@@ -26,8 +26,8 @@ SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Spl
 INPUT = flags.DEFINE_string(
     "input",
     None,
-    "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
-    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model.",
+    "In place of a split: an image, or a folder with images at any depth. Images of another size are cropped to their "
+    "central square and resized, and pixels are rounded to the levels of the model.",
 )
 PER_EXAMPLE_CSV = flags.DEFINE_string(
     "per_example_csv",
@@ -36,14 +36,21 @@ PER_EXAMPLE_CSV = flags.DEFINE_string(
     "nats, the importance estimate (with --importance_samples), and the bound in bits per dimension.",
 )
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
-    "importance_samples", None, "Samples of the latents per image for the importance estimate; leave out for none.", 1
+    "importance_samples", None, "Latent samples per image for the importance estimate; by default no estimate.", 1
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on this many images, from the first on; 0 for all.", 0)
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate only the first so many images; 0 for all.", 0)
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 100, "Images at a time. This changes memory, speed and the noise, not which images count.", 1
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
+ACCURACY = flags.DEFINE_bool(
+    "accuracy",
+    True,
+    "For a model of classes: also score each image with every class, for the accuracy of the most likely one by Bayes' "
+    "rule, by the bound and, with --importance_samples, by that estimate. --noaccuracy saves that time.",
+)
+define_label_flag("the class of the images of --input")
 
 
 def main() -> None:
@@ -57,30 +64,49 @@ def main() -> None:
     trained = find_trained(trained_model())
     if isinstance(trained, Run) and given is None:
         trained.check_evaluation(SPLIT.value)
+    label = None
+    if given is not None or flags.FLAGS["label"].present:
+        label = label_of(class_names(trained))
+    if label is not None and given is None:
+        raise UsageError("--label: is of the images of --input; those of a split have their own")
     program.start_tensorflow()
+    import numpy as np
+
     from pixelvae_tf import data
+    from pixelvae_tf.evaluation import bayes
     from pixelvae_tf.evaluation.likelihood import evaluate
 
     model, best = load_best(trained)
     config = trained.config().data
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
-    batches, names, source = _of_split(config) if given is None else _of_files(*given, model.config)
+    classes = _checked_classes(config, trained) if given is None else None
+    if given is None:
+        batches, names, source = _of_split(config, labelled=classes is not None)
+    else:
+        batches, names, source = _of_files(*given, model.config)
+    labelled = batches if label is None else ((images, np.full(len(images), label)) for images in batches)
     with data.reading(config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         measured = evaluate(
-            model, batches, importance_samples=IMPORTANCE_SAMPLES.value or 0, seed=SEED.value, on_batch=bar.update
+            model,
+            labelled,
+            importance_samples=IMPORTANCE_SAMPLES.value or 0,
+            seed=SEED.value,
+            on_batch=bar.update,
+            log_prior=bayes.log_prior(classes) if classes is not None and ACCURACY.value else None,
         )
     weights = {
         "checkpoint_step": best["step"],
         "weights": best["weights"],
         "precision": model.dtype_policy.name,
     }
+    source |= {} if label is None else {"label": label}
     record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
     if given is not None:
         record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
-    # First to the user, who has it then whatever becomes of the files.
+    # Printed first, so that the user has it even if a file cannot be written.
     print(json.dumps(record), flush=True)
     if isinstance(trained, Run) and given is None:
         trained.keep_evaluation(SPLIT.value, record)
@@ -89,24 +115,39 @@ def main() -> None:
         files.write_json(scores.summary_file(csv_file), record)
 
 
-def _of_split(config):
-    """Batches of a split, the names of its images, and their source for the record."""
+def _checked_classes(config, trained):
+    """Returns the classes that a model was trained on, if any. Raises DataError if the data has others."""
     from pixelvae_tf import data
 
-    batches = data.evaluation_batches(config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value)
+    known, found = trained.classes(), data.classes_of_model(config, trained.config().model.num_classes)
+    if known is not None and found.names != known.names:
+        raise data.DataError(
+            f"--data_dir={config.data_dir}: has the classes {', '.join(found.names[:5])}, ..., and the model "
+            f"{', '.join(known.names[:5])}, ...; name images of the same classes"
+        )
+    return known or found
+
+
+def _of_split(config, labelled: bool):
+    """Returns batches of a split, the names of its images, and their source for the record."""
+    from pixelvae_tf import data
+
+    batches = data.evaluation_batches(
+        config, SPLIT.value, batch_size=BATCH_SIZE.value, max_examples=MAX_EXAMPLES.value, labelled=labelled
+    )
     source = {"split": SPLIT.value, "dataset": config.dataset, "variant": data.describe(config).variant}
     return batches, data.image_names(config, SPLIT.value), source
 
 
 def _of_files(folder, names, config):
-    """The same for image files."""
+    """Returns the same for image files."""
     names = names[: MAX_EXAMPLES.value or None]
     batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
 
 
 def _rounding(batches):
-    """What the record says of pixels that were rounded to the levels of the model, which is also told."""
+    """Returns the record's entries about pixels that were rounded to the model's levels, and warns if there are any."""
     if batches.rounded:
         print(
             f"{batches.rounded} of {len(batches.names)} images have pixels between the {batches.pixel_levels} levels "

@@ -31,7 +31,9 @@ def main() -> None:
     output = serving.check_output(OUTPUT.value)
     model, best = load_best(trained)
     config = trained.config()
+    classes = trained.classes()
     record = {
+        **({} if classes is None else {"classes": list(classes.names)}),
         "dataset": config.data.dataset,
         "variant": config.data.data_variant,
         "training_steps": config.training.steps,

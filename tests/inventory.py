@@ -71,6 +71,7 @@ def _biases(channels: int) -> np.ndarray:
     return _vectors(channels)[:, None, None]
 
 
+_LABELS = np.arange(BATCH) % LEVELS
 _PIXELS = np.random.default_rng(0).integers(LEVELS, size=(BATCH, HEIGHT, WIDTH, 3)).astype("uint8")
 _SMALL = {"first_kernel_size": 3, "kernel_size": 3}
 
@@ -80,6 +81,12 @@ def _decoder(**settings) -> decoder.Decoder:
     return decoder.Decoder(
         6, upsampler, pixelcnn.PixelCNN(6, 6, 2, colors=3, conditional_on_maps=True, **_SMALL, **settings), **settings
     )
+
+
+def _decoder_of_classes(**settings) -> decoder.Decoder:
+    """Without masked layers, where the label joins z."""
+    upsampler = convolutional.Upsampler((HEIGHT, WIDTH), (4,), **settings)
+    return decoder.Decoder(6, upsampler, num_classes=LEVELS, **settings)
 
 
 # By the name of the layer; several entries where a setting changes what it does.
@@ -109,6 +116,12 @@ INVENTORY: dict[str, list[Entry]] = {
     ],
     "UnitBiases": [
         Entry(lambda **s: conditioning.UnitBiases([4, 2], **s), (_vectors(3),), "anything"),
+        Entry(lambda **s: conditioning.UnitBiases([4, 2], num_classes=LEVELS, **s), (_vectors(3), _LABELS), "anything"),
+    ],
+    "ClassBiases": [Entry(lambda **s: conditioning.ClassBiases([4, 2], LEVELS, **s), (_LABELS,), "anything")],
+    "LabelInput": [
+        Entry(lambda **s: conditioning.LabelInput(LEVELS, 2, **s), (_maps(3), _LABELS), "anything"),
+        Entry(lambda **s: conditioning.LabelInput(LEVELS, **s), (_vectors(3), _LABELS), "anything"),
     ],
     "PixelInput": [
         Entry(lambda **s: pixel_input.PixelInput(LEVELS, **s), (_PIXELS,), "anything"),
@@ -129,6 +142,13 @@ INVENTORY: dict[str, list[Entry]] = {
             "past",
             call=lambda layer, features, maps: layer(features, maps=maps),
         ),
+        Entry(
+            lambda **s: pixelcnn.PixelCNN(6, 6, 2, colors=3, num_classes=LEVELS, **_SMALL, **s),
+            (_maps(3), _LABELS),
+            "past",
+            colors=3,
+            call=lambda layer, features, label: layer(features, label=label),
+        ),
     ],
     "MaskedResidualBlock": [
         Entry(
@@ -146,7 +166,14 @@ INVENTORY: dict[str, list[Entry]] = {
             (_maps(3), _maps(4)),
             "past",
             colors=3,
-        )
+        ),
+        Entry(
+            lambda **s: masked_residual.MaskedResidualNetwork(6, 6, 2, colors=3, num_classes=LEVELS, **_SMALL, **s),
+            (_maps(3), _LABELS),
+            "past",
+            colors=3,
+            call=lambda layer, features, label: layer(features, label=label),
+        ),
     ],
     "RowLSTM": [
         Entry(lambda **s: lstm.RowLSTM(3, 3, colors=3, **s), (_maps(6), _biases(12)), "past and present", colors=3)
@@ -175,6 +202,13 @@ INVENTORY: dict[str, list[Entry]] = {
             colors=3,
             call=lambda layer, features, maps: layer(features, maps=maps),
         ),
+        Entry(
+            lambda **s: pixelrnn.PixelRNN(6, 3, 2, colors=3, num_classes=LEVELS, **_SMALL, **s),
+            (_maps(3), _LABELS),
+            "past",
+            colors=3,
+            call=lambda layer, features, label: layer(features, label=label),
+        ),
     ],
     "Decoder": [
         Entry(
@@ -184,10 +218,23 @@ INVENTORY: dict[str, list[Entry]] = {
             colors=3,
             build=lambda layer: layer.build((None, HEIGHT, WIDTH, 3), (None, 2)),
             call=lambda layer, features, z: layer(features, **layer.condition(z)),
-        )
+        ),
+        Entry(
+            _decoder_of_classes,
+            (_vectors(2), _LABELS),
+            "anything",
+            build=lambda layer: layer.build((None, HEIGHT, WIDTH, 3), (None, 2)),
+            call=lambda layer, z, label: layer(_maps(3)[: len(z)], **layer.condition(z, label)),
+        ),
     ],
-    "AffineCoupling": [Entry(lambda **s: flow.AffineCoupling(1, 1, 4, **s), (_vectors(3),), "anything")],
-    "RealNVP": [Entry(lambda **s: flow.RealNVP(4, 1, 4, **s), (_vectors(3),), "anything")],
+    "AffineCoupling": [
+        Entry(lambda **s: flow.AffineCoupling(1, 1, 4, **s), (_vectors(3),), "anything"),
+        Entry(lambda **s: flow.AffineCoupling(1, 1, 4, LEVELS, **s), (_vectors(3), _LABELS), "anything"),
+    ],
+    "RealNVP": [
+        Entry(lambda **s: flow.RealNVP(4, 1, 4, **s), (_vectors(3),), "anything"),
+        Entry(lambda **s: flow.RealNVP(4, 1, 4, LEVELS, **s), (_vectors(3), _LABELS), "anything"),
+    ],
     "ConvEncoder": [Entry(lambda **s: convolutional.ConvEncoder(2, (4, 4), **s), (_maps(3),), "anything")],
     "Upsampler": [Entry(lambda **s: convolutional.Upsampler((HEIGHT, WIDTH), (4, 4), **s), (_vectors(2),), "anything")],
     "ResidualBlock": [

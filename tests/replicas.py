@@ -6,6 +6,7 @@ With "mirrored" it trains on one device and on two replicas, with "multi_worker"
 TF_CONFIG names. TensorFlow's devices are settled once in a process, so that the tests need others than their own.
 """
 
+import dataclasses
 import sys
 
 import keras
@@ -54,18 +55,21 @@ RESIDUAL = ModelConfig(
     output_layers=0,
     weight_normalization=False,
 )
+# Models of classes, which train on images with their labels.
+GATED_OF_CLASSES = dataclasses.replace(GATED, num_classes=10)
+RESIDUAL_OF_CLASSES = dataclasses.replace(RESIDUAL, num_classes=10)
 # Network, optimizer, and how the model is compiled. The clips are low enough to matter in every step.
 CASES = {
     "SGD, clipped by value": (GATED, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
-    "SGD, clipped by norm": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
+    "SGD, clipped by norm": (GATED_OF_CLASSES, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
     "Adam, clipped by norm": (
-        RESIDUAL,
+        RESIDUAL_OF_CLASSES,
         keras.optimizers.Adam,
         1e-3,
         {"clip_norm": 5.0, "ema_decay": 0.9, "free_bits": 0.05},
     ),
     "SOAP": (GATED, SOAP, 1e-3, {"clip_norm": 5.0}),
-    "bfloat16": (GATED, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
+    "bfloat16": (GATED_OF_CLASSES, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
 }
 # What several processes train: they differ from replicas of one process in how they talk alone.
 OF_WORKERS = ["SGD, clipped by norm", "Adam, clipped by norm"]
@@ -92,9 +96,10 @@ class Losses(keras.callbacks.Callback):
         self.steps.append([float(logs[name]) for name in ("loss", "bound", "gradient_norm")])
 
 
-def training_images(devices: Devices):
+def training_images(devices: Devices, labelled: bool = False):
     def of_worker(count, index):
-        return data.training_batches(DataConfig(), batch_size=BATCH_SIZE, num_shards=count, shard_index=index)
+        shard = {"num_shards": count, "shard_index": index}
+        return data.training_batches(DataConfig(), batch_size=BATCH_SIZE, labelled=labelled, **shard)
 
     if devices.num_replicas == 1:
         return of_worker(1, 0)
@@ -116,8 +121,9 @@ def trained(devices: Devices, case: str) -> dict[str, np.ndarray]:
         model = build(case)
     losses = Losses()
     start = flat(model.trainable_variables)
+    images = training_images(devices, bool(model.config.num_classes))
     with as_in_production(case in COMPILED):
-        model.fit(training_images(devices), steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[losses])
+        model.fit(images, steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[losses])
     return {
         "start": start,
         "weights": flat(model.trainable_variables),
@@ -135,7 +141,9 @@ def validated(devices: Devices) -> dict[str, np.ndarray]:
         model = build("SGD, clipped by norm")
     found = {}
     for count in (3, 25):
-        batches = data.evaluation_batches(DataConfig(), "validation", batch_size=BATCH_SIZE, max_examples=count)
+        batches = data.evaluation_batches(
+            DataConfig(), "validation", batch_size=BATCH_SIZE, max_examples=count, labelled=True
+        )
         measure = validation_of(model, batches, BATCH_SIZE, devices)
         found[str(count)] = np.array([measure()[name] for name in model.term_names])
         assert measure() == measure()
@@ -146,7 +154,8 @@ def of_unknown_sizes(devices: Devices) -> dict[str, np.ndarray]:
     """A step on batches whose size shows only when the graph runs: the loss of an even one, the refusal of another."""
     with devices.strategy.scope():
         model = build("SGD, clipped by norm")
-    images = tf.data.Dataset.from_tensor_slices(np.arange(7 * 64, dtype="uint8").reshape(7, 8, 8, 1) % 17)
+    pixels = np.arange(7 * 64, dtype="uint8").reshape(7, 8, 8, 1) % 17
+    images = tf.data.Dataset.from_tensor_slices((pixels, np.arange(7)))
     loss = model.fit(images.take(6).batch(6), shuffle=False, verbose=0).history["loss"]
     try:
         model.fit(images.batch(7), shuffle=False, verbose=0)

@@ -1,9 +1,9 @@
-"""Damages files, kills commands and fills disks, over and over, on a tiny model, and counts how each try ends.
+"""Damages files, kills commands and fills disks again and again, on a tiny model, and counts the outcomes.
 
 python tools/fault_campaign.py --minutes=60 --seed=0 --output=results/faults.json
 
-A try is right where the result is that of an undisturbed run, refused where a command or reader ends with one line,
-wrong for anything else, and hung where it does not end. Needs no data; prints a table.
+The outcome of a try is "right" if the result equals that of an undisturbed run, "refused" if a command or reader ends
+with one line, "hung" if it does not end, and "wrong" for anything else. Needs no data; prints a table.
 """
 
 import pathlib
@@ -19,12 +19,12 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.runs.environment import environment
 
-MINUTES = flags.DEFINE_float("minutes", 5.0, "Begin no try after so many minutes.", 0.1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of what is damaged, and when.", 0)
+MINUTES = flags.DEFINE_float("minutes", 5.0, "Start no more tries after this many minutes.", 0.1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the faults and their moments.", 0)
 KINDS = flags.DEFINE_multi_enum(
-    "kind", ["mutations", "kills", "disks"], ["mutations", "kills", "disks"], "What to do; give it several times."
+    "kind", ["mutations", "kills", "disks"], ["mutations", "kills", "disks"], "Kind of faults; may be given repeatedly."
 )
-OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong; or none.")
+OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong.")
 
 _RECIPE = [
     f"--flagfile={pathlib.Path(__file__).parent / 'faults' / 'tiny.cfg'}",
@@ -43,8 +43,8 @@ class Campaign:
     """Tries of every kind against one finished training.
 
     Args:
-        folder: to work in.
-        seed: of what is damaged, and when.
+        folder: the folder to work in.
+        seed: seed of the faults and their moments.
     """
 
     def __init__(self, folder: pathlib.Path, seed: int):
@@ -59,7 +59,7 @@ class Campaign:
         self.expected = self._state(self.base)
 
     def one(self, kind: str) -> None:
-        """One try of a kind: "mutations", "kills" or "disks"."""
+        """Makes one try of a kind: "mutations", "kills" or "disks"."""
         self.tried += 1
         place = self.folder / f"try{self.tried}"
         if kind == "mutations":
@@ -72,7 +72,7 @@ class Campaign:
             shutil.rmtree(place)
 
     def _kill(self, place: pathlib.Path) -> None:
-        """A training that is killed once or twice and begun again, to the end."""
+        """Kills a training once or twice and restarts it, then lets it finish."""
         workdir, moments = place / "run", []
         try:
             for _ in range(self.random.choice((1, 2))):
@@ -88,7 +88,7 @@ class Campaign:
         )
 
     def _disk(self, place: pathlib.Path) -> None:
-        """A command whose files may not grow beyond a size: it ends well or with one line, and spares what was."""
+        """Limits the file size of a command. It must succeed or fail with one line, and leave existing files alone."""
         name = self.random.choice(("train", "sample", "evaluate", "export", "pack"))
         workdir, bytes_ = place / "run", int(10 ** self.random.uniform(0, 6))
         if name != "train":
@@ -104,7 +104,7 @@ class Campaign:
         kind, note = f"full disk under {name}", f"files of {bytes_:,} bytes"
         try:
             ended = self.tries.command(words, largest_file=bytes_)
-            # A failed save of TensorFlow leaves what the next start removes.
+            # The next start removes leftovers of TensorFlow's failed save.
             again = self.tries.command(words) if name == "train" and ended.code else None
         except self.tries.Hung:
             self.tally.add(kind, "hung", note, self.tries.left_in(place))
@@ -118,7 +118,7 @@ class Campaign:
         self.tally.add(kind, outcome, note, self.tries.left_in(place))
 
     def _state(self, workdir: pathlib.Path) -> dict:
-        """The history and the best weights, of which two equal runs have equal ones."""
+        """Returns the history and the best bound of a run, which are equal for equal runs."""
         from pixelvae_tf.runs.workdir import Run
 
         run = Run(workdir)
@@ -130,7 +130,7 @@ class Campaign:
 
 
 def table(rows: list[dict]) -> str:
-    """The outcomes as Markdown."""
+    """Formats the outcomes as Markdown."""
     names = list(rows[0])
     lines = [names, ["---"] + ["---:"] * (len(names) - 1), *([str(row[name]) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -145,7 +145,7 @@ def main() -> None:
         kinds = sorted(set(KINDS.value))
         spent = dict.fromkeys(kinds, 0.0)
         while time.monotonic() - started < 60 * MINUTES.value:
-            # Each kind has its share of the time, however long its tries take.
+            # All kinds get the same share of the time, however long their tries take.
             kind, began = min(spent, key=spent.get), time.monotonic()
             campaign.one(kind)
             spent[kind] += time.monotonic() - began

@@ -1,4 +1,4 @@
-"""The progress of training with this project's masked stacks or straightforward ones, by optimizer and precision."""
+"""Compares the progress of training by implementation of the masked stacks, optimizer and precision."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from pixelvae_tf import data
 from pixelvae_tf.benchmarks import tables
 from pixelvae_tf.benchmarks.requests import Convergence
 from pixelvae_tf.benchmarks.step import build
+from pixelvae_tf.config import RunConfig
 from pixelvae_tf.training.precision import with_precision
 
 
 class _Losses(keras.callbacks.Callback):
-    """The loss of every step, and the time of all steps after the first one."""
+    """Records the loss of every step, and the time of all steps after the first one."""
 
     def __init__(self):
         super().__init__()
@@ -41,25 +42,15 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
     """Trains every implementation with every optimizer in every precision from every seed, on the run's data.
 
     Yields:
-        For each training a record: the seed, the steps and the images per step, the mean training loss over the last
-        tenth of the steps, the validation bound and its terms in nats per image (with averaged weights, if the recipe
-        averages), and the mean milliseconds of a step without the first one.
+        For each training a record: the seed, the steps and the images per step, and what `trained` finds.
     """
     training = request.run.training
-    images = data.evaluation_batches(
-        request.run.data, "validation", batch_size=training.batch_size, max_examples=training.validation_examples
-    )
+    images = validation_images(request.run)
     optimizers = request.optimizers or (training.optimizer,)
     precisions = request.precision or (with_precision(request.run).training.mixed_precision,)
     asked = itertools.product(request.seeds, request.implementation, optimizers, precisions)
     for seed, implementation, optimizer, precision in asked:
         training = dataclasses.replace(training, seed=seed, optimizer=optimizer, mixed_precision=precision)
-        model = build(dataclasses.replace(request.run, training=training), implementation)
-        batches = data.training_batches(request.run.data, batch_size=training.batch_size, seed=seed)
-        losses = _Losses()
-        model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
-        with model.evaluation_weights():
-            bound_and_terms = model.evaluate(images, verbose=0, return_dict=True)
         yield {
             "implementation": implementation,
             "optimizer": optimizer,
@@ -68,12 +59,52 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
             "seed": seed,
             "steps": training.steps,
             "batch_size": training.batch_size,
-            **losses.record(),
-            # Without the "loss" of validation, which is the bound again.
-            **{name: round(float(value), 4) for name, value in bound_and_terms.items() if name != "loss"},
+            **trained(dataclasses.replace(request.run, training=training), images, implementation),
         }
 
 
+def validation_images(run: RunConfig):
+    """Returns batches of a run's validation images, with labels for a model of classes."""
+    training = run.training
+    return data.evaluation_batches(
+        run.data,
+        "validation",
+        batch_size=training.batch_size,
+        max_examples=training.validation_examples,
+        labelled=_labelled(run),
+    )
+
+
+def _labelled(run: RunConfig) -> bool:
+    return data.classes_of_model(run.data, run.model.num_classes) is not None
+
+
+def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, Any]:
+    """Trains a run's model without a work directory.
+
+    Args:
+        run: the run, with a definite precision.
+        images: the result of `validation_images`.
+        implementation: implementation of the masked stacks; see `Convergence`.
+
+    Returns:
+        The mean training loss over the last tenth of the steps, the mean milliseconds of a step without the first one,
+        and the validation bound and its terms in nats per image (with averaged weights, if the recipe averages).
+    """
+    training = run.training
+    model = build(run, implementation)
+    batches = data.training_batches(
+        run.data, batch_size=training.batch_size, seed=training.seed, labelled=_labelled(run)
+    )
+    losses = _Losses()
+    model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
+    with model.evaluation_weights():
+        bound_and_terms = model.evaluate(images, verbose=0, return_dict=True)
+    # The "loss" of validation repeats the bound.
+    terms = {name: round(float(value), 4) for name, value in bound_and_terms.items() if name != "loss"}
+    return {**losses.record(), **terms}
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.convergence(rows))

@@ -1,4 +1,4 @@
-"""Evaluation: images a second of the bound, and importance samples a second, taken together or one by one."""
+"""Measures evaluation: images per second of the bound, and importance samples per second, together or one by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelvae_tf.benchmarks import tables, timing
+from pixelvae_tf.benchmarks import model_size, tables, timing
 from pixelvae_tf.benchmarks.requests import Evaluate
 from pixelvae_tf.model.graphs import Graphs
 from pixelvae_tf.model.pixelvae import PixelVAE
@@ -17,8 +17,8 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
     """Times the bound and the importance-sampled likelihood of random images in turns, as users call them, in float32.
 
     Yields:
-        For each batch size a record: milliseconds of both, and of the likelihood with one sample at a time; images of
-        the bound a second, importance samples a second (images times samples), and memory in MiB.
+        For each batch size a record: milliseconds of both, and of the likelihood with one sample at a time; images per
+        second of the bound, importance samples per second (images times samples), and memory in MiB.
     """
     config, samples = request.run.model, request.importance_samples
     model = PixelVAE(config)
@@ -26,10 +26,11 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
     for batch_size in request.batch_sizes:
         shape = (batch_size, *config.image_shape)
         images = np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8")
+        given = model_size.labels(config, batch_size)
         works = [
-            lambda images=images: model.elbo(images),
-            lambda images=images: model.log_likelihood(images, samples),
-            lambda images=images: np.asarray(one_by_one.log_likelihood(images, samples, 0)),
+            lambda images=images, given=given: model.elbo(images, 0, *given),
+            lambda images=images, given=given: model.log_likelihood(images, samples, 0, *given),
+            lambda images=images, given=given: np.asarray(one_by_one.log_likelihood(images, samples, 0, *given)),
         ]
         memory = timing.memory_of(lambda works=works: [work() for work in works])
         bound, importance, single = (timing.summary(times) for times in timing.in_turns(works, request.repeats))
@@ -47,5 +48,5 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.evaluate(rows))

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 # Operations whose result is their input with another shape or name.
 _ALIASES = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
-# Operations without countable memory traffic: their result is in memory already, or is a shape.
+# Operations without memory traffic that counts: their result is already in memory, or is a shape.
 _FREE = {*_ALIASES, "Const", "NoOp", "Placeholder", "ReadVariableOp", "Shape", "ShapeN"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _LOOPS = {"While", "StatelessWhile"}
@@ -30,8 +30,8 @@ class Device(NamedTuple):
 
     Attributes:
         name: the name to print.
-        flop_per_second: of matrix products, by the type of their inputs.
-        bytes_per_second: to and from its memory.
+        flop_per_second: peak rate of matrix products, by the type of their inputs.
+        bytes_per_second: peak rate of its memory.
     """
 
     name: str
@@ -45,7 +45,7 @@ A100 = Device("A100 SXM 80 GB", {tf.float32: 156e12, tf.bfloat16: 312e12}, 2.039
 
 
 def needed(graph: tf.Graph) -> list[tf.Operation]:
-    """The operations that the results and effects of a function's graph need, in the order of their creation.
+    """Returns the operations that the results and effects of a graph need, in the order of their creation.
 
     TensorFlow skips all others, such as gradients of the images, when it runs the function.
     """
@@ -85,7 +85,7 @@ def _is_compiled(op: tf.Operation) -> bool:
 
 
 def flop(graph: tf.Graph) -> int:
-    """Floating-point operations of all convolutions and matrix products, two per multiply-add.
+    """Counts the floating-point operations of all convolutions and matrix products, two per multiply-add.
 
     Taps on padding count, because they are multiplied too. Element-wise operations do not count.
     """
@@ -110,7 +110,7 @@ def _flop(op: tf.Operation) -> int:
 
 
 def seconds(graph: tf.Graph, device: Device) -> float:
-    """Time of the operations one after another, each at the device's limit of arithmetic or of memory traffic.
+    """Returns the time of all operations in sequence, each at the device's limit of arithmetic or memory traffic.
 
     An operation reads its inputs and writes its outputs once. A compiled function counts as one operation. Of another
     one, and of the body of a loop, each operation counts. A device can only beat this time by fusing more operations.
@@ -140,7 +140,7 @@ def _bytes(tensor: tf.Tensor) -> int:
 
 
 def peak_bytes(graph: tf.Graph) -> int:
-    """The peak memory of the tensors if the operations run in the order of their creation.
+    """Returns the peak memory of the tensors if the operations run in the order of their creation.
 
     A tensor lives from its operation to the last operation that reads it, or to the end if it is a result. Variables
     and constants do not count.
@@ -167,7 +167,7 @@ def peak_bytes(graph: tf.Graph) -> int:
 
 
 def _owner(tensor: tf.Tensor) -> tf.Tensor:
-    """The tensor whose memory this tensor shares."""
+    """Returns the tensor whose memory this tensor shares."""
     while tensor.op.type in _ALIASES:
         tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
     return tensor

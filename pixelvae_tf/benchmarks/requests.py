@@ -134,6 +134,21 @@ class Convergence(OfModel):
 
 
 @dataclasses.dataclass(frozen=True)
+class Outputs(Timed):
+    """A training of --steps steps with each output distribution, and the time of a step."""
+
+    distributions: tuple[str, ...] = setting(
+        ("discrete", "logistics"),
+        "Distributions to compare, instead of --output_distribution.",
+        choices=("discrete", "logistics", "gaussian"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(bool(self.distributions), "distributions", self.distributions, "give at least one")
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate(Timed):
     """The bound and the importance-sampled likelihood."""
 
@@ -166,5 +181,5 @@ class Scaling(Timed):
 
 BY_NAME = {
     request.__name__.lower(): request
-    for request in (Input, Prepare, Sample, Size, Step, Profile, Convergence, Evaluate, Scaling)
+    for request in (Input, Prepare, Sample, Size, Step, Profile, Convergence, Outputs, Evaluate, Scaling)
 }

@@ -1,7 +1,8 @@
-"""How long sampling takes: both samplers beside one full pass of the decoders over the same images, in the same run."""
+"""Measures both samplers, beside one full pass of the decoders over the same images."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pixelvae_tf.benchmarks import graph_cost
+from pixelvae_tf.benchmarks import graph_cost, model_size
 from pixelvae_tf.benchmarks.requests import Sample
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.sampling import cached
@@ -18,8 +19,10 @@ from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise
 
 
 def measure(request: Sample) -> Iterator[dict[str, Any]]:
-    """Times a fresh model's samplers; the naive one's time is scaled from the first passes of its loop over pixels and
-    colors, and leaves out its loops over maps of latents.
+    """Times the samplers of a new model.
+
+    The naive sampler's time is extrapolated from the first passes of its loop over pixels and colors; its loops over
+    maps of latents do not count.
 
     Yields:
         For each batch size a record, in seconds.
@@ -31,8 +34,9 @@ def measure(request: Sample) -> Iterator[dict[str, Any]]:
     forward, naive = _forward(model), _naive(model, turns)
     for batch_size in request.batch_sizes:
         noise = draw_noise(config, batch_size, seed=0)
-        first, images = _timed(model.sample, batch_size)
-        fastest = _fastest(calls, model.sample, batch_size)
+        drawn = functools.partial(model.sample, label=(*model_size.labels(config, batch_size), None)[0])
+        first, images = _timed(drawn, batch_size)
+        fastest = _fastest(calls, drawn, batch_size)
         images = tf.constant(images)
         full = _fastest(calls, forward, images, noise.latents)
         scaled = _fastest(1, naive, images, noise) * total / turns
@@ -52,18 +56,19 @@ def measure(request: Sample) -> Iterator[dict[str, Any]]:
 
 
 def _forward(model: PixelVAE):
-    """One full pass of all decoders, as training computes them."""
+    """Returns a function for one full pass of all decoders, as in training."""
 
     @tf.function(autograph=False, reduce_retracing=True)
     def forward(images, latents):
-        condition = model.pixel_decoder.condition(latents[0] if latents else None)
-        return model.priors(list(latents))[:-1], model.p_x_given_z1(images, condition)
+        label = _label(model, images)
+        condition = model.pixel_decoder.condition(latents[0] if latents else None, label)
+        return model.priors(list(latents), label=label)[:-1], model.p_x_given_z1(images, condition)
 
     return forward
 
 
 def _naive(model: PixelVAE, turns: int):
-    """The first turns of the naive sampler over pixels and colors."""
+    """Returns a function for the first `turns` passes of the naive sampler over pixels and colors."""
     order = tf.reshape(tf.range(model.config.num_dimensions), (1, *model.config.image_shape))
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -79,12 +84,17 @@ def _naive(model: PixelVAE, turns: int):
 
 
 def _condition(model: PixelVAE, noise: SamplingNoise) -> dict:
-    """What the decoder needs of z1, for which its noise stands."""
-    return model.pixel_decoder.condition(noise.latents[0] if noise.latents else None)
+    """Returns the decoder's condition, with the noise of z1 in place of z1."""
+    return model.pixel_decoder.condition(noise.latents[0] if noise.latents else None, _label(model, noise.pixels))
+
+
+def _label(model: PixelVAE, images):
+    """Returns a label for each image; None for a model without classes."""
+    return tf.zeros(tf.shape(images)[0], tf.int32) if model.config.num_classes else None
 
 
 def _state_bytes(model: PixelVAE, noise: SamplingNoise) -> int:
-    """What the cached sampler keeps of an image's pixels from row to row and from pixel to pixel."""
+    """Returns the bytes that the cached sampler keeps between rows and between pixels."""
     if model.pixel_decoder.masked is None:
         return 0
     batch_size, _, columns, _ = noise.pixels.shape
@@ -95,7 +105,7 @@ def _state_bytes(model: PixelVAE, noise: SamplingNoise) -> int:
 
 
 def _full_pass_bytes(forward, images, noise: SamplingNoise) -> int:
-    """What the tensors of a full pass hold at once, by its graph."""
+    """Returns the peak memory of the tensors in a full pass, calculated from its graph."""
     return graph_cost.peak_bytes(_at_fixed_shapes(forward.python_function, images, noise.latents))
 
 
@@ -116,7 +126,7 @@ def _fastest(calls: int, call: Callable[..., Any], *arguments) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     columns = {
         "images": "batch_size",
         "full pass": "full_pass_seconds",

@@ -1,4 +1,4 @@
-"""What training a model needs by calculation, and two steps and a bound of it on the machine at hand."""
+"""Calculates what training a model needs, and measures two steps and a bound on this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pixelvae_tf.benchmarks import model_size
 from pixelvae_tf.benchmarks.model_size import calculated
 from pixelvae_tf.benchmarks.requests import PRECISIONS, Size
 from pixelvae_tf.data.preparation.memory import PeakMemory
@@ -22,11 +23,11 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
 
     Args:
         build: makes the compiled model.
-        batch_size: images a step.
+        batch_size: images per step.
 
     Returns:
-        Seconds of building, of both steps and of the bound (the first of each is traced in its time), what came out,
-        and the highest memory of this process, in MiB.
+        Seconds to build, for both steps and for the bound (the first step and the bound include tracing), the losses
+        and the bound, and the peak memory of this process in MiB.
     """
     times = {}
 
@@ -40,9 +41,11 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
         model = timed("build", build)
         shape = (batch_size, *model.config.image_shape)
         images = np.random.default_rng(0).integers(0, model.config.pixel_levels, shape, dtype="uint8")
+        labels = model_size.labels(model.config, batch_size)
+        batch = tf.nest.map_structure(tf.constant, (images, *labels) if labels else images)
         step = tf.function(model.train_step, autograph=False)
-        losses = [float(timed(name, lambda: step(tf.constant(images)))["loss"]) for name in ("step_1", "step_2")]
-        elbo = timed("bound", lambda: np.mean(model.elbo(images, seed=0).elbo))
+        losses = [float(timed(name, lambda: step(batch))["loss"]) for name in ("step_1", "step_2")]
+        elbo = timed("bound", lambda: np.mean(model.elbo(images, 0, *labels).elbo))
     bits = bits_per_dim(-float(elbo), model.config.num_dimensions)
     return {
         "measure": "measured",
@@ -56,7 +59,7 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
 
 
 def measure(request: Size) -> Iterator[dict[str, Any]]:
-    """What `measured` finds in float32, then what is `calculated` in both precisions at the run's batch size."""
+    """Yields the record of `measured` in float32, then those of `calculated` in both precisions at the run's batch."""
 
     def build(precision: str):
         steps = dataclasses.replace(request.run.training, mixed_precision=precision)
@@ -68,7 +71,7 @@ def measure(request: Size) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as text."""
+    """Returns the records as text."""
     lines = []
     for row in rows:
         values = dict(row)

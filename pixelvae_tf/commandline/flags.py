@@ -1,7 +1,7 @@
 """Flags: a flag for each field of the configuration, read from flag files and the command line.
 
-A flag file holds one --name=value a line. A `--flagfile` in a flag file is relative to that file. A flag on the command
-line overrides every flag file, in any order.
+A flag file has one --name=value on each line. A `--flagfile` in a flag file is relative to that file. A flag on the
+command line overrides every flag file, in any order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pixelvae_tf.runs import pretrained
 
 flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
-# Sides that every number of halvings divides, so that flags can be checked before the data is known.
+# Sides that allow any number of halvings, to check flags before the image size is known.
 ANY_SHAPE = (1 << 10, 1 << 10, 1)
 _DEEPEST_FLAGFILE = 20
 
@@ -60,7 +60,7 @@ def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
 
 
 def values_of(config_class, values: flags.FlagValues = FLAGS) -> dict:
-    """The values of the flags of one configuration class, as its constructor takes them."""
+    """Returns the values of the flags of one configuration class as arguments for its constructor."""
     arguments = {}
     for field in dataclasses.fields(config_class):
         if field.metadata.get("flag", True):
@@ -73,14 +73,15 @@ def values_of(config_class, values: flags.FlagValues = FLAGS) -> dict:
 def run_of_flags(
     image_shape: tuple[int, ...] = ANY_SHAPE, pixel_levels: int | None = None, values: flags.FlagValues = FLAGS
 ) -> RunConfig:
-    """The run that the flags ask for.
+    """Builds the configuration of a run from the flags.
 
     Args:
-        image_shape, pixel_levels: of its images; by default ones that suit every network, before the data is known.
+        image_shape: height, width and colors of its images; the default suits every network, before the data is known.
+        pixel_levels: number of values of a pixel; None for the default.
         values: the flags.
 
     Raises:
-        ConfigError: for values that cannot be used.
+        ConfigError: for values that are not allowed.
     """
     of_images = {"image_shape": tuple(image_shape)}
     if pixel_levels is not None:
@@ -93,7 +94,7 @@ def run_of_flags(
 
 
 def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int, ...], pixel_levels: int) -> RunConfig:
-    """The configuration that a training records for a flag file, further flags and images of this shape.
+    """Returns the configuration that training would record for a flag file, more flags, and images of this shape.
 
     Raises:
         UsageError: for an unreadable flag file, or for flags that do not exist.
@@ -109,7 +110,7 @@ def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int
 
 
 def integers(name: str, items: list[str]) -> tuple[int, ...]:
-    """The numbers of a list flag. Raises ConfigError."""
+    """Parses the whole numbers of a list flag. Raises ConfigError."""
     try:
         return tuple(int(item) for item in items)
     except ValueError:
@@ -128,7 +129,7 @@ def define_model_flags() -> None:
 
 
 def trained_model() -> pathlib.Path | str:
-    """The model that the flags name, as `trained.find` takes it. Raises UsageError."""
+    """Returns the model that the flags name, for `trained.find`. Raises UsageError unless they name exactly one."""
     workdir, name = FLAGS["workdir"].value, FLAGS["pretrained"].value
     if bool(workdir) == bool(name):
         raise UsageError("--workdir, --pretrained: give one of the two, to choose a model")
@@ -156,7 +157,7 @@ def define_drawing_flags() -> None:
 
 
 def drawing() -> dict:
-    """Seed, method and temperatures from the flags, as the model's methods take them. Raises UsageError."""
+    """Returns seed, method and temperatures from the flags, as arguments for the model's methods. Raises UsageError."""
     given = FLAGS["temperature"].value
     try:
         temperatures = tuple(float(item) for item in given)
@@ -167,8 +168,39 @@ def drawing() -> dict:
     return {"seed": FLAGS["seed"].value, "method": FLAGS["method"].value, "temperature": temperatures}
 
 
+def define_label_flag(help: str) -> None:
+    """Defines --label, the class of images; `label_of` reads it."""
+    flags.DEFINE_string("label", None, f"For a model of classes: {help}, as its number or name.")
+
+
+def label_of(names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | None:
+    """Returns the number of the class that --label names; None for a model without classes.
+
+    Args:
+        names: the names of the model's classes, in the order of their numbers.
+        also: other values that the flag accepts, which are returned unchanged.
+
+    Raises:
+        UsageError: if the label is missing or not a class, or the model has no classes but a label is given.
+    """
+    given = FLAGS["label"].value
+    if not names:
+        if given is not None:
+            raise UsageError(f"--label={given}: this model has no classes; leave it out")
+        return None
+    if given in (*also, *names):
+        return given if given in also else names.index(given)
+    if given is not None and given.isdecimal() and int(given) < len(names):
+        return int(given)
+    called = "" if names[0] == "0" else f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
+    known = f"0 to {len(names) - 1}{called}" + "".join(f", or {word!r}" for word in also)
+    if given is None:
+        raise UsageError(f"--label: is missing; this model is of classes: give one of {known}")
+    raise UsageError(f"--label={given}: this model has the classes {known}")
+
+
 def first_word() -> str:
-    """Takes the word before the flags off the command line, which says what to do; "" where there is none."""
+    """Removes the subcommand, a word before the flags, from the command line and returns it; "" if there is none."""
     return sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
 
 
@@ -196,7 +228,7 @@ def parse(description: str) -> None:
 
 
 def _expanded(arguments: list[str]) -> list[str]:
-    """The arguments, with the contents of all flag files before the rest."""
+    """Returns the contents of all flag files, then the other arguments."""
     from_files, rest = [], []
     words = iter(arguments)
     for word in words:
@@ -216,7 +248,7 @@ def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> l
         raise UsageError(f"--flagfile={path}: lies deeper than {_DEEPEST_FLAGFILE} files that include each other")
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, or a null byte in the name
+    except (OSError, ValueError) as error:  # ValueError: not text, or a null byte in the name
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UsageError(
             f"--flagfile={_printable(path)}: cannot be read ({reason}); the flag files are in the folder flags/"

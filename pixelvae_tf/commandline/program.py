@@ -1,4 +1,4 @@
-"""Shared by all command lines: a quiet start, errors in one line, exit codes."""
+"""Code that all commands share: a quiet start, errors in one line, exit codes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run(main: Callable[[], None], description: str) -> None:
     except KeyboardInterrupt:
         code = _told("interrupted")
     except BrokenPipeError:
-        code = 1  # whoever reads the output has what it wanted
+        code = 1  # the reader of the output wants no more
     except Exception as error:
-        # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
+        # Any file can hit a full disk or a lost permission. Other errors are bugs, so their traceback helps.
         explained = files.explained(error)
         code = _told(explained) if explained else _traced()
     _ignore_interrupts()
@@ -44,7 +44,7 @@ def run(main: Callable[[], None], description: str) -> None:
 
 
 def _ignore_interrupts() -> None:
-    """The work is done or has failed: what comes now has nothing to end, and no traceback to show."""
+    """Ignores Ctrl-C from now on: the command is over, and a traceback would only confuse."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -62,10 +62,10 @@ def _told(error) -> int:
 
 
 def _end(code: int) -> None:
-    """Ends the process as the interpreter does, but without taking the interpreter apart.
+    """Ends the process as the interpreter does, but without finalizing the interpreter.
 
-    A thread of TensorFlow that calls Python while it is taken apart waits for good, and so does whoever waits for
-    that thread: the command would never end.
+    A TensorFlow thread that calls Python during finalization blocks forever, and so does any code that waits for that
+    thread: the command would hang.
     """
     threading._shutdown()
     atexit._run_exitfuncs()
@@ -76,7 +76,7 @@ def _end(code: int) -> None:
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
-    """Imports TensorFlow and starts its devices. Hides the notes of its C++ code, and shows them on failure.
+    """Imports TensorFlow and starts its devices. Hides the messages of its C++ code, and shows them on failure.
 
     Args:
         first: called before the devices start, for example to join a cluster.
@@ -109,10 +109,10 @@ def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
 
 
 def sampling_threads() -> None:
-    """Gives each operation one thread: the `first` of a command that samples, for `start_tensorflow`.
+    """Limits each operation to one thread. Commands that sample pass it to `start_tensorflow` as `first`.
 
-    The sampler's operations are small, and it draws one shard of a batch on each core in parallel. Several threads for
-    each operation would mostly spin while they wait: 100 MNIST images take 1.5 times as long on two cores.
+    The sampler's operations are small, and it draws one shard of a batch on each core in parallel. More threads per
+    operation would mostly spin and wait: 100 MNIST images would take 1.5 times as long on two cores.
     """
     import tensorflow as tf
 

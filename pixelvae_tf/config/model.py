@@ -7,13 +7,13 @@ import math
 
 from pixelvae_tf.config.base import Config, require, setting
 
-# Of the masked layers, those of PixelRNN.
+# The masked layers of PixelRNN.
 LSTM_BLOCKS = ("diagonal_bilstm", "row_lstm")
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
-    """The networks of one PixelVAE: everything that is needed to rebuild them.
+    """Describes the networks of a PixelVAE, completely enough to rebuild them.
 
     The default is the best row of the paper's Table 1, "GatedPixelVAE without upsampling". `latent_channels`
     lists the levels from z1 up, so `()` gives an unconditional PixelCNN and `pixelcnn_layers=0` gives a plain VAE.
@@ -21,7 +21,12 @@ class ModelConfig(Config):
 
     image_shape: tuple[int, ...] = setting((28, 28, 1), "Height, width and colors of an image.", flag=False)
     pixel_levels: int = setting(
-        2, "Values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
+        2, "Number of values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
+    )
+    num_classes: int = setting(
+        0,
+        "Number of classes, for a model that is conditional on the label of an image: p(x | label). The label enters "
+        "every gate and the encoder. 0 for a model without labels.",
     )
     network: str = setting(
         "convolutional",
@@ -54,19 +59,19 @@ class ModelConfig(Config):
     prior_channels: int = setting(128, "Units of each hidden layer of the learned prior.")
     encoder_channels: tuple[int, ...] = setting(
         (32, 64, 64),
-        "Feature maps of the encoder, full resolution first: of each stage, which halves the sides "
-        "(network='convolutional'), or at each resolution, each half the one before (network='residual').",
+        "Feature maps of the encoder, full resolution first: one number for each stage, which halves the sides "
+        "(network='convolutional'), or for each resolution, each half the previous one (network='residual').",
     )
     conditioning: str = setting(
         "bias",
-        "How z reaches the decoder: 'bias' adds a linear map of z in every gate; 'maps' upsamples z to maps that "
-        "enter beside the image.",
+        "How the decoder receives z: 'bias' adds a linear map of z in every gate; 'maps' upsamples z to maps, which "
+        "are a second input beside the image.",
         choices=("bias", "maps"),
     )
     upsampling_channels: tuple[int, ...] = setting(
         (32, 32, 64),
-        "Feature maps of the upsampler, full resolution first (for conditioning='maps'). network='residual' needs as "
-        "many numbers as encoder_channels has.",
+        "Feature maps of the upsampler, full resolution first (for conditioning='maps'). With network='residual', give "
+        "as many numbers as for encoder_channels.",
     )
     residual_blocks: int = setting(
         1, "Residual blocks at each resolution, in addition to the blocks that change the resolution."
@@ -74,9 +79,9 @@ class ModelConfig(Config):
     batch_normalization: bool = setting(True, "Use batch normalization in the residual blocks.")
     masked_blocks: str = setting(
         "stacks",
-        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (those of the paper's "
-        "code for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or "
-        "'row_lstm' (sees a triangle above the pixel).",
+        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (from the paper's code "
+        "for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or 'row_lstm' "
+        "(sees a triangle above the pixel).",
         choices=("stacks", "residual", *LSTM_BLOCKS),
     )
     residual_connections: bool = setting(
@@ -86,7 +91,8 @@ class ModelConfig(Config):
         13, "Masked layers over the pixels, including the first one (mask A); 0 makes pixels independent given z."
     )
     pixelcnn_channels: int = setting(
-        16, "Feature maps of each masked stack; of an LSTM layer the units of each direction, half as many as its maps."
+        16,
+        "Feature maps of each masked stack. An LSTM layer has this many units per direction, and twice as many maps.",
     )
     latent_pixelcnn_layers: int = setting(
         3,
@@ -96,7 +102,7 @@ class ModelConfig(Config):
     latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latent maps.")
     first_kernel_size: int = setting(7, "Side of the first masked layer's kernel; an odd number.")
     kernel_size: int = setting(
-        5, "Side of the other masked layers' kernels; an odd number. Those of the Diagonal BiLSTM are 1x1."
+        5, "Side of the other masked layers' kernels; an odd number. The Diagonal BiLSTM's kernels are always 1x1."
     )
     activation: str = setting(
         "gated",
@@ -106,10 +112,12 @@ class ModelConfig(Config):
     output_layers: int = setting(2, "Masked 1x1 layers between the last masked layer and the logits.")
     output_distribution: str = setting(
         "discrete",
-        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax) or 'gaussian' (a discretized "
-        "Gaussian, only for decoders without masked layers).",
-        choices=("discrete", "gaussian"),
+        "Distribution of a pixel: 'discrete' (Bernoulli for two levels, else a softmax), 'logistics' (a mixture of "
+        "discretized logistics for each color) or 'gaussian' (a discretized Gaussian, only for decoders without masked "
+        "layers).",
+        choices=("discrete", "logistics", "gaussian"),
     )
+    mixture_components: int = setting(10, "Logistics in the mixture of each color (output_distribution='logistics').")
     embedding_channels: int = setting(
         0, "Dimensions of a learned embedding of each color's values at the input; 0 uses the scaled pixel values."
     )
@@ -124,6 +132,12 @@ class ModelConfig(Config):
             "give (height, width, colors), each at least 1",
         )
         require(2 <= self.pixel_levels <= 256, "pixel_levels", self.pixel_levels, "use 2 to 256")
+        require(
+            self.num_classes == 0 or self.num_classes >= 2,
+            "num_classes",
+            self.num_classes,
+            "use 2 or more, or 0 for a model without labels",
+        )
         for name in ("latent_channels", "encoder_channels", "upsampling_channels"):
             value = getattr(self, name)
             require(all(item >= 1 for item in value), name, value, "every entry must be at least 1")
@@ -167,6 +181,7 @@ class ModelConfig(Config):
                 0,
                 "without masked layers z has to be upsampled: use conditioning='maps'",
             )
+        require(self.mixture_components >= 1, "mixture_components", self.mixture_components, "use 1 or more")
         if self.output_distribution == "gaussian":
             require(
                 self.pixelcnn_layers == 0,

@@ -5,8 +5,11 @@ from pixelvae_tf.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "Classes": "schema",
         "DataError": "schema",
         "DatasetInfo": "schema",
+        "classes": "registry",
+        "classes_of_model": "registry",
         "describe": "registry",
         "evaluation_batches": "pipeline",
         "explain_read_error": "damage",

@@ -14,9 +14,9 @@ import numpy as np
 
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import digits, image_folder, mnist, prepared
-from pixelvae_tf.data.schema import SPLITS, DataError, DatasetInfo, ImageSource
+from pixelvae_tf.data.schema import SPLITS, Classes, DataError, DatasetInfo, ImageSource
 
-# Small ones are kept in memory and offer `load`; the others are read as they are needed and offer `source`.
+# Small datasets stay in memory and offer `load`. The others are read on demand and offer `source`.
 _IN_MEMORY: dict[str, types.ModuleType] = {"digits": digits, "binarized_mnist": mnist, "mnist": mnist}
 _STREAMED: dict[str, types.ModuleType] = {
     "lsun_bedroom": prepared,
@@ -26,20 +26,20 @@ _STREAMED: dict[str, types.ModuleType] = {
 
 
 def names() -> list[str]:
-    """The names that `--dataset` takes."""
+    """Returns the names that `--dataset` accepts."""
     return sorted({**_IN_MEMORY, **_STREAMED})
 
 
 def in_memory(config: DataConfig) -> bool:
-    """Whether a dataset is small and always kept in memory."""
+    """Returns whether a dataset is small and always kept in memory."""
     return config.dataset in _IN_MEMORY
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of a dataset, without reading its images.
+    """Describes a dataset without reading its images (but see `image_folder.describe`).
 
     Raises:
-        DataError: for an unknown name, a dataset that is not prepared, or another size than the configuration's.
+        DataError: for an unknown name, a dataset that is not prepared, or a size that differs from the configuration.
     """
     info = _module(config).describe(config)
     height, width, _ = info.image_shape
@@ -48,37 +48,63 @@ def describe(config: DataConfig) -> DatasetInfo:
     return info
 
 
-def source(config: DataConfig, split: str) -> ImageSource:
-    """The images of a split, for the pipeline to order and read.
+def classes(config: DataConfig) -> Classes:
+    """Returns the classes of a dataset. Raises DataError if it has none, or its data is missing or damaged."""
+    module = _module(config)
+    if not hasattr(module, "classes"):
+        known = [name for name in names() if hasattr({**_IN_MEMORY, **_STREAMED}[name], "classes")]
+        raise DataError(f"--dataset={config.dataset}: its images have no classes; those of {', '.join(known)} have")
+    return module.classes(config)
+
+
+def classes_of_model(config: DataConfig, num_classes: int) -> Classes | None:
+    """Returns the classes of a dataset, or None if `num_classes` is 0. Raises DataError if the numbers differ."""
+    if not num_classes:
+        return None
+    found = classes(config)
+    if len(found.names) != num_classes:
+        few = ", ".join(found.names[:5]) + (", ..." if len(found.names) > 5 else "")
+        raise DataError(
+            f"--num_classes={num_classes}: {config.dataset} has {len(found.names)} ({few}); use --num_classes="
+            f"{len(found.names)}"
+        )
+    return found
+
+
+def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
+    """Returns the images of a split, for the pipeline to order and read.
 
     Raises:
-        DataError: for an unknown dataset or split, or data that is missing or damaged.
+        DataError: for an unknown dataset or split, missing or damaged data, or labels of a dataset without classes.
     """
     if split not in SPLITS:
         raise DataError(f"split={split!r}: choose one of {', '.join(SPLITS)}")
+    if labelled:
+        classes(config)
     if in_memory(config):
-        return _held(load(config, split))
-    return _module(config).source(config, split)
+        return _held(*load_labelled(config, split)) if labelled else _held(load(config, split))
+    module = _module(config)
+    return module.source(config, split, labelled=True) if labelled else module.source(config, split)
 
 
 def image_names(config: DataConfig, split: str) -> Iterable[str]:
-    """What to call the images of a split, in their order: paths in a folder of images, elsewhere numbers from 0."""
+    """Returns a name for each image of a split, in order: its path for `image_folder`, else its number from 0."""
     if config.dataset == "image_folder":
         return image_folder.list_split(config, split)
     return map(str, itertools.count())
 
 
 def notes(config: DataConfig) -> list[str]:
-    """Lines that a user should read before a training: how the images were found, and what was passed over."""
+    """Returns lines for the user to read before training: how the images were found, and what was skipped."""
     module = _module(config)
     return module.notes(config) if hasattr(module, "notes") else []
 
 
 def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
-    """What tells the images of one run from those of another, without reading them: by split, how many and a checksum.
+    """Identifies the images of each split by their number and a checksum, without reading them.
 
-    It is made of names and sizes of image files, or of the checksums of prepared shards; empty for the datasets that
-    are the same everywhere.
+    The checksum covers names and sizes of image files, or the checksums of prepared shards. The result is empty for
+    datasets that are the same everywhere.
     """
     module = _module(config)
     if not hasattr(module, "fingerprint"):
@@ -90,33 +116,42 @@ def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
     return found
 
 
-def training_source(config: DataConfig) -> ImageSource:
-    """The training images; in memory where the configuration asks for it, in shards of the same lengths."""
+def training_source(config: DataConfig, labelled: bool = False) -> ImageSource:
+    """Returns the training images; with `config.cache` in memory, in shards of the same lengths."""
     if config.cache and not in_memory(config):
-        return _kept(config)
-    return source(config, "train")
+        return _kept(config, labelled)
+    return source(config, "train", labelled)
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(config: DataConfig) -> ImageSource:
-    return _held(load(config, "train"), source(config, "train").shard_lengths)
+def _kept(config: DataConfig, labelled: bool) -> ImageSource:
+    from pixelvae_tf.data.damage import reading
+
+    with reading(config):
+        found = source(config, "train", labelled)
+        return _held(*_load_streamed(found), shard_lengths=found.shard_lengths)
 
 
-def _load_streamed(config: DataConfig, split: str) -> np.ndarray:
+def _load_streamed(found: ImageSource) -> tuple[np.ndarray, ...]:
+    """Returns all images of a source, and their labels where it has them."""
     import tensorflow as tf
 
-    found = source(config, split)
+    def decode(records):
+        return (found.decode(records), *([found.labels(records)] if found.labels else []))
+
     records = found.read(tf.range(len(found.shard_lengths), dtype=tf.int64)).batch(100)
-    images = np.empty((sum(found.shard_lengths), *found.image_shape), np.uint8)
-    done = 0
-    for batch in records.map(found.decode, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator():
-        images[done : done + len(batch)] = batch
-        done += len(batch)
-    return images
+    count = sum(found.shard_lengths)
+    parts = np.empty((count, *found.image_shape), np.uint8), np.empty(count, np.int32)
+    arrays, done = parts if found.labels else parts[:1], 0
+    for batch in records.map(decode, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator():
+        for array, values in zip(arrays, batch, strict=True):
+            array[done : done + len(values)] = values
+        done += len(batch[0])
+    return arrays
 
 
 def load(config: DataConfig, split: str) -> np.ndarray:
-    """All images of a split, (examples, height, width, colors) uint8, in memory.
+    """Reads all images of a split into memory: (examples, height, width, colors) uint8.
 
     Raises:
         DataError: for an unknown dataset or split, or data that is missing or damaged.
@@ -128,14 +163,14 @@ def load(config: DataConfig, split: str) -> np.ndarray:
     from pixelvae_tf.data.damage import reading
 
     with reading(config):
-        return _load_streamed(config, split)
+        return _load_streamed(source(config, split))[0]
 
 
 def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a split as `load` gives them, and their classes: (examples, height, width, colors), (examples,) uint8.
+    """Reads images as `load` does, and their classes: (examples, height, width, colors) and (examples,) uint8.
 
     Raises:
-        DataError: for a dataset without classes, or as `load`.
+        DataError: for a dataset without classes, or as `load` does.
     """
     module = _module(config)
     if not hasattr(module, "load_labelled"):
@@ -144,13 +179,14 @@ def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarra
     return module.load_labelled(config, split)
 
 
-def _held(images: np.ndarray, shard_lengths: tuple[int, ...] = ()) -> ImageSource:
-    """Images in memory as a source, whose records are their numbers."""
+def _held(images: np.ndarray, labels: np.ndarray | None = None, shard_lengths: tuple[int, ...] = ()) -> ImageSource:
+    """Makes a source of images in memory. Its records are the numbers of the images."""
     import tensorflow as tf
 
-    # Held outside the graph, where a constant would be copied into every saved one.
+    # Made outside the graph: a constant inside would be copied into every saved graph.
     with tf.device("CPU"):
         held = tf.constant(images)
+        classes = None if labels is None else tf.constant(labels, tf.int32)
     lengths = shard_lengths or (len(images),)
     ends = np.cumsum(lengths)
 
@@ -158,7 +194,11 @@ def _held(images: np.ndarray, shard_lengths: tuple[int, ...] = ()) -> ImageSourc
         shards = tf.data.Dataset.from_tensor_slices((tf.gather(ends - lengths, numbers), tf.gather(ends, numbers)))
         return shards.flat_map(tf.data.Dataset.range)
 
-    return ImageSource(lengths, images.shape[1:], read, lambda numbers: tf.gather(held, numbers))
+    def decode(numbers):
+        return tf.gather(held, numbers)
+
+    of_numbers = None if classes is None else lambda numbers: tf.gather(classes, numbers)
+    return ImageSource(lengths, images.shape[1:], read, decode, labels=of_numbers)
 
 
 def _module(config: DataConfig) -> types.ModuleType:

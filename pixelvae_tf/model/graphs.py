@@ -1,7 +1,7 @@
 """The graphs behind a model: tensors in, tensors out, each traced once for all batch sizes.
 
-The methods of `PixelVAE` call them with checked arrays; an export holds them; benchmarks time them; and a tf.function
-or a dataset's map can call them, where those methods cannot be used.
+The methods of `PixelVAE` call them with checked arrays, exports contain them, and benchmarks time them. A tf.function
+or a dataset's map can call them too, where those methods do not work.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.model.batch_sizes import in_few_sizes
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
@@ -22,15 +24,15 @@ from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise, latent_noise, 
 if TYPE_CHECKING:
     from pixelvae_tf.probability.objectives import Values
 
-# Importance samples of few images are taken together, up to so many pixels in a pass of the network: a pass of less
-# does not keep a core busy, and one of more takes more memory and is no faster.
+# Importance samples of small batches are computed together, up to this many pixels in a pass of the network. A smaller
+# pass does not keep a core busy. A larger one takes more memory and is not faster.
 PIXELS_A_PASS = 1 << 16
 
 _INTEGER = tf.TensorSpec((), tf.int32)
 
 
 class Sampler(NamedTuple):
-    """How values are drawn in the order of generation: those of a level of latents, and pixels.
+    """Functions that draw a level of latents, and pixels, in the order of generation.
 
     All samplers draw the same images from the same noise.
     """
@@ -45,8 +47,15 @@ SAMPLERS = {
 }
 
 
+def checked_sampler(name: str) -> str:
+    """Returns the name of a sampler. Raises UserError for an unknown name."""
+    if name not in SAMPLERS:
+        raise UserError(f"method={name!r}: choose one of {', '.join(SAMPLERS)}")
+    return name
+
+
 class Encoding(NamedTuple):
-    """What inference finds for a batch, by level (z1 first): (batch, channels) or (batch, height, width, channels)."""
+    """The posteriors of a batch, by level (z1 first): (batch, channels) or (batch, height, width, channels)."""
 
     mean: tuple[Values, ...]
     scale: tuple[Values, ...]
@@ -55,6 +64,8 @@ class Encoding(NamedTuple):
 
 class Graphs:
     """The graphs of one model. Images are (batch, height, width, colors) uint8, seeds and counts int32 scalars.
+
+    For a model of classes they take one more argument at the end: the label of each image, (batch,) int32.
 
     Args:
         model: a `PixelVAE`.
@@ -67,16 +78,17 @@ class Graphs:
         self.pixels_a_pass = pixels_a_pass
         self._images = tf.TensorSpec((None, *self.config.image_shape), tf.uint8)
         self._latents = tuple(tf.TensorSpec((None, *shape), tf.float32) for shape in self.config.latent_shapes)
+        self._label = (tf.TensorSpec((None,), tf.int32),) if self.config.num_classes else ()
         self._temperatures = tf.TensorSpec((1 + self.config.num_levels,), tf.float32)
 
     @functools.cached_property
     def elbo(self) -> Callable[..., ElboTerms]:
         """The bound and its terms, `elbo(images, seed)`."""
 
-        def elbo(images, seed):
-            return self.model.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed))
+        def elbo(images, seed, label=None):
+            return self.model.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed), label=label)
 
-        return _traced(elbo, self._images, _INTEGER)
+        return _traced(elbo, self._images, _INTEGER, *self._label)
 
     @functools.cached_property
     def log_likelihood(self) -> Callable[..., tf.Tensor]:
@@ -84,10 +96,10 @@ class Graphs:
         model, config = self.model, self.config
         height, width, _ = config.image_shape
 
-        def log_likelihood(images, importance_samples, seed):
+        def log_likelihood(images, importance_samples, seed, label=None):
             if not config.num_levels:
-                return -model.reconstruction(images, [])
-            posteriors = model.q_z_given_x(images)
+                return -model.reconstruction(images, [], label=label)
+            posteriors = model.q_z_given_x(images, label)
             batch = tf.shape(images)[0]
             at_once = tf.maximum(1, self.pixels_a_pass // (batch * height * width))
 
@@ -103,70 +115,103 @@ class Graphs:
                 noise = tf.map_fn(noise_of, tf.range(first, first + count), fn_output_signature=self._latents)
                 noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)
                 of_images = tf.nest.map_structure(repeated, (images, posteriors))
-                log_weights = tf.reshape(model.log_importance_weight(*of_images, noise), (count, batch))
+                of_label = None if label is None else repeated(label)
+                log_weights = model.log_importance_weight(*of_images, noise, of_label)
+                log_weights = tf.reshape(log_weights, (count, batch))
                 together = tf.reduce_logsumexp(log_weights, axis=0)
                 return first + count, objectives.accumulate_log_weight(log_total, together)
 
-            # Some samples after others: memory does not grow with their number.
+            # A loop over groups of samples: memory does not grow with their number.
             _, log_total = tf.while_loop(
                 lambda first, _: first < importance_samples, add_samples, (0, tf.fill([batch], -float("inf")))
             )
             return log_total - tf.math.log(tf.cast(importance_samples, tf.float32))
 
-        return _traced(log_likelihood, self._images, _INTEGER, _INTEGER)
+        return _traced(log_likelihood, self._images, _INTEGER, _INTEGER, *self._label)
 
     @functools.cached_property
     def encode(self) -> Callable[..., Encoding]:
-        """The posteriors and samples of them, `encode(images, seed)`."""
+        """The posteriors and samples from them, `encode(images, seed)`."""
 
-        def encode(images, seed):
-            posteriors = self.model.q_z_given_x(images)
+        def encode(images, seed, label=None):
+            posteriors = self.model.q_z_given_x(images, label)
             noise = latent_noise(self.config, tf.shape(images)[0], seed)
             samples = sample_posteriors(posteriors, noise)
             return Encoding(tuple(q.mean for q in posteriors), tuple(q.scale for q in posteriors), tuple(samples))
 
-        return _traced(encode, self._images, _INTEGER)
+        return _traced(encode, self._images, _INTEGER, *self._label)
 
     @functools.cached_property
     def draw(self) -> dict[str, Callable[..., tf.Tensor]]:
-        """By the name of the sampler: new images, `draw[name](noise, temperatures)`.
+        """For each sampler, a graph that draws new images: `draw[name](noise, temperatures)`.
 
         `noise` is a `SamplingNoise`; `temperatures` (1 + levels,) are those of the pixels and of each level, z1 first.
         """
         noise = SamplingNoise(self._latents, tf.TensorSpec((None, *self.config.image_shape), tf.float32))
 
         def traced(sampler: Sampler):
-            def draw(noise, temperatures):
+            def draw(noise, temperatures, label=None):
                 latents = with_temperature(noise.latents, temperatures[1:])
-                z1 = sample_latents(self.model, latents, sampler.draw_level)
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0])
+                z1 = sample_latents(self.model, latents, sampler.draw_level, label)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
                 return tf.cast(pixels, tf.uint8)
 
-            return _traced(draw, noise, self._temperatures)
+            return _traced(draw, noise, self._temperatures, *self._label)
 
         return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
 
     @functools.cached_property
-    def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
-        """By the name of the sampler: images of which some pixels are kept, `complete[name](images, known, seed,
-        temperatures)`.
+    def noise_of(self) -> Callable[..., tuple]:
+        """The noise from which the prior makes given latents, `noise_of(latents)`; `draw` makes images of it."""
 
-        `known` is (1 or batch, height, width, colors) bool; `seed` is (2,), see `randomness.as_seed`. Latents are
-        drawn from the posterior of the images.
+        def noise_of(latents, label=None):
+            priors = self.model.priors(latents, label=label)
+            return tuple(prior.noise_of(z) for prior, z in zip(priors, latents, strict=True))
+
+        return _traced(noise_of, self._latents, *self._label)
+
+    @functools.cached_property
+    def decode(self) -> dict[str, tuple[Callable[..., tf.Tensor], ...]]:
+        """For each sampler and given level, a graph that draws images: `decode[name][level](z, noise, temperatures)`.
+
+        `z` are latents of that level. `noise` contains the noise of the pixels and of the levels below. Temperatures
+        are as for `draw`.
+        """
+        pixels = tf.TensorSpec((None, *self.config.image_shape), tf.float32)
+
+        def traced(sampler: Sampler, level: int):
+            def decode(z, noise, temperatures, label=None):
+                latents = with_temperature(noise.latents, temperatures[1:])
+                z1 = sample_latents(self.model, latents, sampler.draw_level, label, given=z)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
+                return tf.cast(pixels, tf.uint8)
+
+            noise = SamplingNoise(self._latents[:level], pixels)
+            return _traced(decode, self._latents[level], noise, self._temperatures, *self._label)
+
+        levels = range(self.config.num_levels)
+        return {name: tuple(traced(sampler, level) for level in levels) for name, sampler in SAMPLERS.items()}
+
+    @functools.cached_property
+    def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
+        """For each sampler, a graph that keeps known pixels and draws the others, at a posterior sample of the images.
+
+        Call `complete[name](images, known, seed, temperatures)`, with `known` (1 or batch, height, width, colors) bool
+        and `seed` (2,), see `randomness.as_seed`.
         """
         known = tf.TensorSpec((None, *self.config.image_shape), tf.bool)
         seed = tf.TensorSpec((2,), tf.int32)
 
         def traced(sampler: Sampler):
-            def complete(images, known, seed, temperatures):
+            def complete(images, known, seed, temperatures, label=None):
                 noise = draw_noise(self.config, tf.shape(images)[0], seed)
                 latents = with_temperature(noise.latents, temperatures[1:])
-                samples = sample_posteriors(self.model.q_z_given_x(images), latents)
+                samples = sample_posteriors(self.model.q_z_given_x(images, label), latents)
                 z1 = samples[0] if samples else None
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, images, known, temperatures[0])
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, images, known, temperatures[0], label)
                 return tf.cast(pixels, tf.uint8)
 
-            return _traced(complete, self._images, known, seed, self._temperatures)
+            return _traced(complete, self._images, known, seed, self._temperatures, *self._label)
 
         return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
 
@@ -175,6 +220,6 @@ def _traced(function: Callable, *signature) -> Callable:
     @functools.wraps(function)
     def with_own_settings(*arguments):
         with own_settings():
-            return function(*arguments)
+            return in_few_sizes(function)(*arguments)
 
     return tf.function(with_own_settings, input_signature=signature, autograph=False)

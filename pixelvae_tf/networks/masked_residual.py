@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pixelvae_tf.layers.conditioning import build_maps_convolution, maps_convolution
+from pixelvae_tf.layers.conditioning import ClassBiases, build_maps_convolution, check_label, maps_convolution
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
 
 
@@ -23,8 +23,8 @@ class MaskedResidualBlock(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         weight_normalization: see `weight_norm`.
 
-    Shapes: (batch, height, width, filters) to the same. Given `dropout`, of that shape (see
-    `dropout.replica_factors`), it multiplies what enters the last convolution.
+    Shapes: (batch, height, width, filters) to the same. `dropout`, of that shape (see `dropout.replica_factors`),
+    multiplies the input of the last convolution. `bias`, (batch, 1, 1, 2 * filters), is added in the gates.
     """
 
     def __init__(
@@ -43,14 +43,15 @@ class MaskedResidualBlock(keras.layers.Layer):
         for conv in (self.gates, self.output_conv):
             conv.build(input_shape)
 
-    def call(self, maps, dropout=None):
-        gate, signal = ops.split(self.gates(ops.elu(maps)), 2, axis=-1)
+    def call(self, maps, dropout=None, bias=None):
+        gates = self.gates(ops.elu(maps))
+        gate, signal = ops.split(gates if bias is None else gates + bias, 2, axis=-1)
         units = ops.sigmoid(gate) * ops.tanh(signal)
         return maps + self.output_conv(units if dropout is None else units * dropout)
 
-    def incremental(self) -> ResidualBlockSteps:
-        """The same block for inputs that arrive in the order of generation."""
-        return ResidualBlockSteps(self)
+    def incremental(self, bias=None) -> ResidualBlockSteps:
+        """Returns the block's steps, for inputs that arrive in the order of generation; the bias has no positions."""
+        return ResidualBlockSteps(self, bias)
 
     def get_config(self):
         return {
@@ -65,15 +66,16 @@ class MaskedResidualBlock(keras.layers.Layer):
 class ResidualBlockSteps:
     """A `MaskedResidualBlock` in two steps: one for the rows above, one for the current row."""
 
-    def __init__(self, block: MaskedResidualBlock):
+    def __init__(self, block: MaskedResidualBlock, bias=None):
         self.gates = block.gates.incremental()
         self.output = block.output_conv.incremental()
+        self.bias = None if bias is None else self.gates.by_color(bias)
 
     def start_rows(self, columns, batch):
         return self.gates.start_rows(columns, batch), self.output.start_rows(columns, batch)
 
     def row(self, caches, newest):
-        """What both convolutions see of the rows above, color by color; `newest` is `finished` of the last."""
+        """Computes what both convolutions see of the rows above, by color; `newest` is `finished` of the last row."""
         if not newest:
             return caches, ()
         steps = (self.gates, self.output)
@@ -84,16 +86,17 @@ class ResidualBlockSteps:
         return self.gates.start_pixels(batch), self.output.start_pixels(batch)
 
     def pixel(self, windows, newest, from_above, color: int):
-        """One color of a pixel: `newest` (batch, filters of the color) to the same."""
+        """Computes one color of a pixel from `newest`, both (batch, filters of the color)."""
         inner, outer = windows
         above_gates, above_output = from_above or (None, None)
         inner, gates = self.gates.pixel(inner, ops.elu(newest), color, above_gates)
+        gates = gates if self.bias is None else gates + self.bias[color]
         gate, signal = ops.split(gates, 2, axis=-1)
         outer, outputs = self.output.pixel(outer, ops.sigmoid(gate) * ops.tanh(signal), color, above_output)
         return (inner, outer), newest + outputs
 
     def finished(self, windows) -> tuple:
-        """The inputs of both convolutions at a pixel, after its last color; () if no other row sees them."""
+        """Returns the inputs of both convolutions at a pixel, after its last color; () if no other row sees them."""
         if not self.gates.rows:
             return ()
         return self.gates.finished(windows[0]), self.output.finished(windows[1])
@@ -103,8 +106,8 @@ class ResidualBlockSteps:
 class MaskedResidualNetwork(keras.layers.Layer):
     """A mask A convolution, masked residual blocks, and a masked 1x1 convolution to the result.
 
-    Maps (z after upsampling) pass a 1x1 convolution without a mask. The network takes the mean of the result and of its
-    first convolution.
+    Maps (z after upsampling) pass a 1x1 convolution without a mask, and are averaged with the first convolution's
+    result. A class shifts the biases of all gates.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -115,9 +118,11 @@ class MaskedResidualNetwork(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         weight_normalization: see `weight_norm`.
         conditional_on_maps: whether the call gets `maps`.
+        num_classes: classes of the images, for a call that gets a `label`; 0 for one without.
 
     Call: `features` (batch, height, width, channels) of what is generated; `maps` (batch, height, width, maps) or
-    None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch, height, width, output_channels).
+    None; `dropout`, factors for each of `residual_blocks`, or None; `label` (batch,) integers 0..classes-1, or None.
+    Returns (batch, height, width, output_channels).
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         colors: int = 1,
         weight_normalization: bool = True,
         conditional_on_maps: bool = False,
+        num_classes: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -143,6 +149,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         self.colors = colors
         self.weight_normalization = weight_normalization
         self.conditional_on_maps = conditional_on_maps
+        self.num_classes = num_classes
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         masked = {"colors": colors, **plain}
         self.first = MaskedConv2D(filters, first_kernel_size, "A", name="first", **masked)
@@ -152,6 +159,10 @@ class MaskedResidualNetwork(keras.layers.Layer):
             MaskedResidualBlock(filters, side, name=f"block_{index}", **masked) for index, side in enumerate(sides)
         ]
         self.result = MaskedConv2D(output_channels, 1, "B", name="result", **masked)
+        self.of_class = None
+        if num_classes:
+            sizes = [2 * filters] * len(self.blocks)
+            self.of_class = ClassBiases(sizes, num_classes, name="of_class", dtype=self.dtype_policy)
 
     def build(self, features_shape, maps_shape=None):
         maps = (*features_shape[:-1], self.filters)
@@ -159,23 +170,34 @@ class MaskedResidualNetwork(keras.layers.Layer):
         build_maps_convolution(self.maps_conv, maps_shape)
         for layer in (*self.blocks, self.result):
             layer.build(maps)
+        if self.of_class is not None:
+            self.of_class.build()
 
     @property
     def residual_blocks(self) -> tuple[int, int]:
         """Blocks with a residual connection, and the feature maps inside each. Dropout acts on these maps."""
         return len(self.blocks), self.filters
 
-    def call(self, features, maps=None, dropout=None):
+    def class_biases(self, label) -> list:
+        """Returns the class's shift of each block's gates, (batch, 1, 1, 2 * filters); None without classes."""
+        check_label(label, self.num_classes)
+        return [None] * len(self.blocks) if self.of_class is None else self.of_class(label)
+
+    def call(self, features, maps=None, dropout=None, label=None):
         hidden = self.first(features)
         if maps is not None:
             hidden = 0.5 * (hidden + self.maps_conv(maps))
-        for index, block in enumerate(self.blocks):
-            hidden = block(hidden, dropout[index]) if dropout else block(hidden)
+        for index, (block, bias) in enumerate(zip(self.blocks, self.class_biases(label), strict=True)):
+            # A recomputed block (`RematScope`) accepts only positional tensors.
+            given = (dropout[index],) if dropout else ()
+            if bias is not None:
+                given = (*(given or (ops.ones((), hidden.dtype),)), bias)
+            hidden = block(hidden, *given)
         return self.result(ops.elu(hidden))
 
-    def incremental(self, maps=None) -> ResidualSteps:
-        """The same network for features that arrive in the order of generation, with the call's maps."""
-        return ResidualSteps(self, maps)
+    def incremental(self, maps=None, label=None) -> ResidualSteps:
+        """Returns the network's steps, for features in the order of generation, with the call's maps and label."""
+        return ResidualSteps(self, maps, label)
 
     def get_config(self):
         return {
@@ -189,15 +211,17 @@ class MaskedResidualNetwork(keras.layers.Layer):
             "colors": self.colors,
             "weight_normalization": self.weight_normalization,
             "conditional_on_maps": self.conditional_on_maps,
+            "num_classes": self.num_classes,
         }
 
 
 class ResidualSteps:
     """A `MaskedResidualNetwork` in two steps: one for the rows above, one for the current row."""
 
-    def __init__(self, network: MaskedResidualNetwork, maps=None):
+    def __init__(self, network: MaskedResidualNetwork, maps=None, label=None):
         self.first = network.first.incremental()
-        self.blocks = [block.incremental() for block in network.blocks]
+        biases = [None if bias is None else bias[:, 0, 0] for bias in network.class_biases(label)]
+        self.blocks = [block.incremental(bias) for block, bias in zip(network.blocks, biases, strict=True)]
         self.result = network.result.incremental()
         self.maps = None if maps is None else ops.transpose(network.maps_conv(maps), (1, 2, 0, 3))
 

@@ -13,7 +13,7 @@ from pixelvae_tf.layers.units import apply_unit, kernel_initializer, parts_of
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class PixelCNN(keras.layers.Layer):
-    """Masked blocks, masked 1x1 layers, and logits; conditional on a latent vector, on maps, or on neither.
+    """Masked blocks, masked 1x1 layers, and logits; conditional on a latent vector, on maps, on a class, or on none.
 
     >>> import numpy
     >>> network = PixelCNN(output_channels=1, filters=4, num_layers=2, first_kernel_size=3, kernel_size=3)
@@ -25,7 +25,8 @@ class PixelCNN(keras.layers.Layer):
     (False, True)
 
     A latent vector shifts the bias of every unit of both stacks. Maps (z after upsampling) enter the units of the first
-    block through a 1x1 convolution. It needs no mask, because the maps hold no pixel.
+    block through a 1x1 convolution. It needs no mask, because the maps hold no pixel. A class shifts the bias of every
+    unit, as a latent vector does.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -37,14 +38,15 @@ class PixelCNN(keras.layers.Layer):
         activation: "gated" or "relu".
         weight_normalization: see `weight_norm`.
         conditional_on_maps: whether the call gets `maps`.
+        num_classes: classes of the images, for a call that gets a `label`; 0 for one without.
 
     Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
-    (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch,
-    height, width, output_channels).
+    (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None; `label` (batch,)
+    integers 0..classes-1, or None. Returns (batch, height, width, output_channels).
 
-    Dropout acts on the horizontal stack alone, in the blocks with a residual connection. All that the network knows of
-    an image passes there on its way to the logits. The vertical stack has no residual connections. There the noise of
-    one block would multiply that of the next.
+    Dropout acts only on the horizontal stack, in the blocks with a residual connection. Everything that reaches the
+    logits passes through there. The vertical stack has no residual connections, so the noise of its blocks would
+    multiply.
 
     Source: sections 3 and 4.1 of the paper; van den Oord et al. 2016b.
     """
@@ -61,6 +63,7 @@ class PixelCNN(keras.layers.Layer):
         activation: str = "gated",
         weight_normalization: bool = True,
         conditional_on_maps: bool = False,
+        num_classes: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -74,17 +77,19 @@ class PixelCNN(keras.layers.Layer):
         self.activation = activation
         self.weight_normalization = weight_normalization
         self.conditional_on_maps = conditional_on_maps
+        self.num_classes = num_classes
         self.unit_inputs = filters * parts_of(activation)
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         masked = {"colors": colors, **plain}
         self.blocks = [self._block(index, masked) for index in range(num_layers)]
         self.output_convs = [self._output_conv(index, masked) for index in range(output_layers)]
-        self.biases = UnitBiases([self.unit_inputs] * (2 * num_layers + output_layers), name="biases", **plain)
+        sizes = [self.unit_inputs] * (2 * num_layers + output_layers)
+        self.biases = UnitBiases(sizes, num_classes=num_classes, name="biases", **plain)
         self.maps_conv = maps_convolution(2 * self.unit_inputs, conditional_on_maps, **plain)
         self.logits_conv = MaskedConv2D(output_channels, 1, "B", stack="horizontal", name="logits", **masked)
 
     def _block(self, index: int, masked: dict) -> MaskedBlock:
-        """The first block has mask A and a kernel size of its own."""
+        """Makes a block. The first one has mask A and its own kernel size."""
         size, mask_type = (self.kernel_size, "B") if index else (self.first_kernel_size, "A")
         name = f"block_{index}"
         return MaskedBlock(self.filters, size, mask_type, activation=self.activation, name=name, **masked)
@@ -116,8 +121,8 @@ class PixelCNN(keras.layers.Layer):
         """Blocks with a residual connection, and the feature maps inside each. Dropout acts on these maps."""
         return max(0, len(self.blocks) - 1), self.filters
 
-    def call(self, features, z=None, maps=None, dropout=None):
-        biases = self.biases(z)
+    def call(self, features, z=None, maps=None, dropout=None, label=None):
+        biases = self.biases(z, label)
         if maps is not None:
             from_maps = ops.split(self.maps_conv(maps), 2, axis=-1)
             biases[:2] = [bias + shift for bias, shift in zip(biases[:2], from_maps, strict=True)]
@@ -129,9 +134,9 @@ class PixelCNN(keras.layers.Layer):
             horizontal = apply_unit(self.activation, bias, conv(horizontal))
         return self.logits_conv(horizontal)
 
-    def incremental(self, z=None, maps=None) -> PixelCNNSteps:
-        """The same network for features that arrive in the order of generation, with the call's `z` or `maps`."""
-        return PixelCNNSteps(self, z, maps)
+    def incremental(self, z=None, maps=None, label=None) -> PixelCNNSteps:
+        """Returns the network's steps, for features in the order of generation, with the call's z, maps or label."""
+        return PixelCNNSteps(self, z, maps, label)
 
     def get_config(self):
         return {
@@ -146,19 +151,20 @@ class PixelCNN(keras.layers.Layer):
             "activation": self.activation,
             "weight_normalization": self.weight_normalization,
             "conditional_on_maps": self.conditional_on_maps,
+            "num_classes": self.num_classes,
         }
 
 
 class PixelCNNSteps:
     """A `PixelCNN` whose vertical stacks advance a row at a time and whose horizontal stacks a color at a time."""
 
-    def __init__(self, network: PixelCNN, z=None, maps=None):
+    def __init__(self, network: PixelCNN, z=None, maps=None, label=None):
         self.activation = network.activation
         self.blocks = [block.incremental() for block in network.blocks]
         self.outputs = [conv.incremental() for conv in network.output_convs]
         self.logits = network.logits_conv.incremental()
-        # Of a row: (1, batch, units), or (1, 1, units) without z.
-        biases = [bias[0] if z is None else bias[None, :, 0, 0] for bias in network.biases(z)]
+        # For a row: (1, batch, units), or (1, 1, units) without z and label.
+        biases = [bias[None, :, 0, 0] for bias in network.biases(z, label)]
         self.block_biases = biases[: 2 * len(self.blocks)]
         self.output_biases = [
             conv.by_color(bias[0]) for conv, bias in zip(self.outputs, biases[2 * len(self.blocks) :], strict=True)

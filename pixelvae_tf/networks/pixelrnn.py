@@ -14,11 +14,11 @@ CELLS = {"diagonal_bilstm": DiagonalBiLSTM, "row_lstm": RowLSTM}
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class PixelRNN(keras.layers.Layer):
-    """A mask A convolution, LSTM layers, masked 1x1 layers with ReLU, and logits; conditional on a vector or on maps.
+    """A mask A convolution, LSTM layers, masked 1x1 layers with ReLU, and logits; conditional on vector, maps, class.
 
     A latent vector shifts the bias of every gate, and the biases of the masked 1x1 layers. Maps (z after upsampling)
-    pass a 1x1 convolution without a mask. The network adds them to the result of its first convolution, so that all
-    other layers see them.
+    pass a 1x1 convolution without a mask and are added to the first convolution's result, so all other layers see
+    them. A class shifts the same biases as a latent vector.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -32,10 +32,11 @@ class PixelRNN(keras.layers.Layer):
         residual_connections: whether every LSTM layer's input is added to its output.
         weight_normalization: see `weight_norm`.
         conditional_on_maps: whether the call gets `maps`.
+        num_classes: classes of the images, for a call that gets a `label`; 0 for one without.
 
     Call: `features` (batch, height, width, channels) of the image; `z` (batch, dimensions) or None; `maps`
-    (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None. Returns (batch,
-    height, width, output_channels).
+    (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None; `label` (batch,)
+    integers 0..classes-1, or None. Returns (batch, height, width, output_channels).
 
     Source: van den Oord et al. 2016a.
     """
@@ -53,6 +54,7 @@ class PixelRNN(keras.layers.Layer):
         residual_connections: bool = True,
         weight_normalization: bool = True,
         conditional_on_maps: bool = False,
+        num_classes: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -69,6 +71,7 @@ class PixelRNN(keras.layers.Layer):
         self.residual_connections = residual_connections
         self.weight_normalization = weight_normalization
         self.conditional_on_maps = conditional_on_maps
+        self.num_classes = num_classes
         width = 2 * filters
         plain = {"weight_normalization": weight_normalization, "dtype": self.dtype_policy}
         masked = {"colors": colors, **plain}
@@ -84,7 +87,7 @@ class PixelRNN(keras.layers.Layer):
             for index in range(output_layers)
         ]
         sizes = [block.num_biases for block in self.blocks] + [width] * output_layers
-        self.biases = UnitBiases(sizes, name="biases", **plain)
+        self.biases = UnitBiases(sizes, num_classes=num_classes, name="biases", **plain)
         self.logits_conv = MaskedConv2D(output_channels, 1, "B", stack="horizontal", name="logits", **masked)
 
     def build(self, features_shape, z_shape=None, maps_shape=None):
@@ -97,11 +100,11 @@ class PixelRNN(keras.layers.Layer):
 
     @property
     def residual_blocks(self) -> tuple[int, int]:
-        """LSTM layers, and the units inside each. Dropout acts on these units."""
+        """Number of LSTM layers, and of the units inside each. Dropout acts on these units."""
         return len(self.blocks), CELLS[self.layer].directions * self.filters
 
-    def call(self, features, z=None, maps=None, dropout=None):
-        biases = self.biases(z)
+    def call(self, features, z=None, maps=None, dropout=None, label=None):
+        biases = self.biases(z, label)
         hidden = self.first(features)
         if maps is not None:
             hidden = hidden + self.maps_conv(maps)
@@ -112,9 +115,9 @@ class PixelRNN(keras.layers.Layer):
             hidden = conv(ops.relu(hidden)) + bias
         return self.logits_conv(ops.relu(hidden))
 
-    def incremental(self, z=None, maps=None) -> PixelRNNSteps:
-        """The same network for features that arrive in the order of generation, with the call's `z` or `maps`."""
-        return PixelRNNSteps(self, z, maps)
+    def incremental(self, z=None, maps=None, label=None) -> PixelRNNSteps:
+        """Returns the network's steps, for features in the order of generation, with the call's z, maps or label."""
+        return PixelRNNSteps(self, z, maps, label)
 
     def get_config(self):
         return {
@@ -130,14 +133,15 @@ class PixelRNN(keras.layers.Layer):
             "residual_connections": self.residual_connections,
             "weight_normalization": self.weight_normalization,
             "conditional_on_maps": self.conditional_on_maps,
+            "num_classes": self.num_classes,
         }
 
 
 class PixelRNNSteps:
     """A `PixelRNN` in two steps: one for what it sees of the rows above, one for what it sees of the current row."""
 
-    def __init__(self, network: PixelRNN, z=None, maps=None):
-        biases = [bias[:, 0, 0] for bias in network.biases(z)]
+    def __init__(self, network: PixelRNN, z=None, maps=None, label=None):
+        biases = [bias[:, 0, 0] for bias in network.biases(z, label)]
         count = len(network.blocks)
         self.first = network.first.incremental()
         self.blocks = [block.incremental(bias) for block, bias in zip(network.blocks, biases[:count], strict=True)]

@@ -1,4 +1,4 @@
-"""The distributions of the model: latents are diagonal Gaussians, pixels Bernoulli or categorical.
+"""The distributions of the model: latents are diagonal Gaussians, pixels Bernoulli, categorical or a mixture.
 
 Methods work element by element and in float32. The exception is `TransformedNormal`: its elements depend on each other,
 so it returns one number per example. `objectives` sums over the dimensions of an example and accepts both.
@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from keras import ops
 
+from pixelvae_tf.probability.logistic_mixture import logistic_mixture_from_parameters
+
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -23,27 +25,31 @@ class DiagonalGaussian(NamedTuple):
     scale: object
 
     def sample(self, noise):
-        """The reparameterised sample mean + scale * noise, for standard normal noise of the same shape."""
+        """Returns the reparameterised sample mean + scale * noise, for standard normal noise of the same shape."""
         return self.mean + self.scale * noise
 
+    def noise_of(self, value):
+        """Inverts `sample`: returns the noise that gives the value."""
+        return (value - self.mean) / self.scale
+
     def log_prob(self, value):
-        """Log density of each element, in nats."""
+        """Returns the log density of each element, in nats."""
         standardized = (value - self.mean) / self.scale
         return -0.5 * ops.square(standardized) - ops.log(self.scale) - _HALF_LOG_TWO_PI
 
     def kl(self, other: DiagonalGaussian):
-        """KL(self || other) of each element, in nats, in closed form."""
+        """Returns KL(self || other) of each element, in nats, in closed form."""
         ratio = self.scale / other.scale
         shift = (self.mean - other.mean) / other.scale
         return 0.5 * (ops.square(ratio) + ops.square(shift) - 1.0) - ops.log(ratio)
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
-        """KL(posterior || self) of each element, in nats, in closed form; it ignores `sample`."""
+        """Returns KL(posterior || self) of each element, in nats, in closed form; ignores `sample`."""
         return posterior.kl(self)
 
 
 def standard_normal_like(value) -> DiagonalGaussian:
-    """The standard normal prior of the topmost level, in the shape of `value`."""
+    """Returns the standard normal prior of the topmost level, in the shape of `value`."""
     return DiagonalGaussian(ops.zeros_like(value), ops.ones_like(value))
 
 
@@ -53,21 +59,27 @@ class TransformedNormal(NamedTuple):
     Attributes:
         flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
             `inverse` maps noise to values. See `networks.flow.RealNVP`.
+        label: the classes of the examples, (batch,), which the flow and its inverse take too; None without classes.
     """
 
     flow: object
+    label: object = None
 
     def sample(self, noise):
-        """The values of standard normal noise, (batch, dimensions)."""
-        return self.flow.inverse(noise)
+        """Maps standard normal noise to values, (batch, dimensions)."""
+        return self.flow.inverse(noise, self.label)
+
+    def noise_of(self, value):
+        """Inverts `sample`: returns the noise that gives the values, (batch, dimensions)."""
+        return self.flow(value, self.label)[0]
 
     def log_prob(self, value):
-        """Log density of each vector by the change of variables, (batch,), in nats."""
-        noise, log_determinant = self.flow(value)
+        """Returns the log density of each vector by the change of variables, (batch,), in nats."""
+        noise, log_determinant = self.flow(value, self.label)
         return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
-        """An estimate of KL(posterior || self) from one sample of the posterior, (batch,), in nats.
+        """Estimates KL(posterior || self) from one sample of the posterior, (batch,), in nats.
 
         The estimate is log q - log p at the sample. It is unbiased and can be negative. The known entropy of q could
         replace log q and has the same gradient. But if the posterior is good, log q at the sample varies with
@@ -77,7 +89,7 @@ class TransformedNormal(NamedTuple):
 
 
 def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian:
-    """A diagonal Gaussian from a network's output: mean and log scale, side by side on the last axis.
+    """Makes a diagonal Gaussian from a network's output: mean and log scale, side by side on the last axis.
 
     Args:
         parameters: (..., 2 * dimensions), of any floating type.
@@ -97,7 +109,7 @@ def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian
 
 
 def bounded_prior(gaussian: DiagonalGaussian, floor) -> DiagonalGaussian:
-    """p(z1 | z2) of the natural-image models: means 2 softsign(m / 2), and scales raised to at least `floor`."""
+    """Bounds p(z1 | z2) of the natural-image models: means 2 softsign(m / 2), and scales of at least `floor`."""
     mean = 2.0 * ops.softsign(0.5 * gaussian.mean)
     return DiagonalGaussian(mean, floor + (1.0 - floor) * gaussian.scale)
 
@@ -108,16 +120,20 @@ class Bernoulli(NamedTuple):
     logits: object
 
     def log_prob(self, pixels):
-        """Log probability of each pixel (integers 0 or 1), in nats."""
+        """Returns the log probability of each pixel (integers 0 or 1), in nats."""
         return -ops.softplus(ops.where(pixels > 0, -self.logits, self.logits))
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is below p(1)."""
+        """Draws integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is below p(1)."""
         return ops.cast(uniforms < ops.sigmoid(self.logits), "int32")
 
     def with_temperature(self, temperature) -> Bernoulli:
-        """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
+        """Returns the same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Bernoulli(self.logits / temperature)
+
+    def log_probs(self):
+        """Returns the log probabilities of both values, the images' shape plus a last axis of 2, in nats."""
+        return -ops.softplus(ops.stack([self.logits, -self.logits], axis=-1))
 
 
 class Categorical(NamedTuple):
@@ -126,19 +142,23 @@ class Categorical(NamedTuple):
     logits: object
 
     def log_prob(self, pixels):
-        """Log probability of each pixel (integers 0..levels-1), in nats."""
+        """Returns the log probability of each pixel (integers 0..levels-1), in nats."""
         return -ops.sparse_categorical_crossentropy(ops.cast(pixels, "int64"), self.logits, from_logits=True)
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
+        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the distribution function."""
         # In float32 the sums of 256 probabilities depend on the order of addition, and so would one pixel in 50,000.
         cumulative = ops.cumsum(ops.softmax(ops.cast(self.logits, "float64"), axis=-1), axis=-1)
         pixels = ops.sum(ops.cast(ops.cast(uniforms, "float64")[..., None] >= cumulative, "int32"), axis=-1)
         return ops.minimum(pixels, self.logits.shape[-1] - 1)
 
     def with_temperature(self, temperature) -> Categorical:
-        """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
+        """Returns the same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Categorical(self.logits / temperature)
+
+    def log_probs(self):
+        """Returns the log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        return ops.log_softmax(self.logits, axis=-1)
 
 
 class DiscretizedGaussian(NamedTuple):
@@ -152,7 +172,7 @@ class DiscretizedGaussian(NamedTuple):
     pixel_levels: int
 
     def log_prob(self, pixels):
-        """Log probability of each pixel (integers 0..levels-1), in nats."""
+        """Returns the log probability of each pixel (integers 0..levels-1), in nats."""
         pixels = ops.cast(pixels, "float32")
         lower, upper = ((pixels + shift - self.mean) / self.scale for shift in (-0.5, 0.5))
         # A mirrored interval has the same mass, and logarithms are accurate left of the mean.
@@ -166,18 +186,23 @@ class DiscretizedGaussian(NamedTuple):
         return ops.where(open_below, log_upper, log_mass)
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
+        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the distribution function."""
         standard = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * uniforms - 1.0, -1.0 + 1e-7, 1.0 - 1e-7))
         pixels = ops.ceil(self.mean + self.scale * standard - 0.5)
         return ops.cast(ops.clip(pixels, 0, self.pixel_levels - 1), "int32")
 
     def with_temperature(self, temperature) -> DiscretizedGaussian:
-        """The same distribution with its scale multiplied by a temperature, as for latents."""
+        """Returns the same distribution with its scale multiplied by a temperature, as for latents."""
         return self._replace(scale=self.scale * temperature)
+
+    def log_probs(self):
+        """Returns the log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        of_levels = self._replace(mean=self.mean[..., None], scale=self.scale[..., None])
+        return of_levels.log_prob(ops.arange(self.pixel_levels))
 
 
 def _log_normal_cdf(value):
-    """Logarithm of the standard normal distribution function, to float32 precision at any value."""
+    """Returns the logarithm of the standard normal distribution function, to float32 precision at any value."""
     near = ops.maximum(value, -5.0)
     # Below -5 the function underflows: its asymptotic series (Abramowitz & Stegun 26.2.12).
     far = ops.minimum(value, -5.0)
@@ -188,33 +213,43 @@ def _log_normal_cdf(value):
     return ops.where(value > -5.0, log_near, log_far)
 
 
-def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete"):
-    """The output distribution from a decoder's last feature maps, color by color.
+def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 0):
+    """Makes the output distribution from a decoder's last feature maps, color by color.
 
     Args:
         parameters: (batch, height, width, colors * parameters_per_color(...)); those of one color are adjacent.
         pixel_levels: number of values of a pixel.
-        kind: "discrete" or "gaussian", see `ModelConfig.output_distribution`.
+        kind: "discrete", "logistics" or "gaussian", see `ModelConfig.output_distribution`.
+        mixture_components: number of components for each color, for "logistics".
 
     Returns:
-        A `Bernoulli`, `Categorical` or `DiscretizedGaussian` over images of shape (batch, height, width, colors).
+        A `Bernoulli`, `Categorical`, `LogisticMixture` or `DiscretizedGaussian` over images of shape (batch, height,
+        width, colors).
     """
     parameters = ops.cast(parameters, "float32")
-    per_color = parameters_per_color(pixel_levels, kind)
+    per_color = parameters_per_color(pixel_levels, kind, mixture_components)
     if per_color == 1:
         return Bernoulli(parameters)
     _, height, width, units = parameters.shape
     parameters = ops.reshape(parameters, (-1, height, width, units // per_color, per_color))
     if kind == "discrete":
         return Categorical(parameters)
+    if kind == "logistics":
+        return logistic_mixture_from_parameters(parameters, pixel_levels)
     # With initial weights the mean is the middle grey and the scale a quarter of the range.
     half = 0.5 * (pixel_levels - 1)
     mean, scale = half * (1.0 + parameters[..., 0]), 0.5 * half * ops.exp(parameters[..., 1])
     return DiscretizedGaussian(mean, scale, pixel_levels)
 
 
-def parameters_per_color(pixel_levels: int, kind: str = "discrete") -> int:
-    """Output units of a decoder per color: one logit if pixels are binary, else one per level; two for a Gaussian."""
+def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 0) -> int:
+    """Returns a decoder's output units per color.
+
+    One logit for binary pixels, else one per level; three for each component of a mixture of logistics; two for a
+    Gaussian.
+    """
+    if kind == "logistics":
+        return 3 * mixture_components
     if kind == "gaussian":
         return 2
     return 1 if pixel_levels == 2 else pixel_levels

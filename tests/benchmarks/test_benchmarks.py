@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 from commands import ROOT, error_line, tool
 
-from pixelvae_tf.benchmarks import convergence, evaluate, profile, requests, sample, scaling, size, timing
+from pixelvae_tf.benchmarks import convergence, evaluate, outputs, profile, requests, sample, scaling, size, timing
 from pixelvae_tf.benchmarks import step as steps
 from pixelvae_tf.benchmarks.step import TrainingStep, Variant
 from pixelvae_tf.config import ConfigError, DataConfig, RunConfig, TrainConfig
@@ -208,6 +208,24 @@ def test_precisions_are_compared_from_the_same_weights():
     assert "bfloat16" in convergence.table([full, half])
 
 
+def test_output_distributions_are_compared_by_bits_time_and_memory():
+    run = run_of(image_shape=(8, 8, 1), pixel_levels=17, mixture_components=3, pixelcnn_layers=1, latent_channels=())
+    training = dataclasses.replace(run.training, steps=20, validation_examples=16)
+    request = requests.Outputs(run=RunConfig(run.model, DataConfig(dataset="digits"), training), repeats=2)
+    rows = list(outputs.measure(request))
+    softmax, logistics = rows
+    assert [row["output_distribution"] for row in rows] == ["discrete", "logistics"]
+    assert [row["outputs_per_color"] for row in rows] == [17, 9]
+    # The last layer of 8 maps with weight normalization: 8 weights, a gain and a bias for each number.
+    assert softmax["parameters"] - logistics["parameters"] == 10 * (17 - 9)
+    untrained = np.log2(17)
+    for row in rows:
+        assert row["bits_per_dim"] == pytest.approx(row["bound"] / (64 * np.log(2)), rel=1e-3)
+        assert row["bits_per_dim"] < untrained - 0.3
+    assert softmax["bound"] != logistics["bound"]
+    assert f"≤ {logistics['bits_per_dim']:.3f}" in outputs.table(rows)
+
+
 def test_evaluation_counts_images_times_samples():
     request = requests.Evaluate(run=run_of(), batch_sizes=(3,), importance_samples=4, repeats=1)
     (row,) = evaluate.measure(request)
@@ -270,7 +288,7 @@ def test_a_wrong_request_is_refused_by_name(case):
 WRONG_COMMANDS = {
     "a precision": (["step", "--precision=float16"], "float16"),
     "a flag file": (["step", "--flagfile=flags/absent.cfg"], "absent.cfg"),
-    "a subcommand": (["steps"], "begin with one of input, prepare, sample, size, step, profile, convergence,"),
+    "a subcommand": (["steps"], "begin with one of input, prepare, sample, size, step, profile, convergence, outputs,"),
     "a flag of another subcommand": (["evaluate", "--xla=none"], "xla"),
 }
 

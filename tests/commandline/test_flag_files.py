@@ -66,3 +66,10 @@ def test_the_comparison_in_small_gives_its_systems_the_same_budget_and_differs_w
         two_levels, latent_pixelcnn_layers=0, pixelcnn_layers=0, output_distribution="gaussian"
     )
     assert runs["_one_level"].model == dataclasses.replace(two_levels, latent_channels=(64,), latent_strides=(0,))
+
+
+@pytest.mark.parametrize("name", ["compare32", "mnist256"])
+def test_the_logistics_replace_the_softmax_and_nothing_else(name):
+    softmax, logistics = (configuration(ROOT / "flags" / f"{name}{suffix}.cfg") for suffix in ("", "_logistics"))
+    changed = dataclasses.replace(softmax.model, output_distribution="logistics")
+    assert logistics == dataclasses.replace(softmax, model=changed)

@@ -28,6 +28,8 @@ WRONG = [
     (ModelConfig, "embedding_channels", -1),
     (ModelConfig, "prior", "normal"),
     (ModelConfig, "prior_channels", 0),
+    (ModelConfig, "output_distribution", "logistic"),
+    (ModelConfig, "mixture_components", 0),
     (ModelConfig, "weight_normalization", 1),
     (DataConfig, "dataset", 5),
     (TrainConfig, "steps", 0),

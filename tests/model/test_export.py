@@ -19,6 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
+from pixelvae_tf.errors import UserError
 from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import latent_noise
@@ -27,6 +28,7 @@ CONFIG = dataclasses.replace(
     tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
 )
 IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
+LATENTS = np.random.default_rng(2).normal(size=(40, 2)).astype("float32")
 MASK = np.random.default_rng(1).integers(2, size=(40, 3, 4)).astype(bool)
 
 
@@ -74,6 +76,14 @@ ANSWERED = {
         request("reconstruct", images=IMAGES, seed=5),
         lambda model: {"images": model.reconstruct(IMAGES, seed=5)},
     ),
+    "decoded latents": (
+        request("decode", z1=LATENTS, same_noise=np.bool_(False), seed=8),
+        lambda model: {"images": model.decode(LATENTS, seed=8)},
+    ),
+    "decoded latents with the same noise": (
+        request("decode", z1=LATENTS, same_noise=np.bool_(True), seed=8),
+        lambda model: {"images": model.decode(LATENTS, seed=8, same_noise=True)},
+    ),
     "completed rows": (
         request("complete", images=IMAGES, keep_rows=1, seed=6),
         lambda model: {"images": model.complete(IMAGES, keep_rows=1, seed=6)},
@@ -101,6 +111,14 @@ REFUSED = {
     "images of another size": (request("serving_default", images=IMAGES[:, :2]), "takes (batch, 3, 4, 1)"),
     "images of another type": (request("encode", images=IMAGES.astype("float32")), "uint8 tensor"),
     "no images": (request("serving_default", images=IMAGES[:0]), "images: give one or more"),
+    "latents that are not finite": (
+        request("decode", z1=LATENTS + np.float32("nan"), same_noise=np.bool_(False), seed=0),
+        "z1: has values that are not finite",
+    ),
+    "latents of another size": (
+        request("decode", z1=LATENTS[:, :1], same_noise=np.bool_(False), seed=0),
+        "takes (batch, 2)",
+    ),
     "no samples": (request("sample", num_samples=0, seed=0), "num_samples: use 1 or more"),
     "no importance samples": (
         request("log_likelihood", images=IMAGES, importance_samples=0, seed=0),
@@ -244,7 +262,9 @@ def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
 def kind(config: ModelConfig) -> tuple:
     """What the graphs of an export are made of."""
     masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
-    return (config.network, config.conditioning, masked) if config.num_levels else ()
+    if not config.num_levels:
+        return (config.output_distribution,)
+    return config.network, config.conditioning, masked, config.output_distribution
 
 
 # One of each kind of network among the flag files, and one that is in none.
@@ -272,6 +292,10 @@ def assert_same(loaded, model, rtol: float = 0.0) -> None:
         np.testing.assert_allclose(scores[f"kl_z{level + 1}_nats"], terms.kl[level], rtol=rtol)
         latents = loaded.encode(images)[f"z{level + 1}_mean"], model.encode(images).mean[level]
         np.testing.assert_allclose(*latents, rtol=rtol)
+    if model.config.num_levels > 1:
+        *below, top = model.encode(images).mean
+        decoded = model.decode([None] * len(below) + [top], seed=2, same_noise=True)
+        np.testing.assert_array_equal(loaded.decode_top(top, True, 2)["images"], decoded)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -281,7 +305,7 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
     assert_same(loaded, model)
     has_latents = model.config.num_levels > 0
     assert hasattr(loaded, "encode") == ("encode" in record["endpoints"]) == has_latents
-    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior"])
+    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior", "decode"])
 
 
 @pytest.mark.as_in_production
@@ -297,3 +321,28 @@ def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(mo
     # The model itself goes on as before.
     assert tf.config.functions_run_eagerly() is False
     np.testing.assert_array_equal(model.sample(3, seed=1), before)
+
+
+def test_a_model_of_python_exports_what_its_methods_give_with_and_without_its_average(tmp_path):
+    model = tiny.model(CONFIG)
+    model.compile(keras.optimizers.Adam(0.1), ema_decay=0.5)
+    model.fit(IMAGES, batch_size=20, verbose=0)
+    written = pixelvae_tf.export_model(model, tmp_path / "raw", record={"dataset": "mine"})
+    assert (written["weights"], written["training_steps"], written["dataset"]) == ("raw", 2, "mine")
+    assert_same(tf.saved_model.load(str(tmp_path / "raw")), model)
+    with model.evaluation_weights():
+        averaged = model.log_likelihood(IMAGES, 2, seed=3)
+        assert pixelvae_tf.export_model(model, str(tmp_path / "averaged"))["weights"] == "averaged"
+    loaded = tf.saved_model.load(str(tmp_path / "averaged"))
+    np.testing.assert_array_equal(loaded.log_likelihood(IMAGES, 2, 3)["log_likelihood_nats"], averaged)
+    assert not np.array_equal(averaged, model.log_likelihood(IMAGES, 2, seed=3))
+    for given, message in (
+        ((model, ""), "folder is empty"),
+        ((model, tmp_path), "folder=.*is not empty and holds no export"),
+        ((keras.Model(), tmp_path / "new"), "model of type.*give a pixelvae_tf.PixelVAE"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pixelvae_tf.export_model(*given)
+    with pytest.raises(UserError, match="record: give JSON values"):
+        pixelvae_tf.export_model(model, tmp_path / "new", record={"images": IMAGES})
+    assert not (tmp_path / "new").exists()

@@ -1,5 +1,7 @@
 """What users call: seeds, wrong input, saving, completion."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -126,8 +128,13 @@ def test_a_completion_does_not_peek_at_the_rows_that_it_replaces(model):
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(
     ("network", "config"),
-    [("bias, gated", tiny.SMALL_COLOR), ("maps, relu", tiny.BINARY), ("independent pixels", tiny.BINARY)],
-    ids=["bias, gated, color", "maps, relu, binary", "independent pixels"],
+    [
+        ("bias, gated", tiny.SMALL_COLOR),
+        ("bias, gated", dataclasses.replace(tiny.SMALL_COLOR, output_distribution="logistics")),
+        ("maps, relu", tiny.BINARY),
+        ("independent pixels", tiny.BINARY),
+    ],
+    ids=["bias, gated, color", "logistics", "maps, relu, binary", "independent pixels"],
 )
 def test_saved_and_loaded_weights_give_the_same_bound(network, config, dtype, tmp_path):
     model = tiny.shared_model(config, dtype=dtype, **tiny.NETWORKS[network])

@@ -5,6 +5,8 @@ by pixel in raster order there is one such image. So one full pass checks what t
 for, and the naive sampler itself is run on small images.
 """
 
+import dataclasses
+
 import models
 import numpy as np
 import pytest
@@ -44,7 +46,8 @@ def random_config(generator: np.random.Generator) -> tuple[ModelConfig, int]:
         embedding_channels=int(generator.choice([0, 2])),
         weight_normalization=bool(generator.integers(2)),
     )
-    return config, int(generator.choice([1, 2, 5]))
+    batch_size, output = int(generator.choice([1, 2, 5])), str(generator.choice(["discrete", "logistics"]))
+    return dataclasses.replace(config, output_distribution=output), batch_size
 
 
 @pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=COMPILED) for seed in range(4)), *range(4, 10)])

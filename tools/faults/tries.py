@@ -1,4 +1,4 @@
-"""What a try of a campaign is: an outcome, counted by kind, and a command in a process that may be killed."""
+"""Tries of a campaign: counts outcomes by kind of fault, and runs commands in processes that may be killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEFTOVER = re.compile(r".*(_temp|tempstate\w*|\.incomplete|\.thumbnails)|\.lock
 
 
 class Hung(Exception):
-    """A try that did not end."""
+    """A try did not end."""
 
 
 @dataclasses.dataclass
@@ -37,8 +37,8 @@ class Tally:
     """Outcomes by kind of fault.
 
     Attributes:
-        counts: for each kind, how many tries had each outcome, and how many left files behind.
-        notes: of every try that was not right or refused.
+        counts: for each kind, the number of tries with each outcome, and of those that left files behind.
+        notes: a note on every try that was neither right nor refused.
     """
 
     counts: dict[str, collections.Counter] = dataclasses.field(
@@ -65,8 +65,8 @@ class Ended:
     """How a command ended.
 
     Attributes:
-        code: its exit code, negative for a signal.
-        errors: what it wrote to stderr.
+        code: the exit code, negative for a signal.
+        errors: the content of stderr.
     """
 
     code: int
@@ -74,21 +74,21 @@ class Ended:
 
     @property
     def in_one_line(self) -> bool:
-        """Whether it failed as a command should: with one line."""
+        """Whether it failed as a command should, with one line."""
         lines = [line for line in self.errors.splitlines() if line.strip()]
         return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
 
 
 def command(words: list[str], *, kill_after: float | None = None, largest_file: int | None = None) -> Ended:
-    """Runs a command of the package, or a tool, in a process of its own.
+    """Runs a command of the package, or a tool, in its own process.
 
     Args:
         words: its name and its flags.
-        kill_after: seconds from its start, after which it is killed if it still runs.
-        largest_file: bytes that it may write to a file: where a write goes beyond, it fails as on a full disk.
+        kill_after: seconds after which to kill it; None to let it run.
+        largest_file: limit on the bytes of a file. A write beyond it fails as on a full disk.
 
     Raises:
-        Hung: where it does not end by itself.
+        Hung: if it does not end by itself.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
@@ -105,7 +105,7 @@ def command(words: list[str], *, kill_after: float | None = None, largest_file: 
 
 
 def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None) -> None:
-    """In the process of the command."""
+    """Turns the new process into the command."""
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     if largest_file is not None:
@@ -113,7 +113,7 @@ def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | N
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-    # The process begins with the flags of the tool that forked it.
+    # The process inherits the flags of the tool that forked it.
     for name in list(flags.FLAGS):
         delattr(flags.FLAGS, name)
     sys.argv, program = [str(word) for word in words], words[0]
@@ -123,7 +123,7 @@ def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | N
 
 @contextlib.contextmanager
 def in_time(seconds: int):
-    """Raises Hung in the block where it takes longer."""
+    """Raises Hung if the block takes longer."""
 
     def end(number, frame):
         raise Hung
@@ -138,13 +138,13 @@ def in_time(seconds: int):
 
 
 def left_in(folder: pathlib.Path) -> list[str]:
-    """What lies in a folder under a temporary name."""
+    """Returns the temporary names in a folder."""
     names = (path.name for path in folder.rglob("*"))
     return sorted(name for name in names if files.is_temporary(name) or _LEFTOVER.fullmatch(name))
 
 
 def seconds_of(words: list[str]) -> float:
-    """How long a command takes that is left alone. Raises RuntimeError where it fails."""
+    """Returns how long an undisturbed command takes. Raises RuntimeError if it fails."""
     started = time.monotonic()
     ended = command(words)
     if ended.code:
