@@ -6,9 +6,11 @@ The outcome of a try is "right" if the result equals that of an undisturbed run,
 with one line, "hung" if it does not end, and "wrong" for anything else. Needs no data; prints a table.
 """
 
+import hashlib
 import pathlib
 import random
 import shutil
+import signal
 import tempfile
 import time
 
@@ -19,13 +21,14 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.runs.environment import environment
 
+_KINDS = ["mutations", "kills", "preparations", "signals", "disks"]
 MINUTES = flags.DEFINE_float("minutes", 5.0, "Start no more tries after this many minutes.", 0.1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the faults and their moments.", 0)
-KINDS = flags.DEFINE_multi_enum(
-    "kind", ["mutations", "kills", "disks"], ["mutations", "kills", "disks"], "Kind of faults; may be given repeatedly."
-)
+KINDS = flags.DEFINE_multi_enum("kind", _KINDS, _KINDS, "Kind of faults; may be given repeatedly.")
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table and notes on what went wrong.")
 
+# Enough to occupy worker processes.
+_PICTURES = 200
 _RECIPE = [
     f"--flagfile={pathlib.Path(__file__).parent / 'faults' / 'tiny.cfg'}",
     "--deterministic",
@@ -57,9 +60,13 @@ class Campaign:
         self.source = folder / "source"
         self.subjects = mutations.make(self.source, self.base)
         self.expected = self._state(self.base)
+        self.archive = folder / "train_64x64.tar"
+        mutations.write_pictures(self.archive, _PICTURES)
+        self.preparing = tries.seconds_of(self._prepare(folder / "prepared"))
+        self.prepared = _contents(folder / "prepared")
 
     def one(self, kind: str) -> None:
-        """Makes one try of a kind: "mutations", "kills" or "disks"."""
+        """Makes one try of a kind, one of `_KINDS`."""
         self.tried += 1
         place = self.folder / f"try{self.tried}"
         if kind == "mutations":
@@ -67,7 +74,12 @@ class Campaign:
             return
         place.mkdir()
         try:
-            {"kills": self._kill, "disks": self._disk}[kind](place)
+            {
+                "kills": self._kill,
+                "preparations": self._kill_preparation,
+                "signals": self._storm,
+                "disks": self._disk,
+            }[kind](place)
         finally:
             shutil.rmtree(place)
 
@@ -77,8 +89,8 @@ class Campaign:
         try:
             for _ in range(self.random.choice((1, 2))):
                 moments.append(round(self.random.uniform(0, self.seconds), 2))
-                self.tries.command(_train(workdir), kill_after=moments[-1])
-            ended = self.tries.command(_train(workdir))
+                self._command(_train(workdir), kill_after=moments[-1])
+            ended = self._command(_train(workdir))
         except self.tries.Hung:
             self.tally.add("kill of a training", "hung", str(moments), self.tries.left_in(place))
             return
@@ -86,6 +98,48 @@ class Campaign:
         self.tally.add(
             "kill of a training", "right" if same else "wrong", f"{moments}: {ended.errors}", self.tries.left_in(place)
         )
+
+    def _kill_preparation(self, place: pathlib.Path) -> None:
+        """Kills a preparation and starts it again: its workers end with it, and the data are the same."""
+        kind, words = "kill of a preparation", self._prepare(place / "prepared")
+        moment = round(self.random.uniform(0, self.preparing), 2)
+        try:
+            self._command(words, kill_after=moment, mark=place.name)
+            left = self.tries.marked(place.name)
+            ended = self._command(words)
+        except self.tries.Hung:
+            self.tally.add(kind, "hung", str(moment), self.tries.left_in(place))
+            return
+        # If the kill came after the last file was there, the second one refuses to prepare the data twice.
+        whole = ended.code == 0 or (ended.in_one_line and "already" in ended.errors)
+        same = whole and _contents(place / "prepared") == self.prepared
+        outcome, left = "right" if same else "wrong", left + self.tries.left_in(place)
+        self.tally.add(kind, outcome, f"{moment}: {ended.code} {ended.errors[-300:]}", left)
+
+    def _storm(self, place: pathlib.Path) -> None:
+        """Sends Ctrl-C and SIGTERM to a training, together or one after the other, and starts it again."""
+        kind, workdir = "storm of signals to a training", place / "run"
+        numbers = [self.random.choice((signal.SIGINT, signal.SIGTERM)) for _ in range(self.random.randint(1, 4))]
+        moments = [self.random.uniform(0, self.seconds)] + [self.random.choice((0, 0, 0.1, 1.5)) for _ in numbers[1:]]
+        storm = [(round(moment, 2), number) for moment, number in zip(moments, numbers, strict=True)]
+        try:
+            struck = self._command(_train(workdir), signals=storm)
+            ended = self._command(_train(workdir))
+        except self.tries.Hung:
+            self.tally.add(kind, "hung", str(storm), self.tries.left_in(place))
+            return
+        # SIGTERM ends a command at once and silently if it has nothing to save.
+        quiet = struck.code in (0, -signal.SIGTERM) or struck.in_one_line
+        same = ended.code == 0 and self._state(workdir) == self.expected
+        note = f"{storm}: {struck.code} {struck.errors[-300:]}; begun again: {ended.code} {ended.errors[-300:]}"
+        self.tally.add(kind, "right" if quiet and same else "wrong", note, self.tries.left_in(place))
+
+    def _command(self, words: list, **how):
+        longest = self.tries.hang_seconds_of(max(self.seconds, self.preparing))
+        return self.tries.command(words, hang_seconds=longest, **how)
+
+    def _prepare(self, output: pathlib.Path) -> list:
+        return [f"{self.tries.ROOT}/tools/prepare_imagenet.py", f"--input={self.archive}", f"--output={output}"]
 
     def _disk(self, place: pathlib.Path) -> None:
         """Limits the file size of a command. It must succeed or fail with one line, and leave existing files alone."""
@@ -103,9 +157,9 @@ class Campaign:
         }[name]
         kind, note = f"full disk under {name}", f"files of {bytes_:,} bytes"
         try:
-            ended = self.tries.command(words, largest_file=bytes_)
+            ended = self._command(words, largest_file=bytes_)
             # The next start removes leftovers of TensorFlow's failed save.
-            again = self.tries.command(words) if name == "train" and ended.code else None
+            again = self._command(words) if name == "train" and ended.code else None
         except self.tries.Hung:
             self.tally.add(kind, "hung", note, self.tries.left_in(place))
             return
@@ -127,6 +181,12 @@ class Campaign:
             return {"history": run.history(), "best": best["nll_bound_nats"], "summary": run.summary_file.exists()}
         except files.FileError as error:
             return {"error": str(error)}
+
+
+def _contents(folder: pathlib.Path) -> dict:
+    """The checksum of every file, by its path in a folder of prepared data."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def table(rows: list[dict]) -> str:

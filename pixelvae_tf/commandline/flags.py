@@ -24,6 +24,8 @@ FLAGS = flags.FLAGS
 # Sides that allow any number of halvings, to check flags before the image size is known.
 ANY_SHAPE = (1 << 10, 1 << 10, 1)
 _DEEPEST_FLAGFILE = 20
+# Files that name the next one several times would be read for ever, however shallow they lie.
+_MOST_FLAGFILES = 100
 
 
 class UsageError(UserError):
@@ -103,7 +105,7 @@ def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int
     values = flags.FlagValues()
     define_config_flags(values)
     try:
-        values(["train", *_read_flagfile(path, ()), *changes])
+        values(["train", *_read_flagfile(path), *changes])
     except flags.Error as error:
         raise UsageError(f"{path}: {error}") from None
     return run_of_flags(image_shape, pixel_levels, values)
@@ -235,13 +237,20 @@ def _expanded(arguments: list[str]) -> list[str]:
         name, equals, path = word.lstrip("-").partition("=")
         if word.startswith("-") and name == "flagfile":
             path = path if equals else next(words, "")
-            from_files += _read_flagfile(pathlib.Path(path), ())
+            from_files += _read_flagfile(pathlib.Path(path))
         else:
             rest.append(word)
     return from_files + rest
 
 
-def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> list[str]:
+def _read_flagfile(
+    path: pathlib.Path, including: tuple[pathlib.Path, ...] = (), read: list[pathlib.Path] | None = None
+) -> list[str]:
+    """The flags of a file that `including` led to, after those in `read`, which grows."""
+    read = [] if read is None else read
+    if len(read) >= _MOST_FLAGFILES:
+        raise UsageError(f"--flagfile={(*including, path)[0]}: leads to more than {_MOST_FLAGFILES} files")
+    read.append(path)
     if path in including:
         raise UsageError(f"--flagfile={path}: includes itself")
     if len(including) > _DEEPEST_FLAGFILE:
@@ -257,7 +266,7 @@ def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> l
     for number, line in enumerate(lines, start=1):
         if line.startswith("--flagfile="):
             nested = pathlib.Path(os.path.normpath(path.parent / line.partition("=")[2]))
-            arguments += _read_flagfile(nested, (*including, path))
+            arguments += _read_flagfile(nested, (*including, path), read)
         elif line.startswith("--"):
             arguments.append(line)
         elif line and not line.startswith(("#", "//")):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import pathlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -89,8 +90,7 @@ class Compressor:
         growth = _growth(ideal / len(images), codec.bits_an_image)
         chains = np.array_split(images, parts)
         groups = [group_sizes(len(chain), batch_size, growth / _GROWTH_UNIT if growth else None) for chain in chains]
-        with concurrent.futures.ThreadPoolExecutor(parts) as pool:
-            coded = list(pool.map(lambda chain, sizes: codec.encode(chain, sizes, on_group), chains, groups))
+        coded = _side_by_side(codec.encode, list(zip(chains, groups, strict=True)), on_group)
         packed, name_bytes, word_bytes = Container(
             model.config.image_shape,
             model.config.pixel_levels,
@@ -147,14 +147,35 @@ class Compressor:
             "version of TensorFlow); decompress it where it was written"
         )
         try:
-            with concurrent.futures.ThreadPoolExecutor(len(lengths)) as pool:
-                decoded = pool.map(lambda *chain: codec.decode(*chain, on_group), stored.parts, groups, expected)
-                images = np.concatenate(list(decoded))
+            chains = list(zip(stored.parts, groups, expected, strict=True))
+            images = np.concatenate(_side_by_side(codec.decode, chains, on_group))
         except ans.CorruptError:
             raise other_arithmetic from None
         if _digest(images.tobytes()) != stored.images:
             raise other_arithmetic
         return images
+
+
+class _Stopped(Exception):
+    """Another chain failed, or the user has had enough."""
+
+
+def _side_by_side(work: Callable, chains: list[tuple], on_group: Callable[[int], Any] | None) -> list:
+    """The results of some work on each chain, in a thread of its own. Where one fails, all end after their group."""
+    stop = threading.Event()
+
+    def after_group(count: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        if on_group:
+            on_group(count)
+
+    with concurrent.futures.ThreadPoolExecutor(len(chains)) as pool:
+        try:
+            return list(pool.map(lambda chain: work(*chain, after_group), chains))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def model_digest(model) -> bytes:

@@ -24,5 +24,5 @@ def library():
 def check(config: ModelConfig) -> None:
     """Raises UserError if the library is missing or the model cannot compress."""
     library()
-    if getattr(config, "num_classes", 0):
+    if config.num_classes:
         raise UserError(f"compression is for models of images alone, and this one has {config.num_classes} classes")

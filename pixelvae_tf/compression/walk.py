@@ -43,18 +43,16 @@ class PixelWalk:
     def __call__(self, z1: np.ndarray | None, visitor: Visitor) -> None:
         self._walk(() if z1 is None else (z1,), visitor)
 
-    def shown(self, parameters):
-        """Returns the probabilities of all levels, (batch, levels), from the network's output for one color."""
-        return tf.exp(self.model.p_x_from_parameters(parameters[:, None, None]).log_probs()[:, 0, 0, 0])
+    def parameters(self, condition: dict, batch_size: int):
+        """Computes the network's output, (batch, rows, columns, units), for pixels that are independent given z1."""
+        images = tf.zeros((batch_size, *self.model.config.image_shape), tf.uint8)
+        return self.decoder(self.model.pixel_input(images), **condition)
 
-    def shown_at_once(self, condition: dict, batch_size: int):
-        """Returns the same for all positions, (rows, columns * colors, batch, levels), if independent given z1."""
-        images = tf.zeros((batch_size, *self.model.config.image_shape), tf.int32)
-        log_probs = self.model.p_x_given_z1(images, condition).log_probs()
-        rows, columns, colors, levels = log_probs.shape[1:]
-        return tf.reshape(
-            tf.exp(tf.transpose(log_probs, (1, 2, 3, 0, 4))), (rows, columns * colors, batch_size, levels)
-        )
+    def shown(self, parameters):
+        """Returns the probabilities of all levels, (positions * colors, batch, levels), from (positions, batch, units)."""
+        log_probs = self.model.p_x_from_parameters(parameters[:, :, None]).log_probs()[:, :, 0]
+        positions, batch, colors, levels = log_probs.shape
+        return tf.reshape(tf.exp(tf.transpose(log_probs, (0, 2, 1, 3))), (positions * colors, batch, levels))
 
 
 class LatentWalk:
@@ -79,15 +77,14 @@ class LatentWalk:
     def __call__(self, z_upper: np.ndarray, visitor: Visitor) -> None:
         self._walk((z_upper,), visitor)
 
-    def shown(self, parameters):
-        """Returns means and scales, (batch, 2 * channels), from the network's output at a position."""
-        return tf.concat(self.model.p_z_from_parameters(parameters), axis=-1)
-
-    def shown_at_once(self, condition: dict, batch_size: int):
-        """Returns the same for all positions, (rows, columns, batch, 2 * channels), if they are independent."""
+    def parameters(self, condition: dict, batch_size: int):
+        """Computes the network's output, (batch, rows, columns, units), for latents that are independent given the level above."""
         z = tf.zeros((batch_size, *self.model.config.latent_shapes[self.level]))
-        gaussian = self.model.p_z_given_upper(self.level, z, condition)
-        return tf.transpose(tf.concat(gaussian, axis=-1), (1, 2, 0, 3))
+        return self.decoder(self.model.latent_features(z), **condition)
+
+    def shown(self, parameters):
+        """Means and scales, (positions, batch, 2 * channels), from (positions, batch, units)."""
+        return tf.concat(self.model.p_z_from_parameters(parameters), axis=-1)
 
 
 class _Walk:
@@ -125,8 +122,10 @@ class _Walk:
         with own_settings():
             condition = path.decoder.condition(*latents or (None,))
             if path.decoder.masked is None:
-                shown = path.shown_at_once(condition, batch_size)
-                return tf.map_fn(lambda row: self._visit(number, row), shown, fn_output_signature=path.variable.dtype)
+                rows = tf.transpose(path.parameters(condition, batch_size), (1, 2, 0, 3))
+                rows = tf.ensure_shape(rows, (*path.shape, batch_size, None))
+                visited = path.variable.dtype
+                return tf.map_fn(lambda row: self._visit(number, path.shown(row)), rows, fn_output_signature=visited)
             steps = path.decoder.incremental(**condition)
             # The loop takes the number of positions from the shape of the noise.
             positions = tf.zeros((*path.shape, 1, 1))
@@ -152,7 +151,7 @@ class _Walk:
                     here = tf.nest.map_structure(lambda row: row[column], from_above)
                     windows, parameters = steps.pixel(windows, here, newest, color)
                     finished = steps.finished(windows) if color == variable.colors - 1 else ()
-                    return windows, self.path.shown(parameters), finished
+                    return windows, self.path.shown(parameters[None]), finished
 
                 return compiled(step)
 
@@ -163,7 +162,7 @@ class _Walk:
                     values = []
                     for color, step in enumerate(step_of_color):
                         windows, shown, finished = step(windows, from_above, column, newest)
-                        values.append(self._visit(number, shown[None])[0])
+                        values.append(self._visit(number, shown)[0])
                         newest = variable.features(values[-1], color)
                     results = (tf.concat(values, -1), finished)
                     seen = tf.nest.map_structure(lambda row, pixel: row.write(column, pixel), seen, results)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pixelvae_tf.layers.compilation import traced_once
+
 # A new network keeps most of its state between steps, as Keras's LSTM does.
 _FORGET_BIAS = 1.0
 
@@ -54,7 +56,11 @@ def recurrence(inputs, kernel, initial, offsets: tuple[int, ...], first_lines: t
         (lines, directions, batch, positions, units) of the inputs' type; meaningless before `first_lines`.
     """
     kernel, initial = (tf.cast(tf.convert_to_tensor(array), tf.float32) for array in (kernel, initial))
+    return _recurrence(tf.convert_to_tensor(inputs), kernel, initial, offsets, first_lines)
 
+
+@traced_once
+def _recurrence(inputs, kernel, initial, offsets, first_lines):
     @tf.custom_gradient
     def run(inputs, kernel, initial):
         given = map(tf.stop_gradient, (inputs, kernel, initial))

@@ -25,6 +25,11 @@ def padded_size(count):
     return tf.where(count <= 2, count, -(-count // step) * step)
 
 
+def computed_size(count):
+    """The size in which `count` values are computed together: `padded_size`, where XLA compiles what computes them."""
+    return padded_size(count) if is_compiling() else count
+
+
 def in_few_sizes(function: Callable) -> Callable:
     """Wraps a function of batches so that it computes them padded with zeros to a `padded_size`, if XLA compiles gates.
 
@@ -37,7 +42,7 @@ def in_few_sizes(function: Callable) -> Callable:
     def call(*arguments, **named):
         batches = [array for array in tf.nest.flatten((arguments, named)) if _is_batch(array)]
         if not batches or not is_compiling():
-            return function(*arguments, **named)
+            return function(*arguments, **named)  # an export for TensorFlow Lite has nothing of this
         arguments, named = tf.nest.map_structure(_padded, (arguments, named))
         count = tf.shape(batches[0])[0]
         return tf.nest.map_structure(lambda array: array[:count], function(*arguments, **named))
@@ -53,4 +58,4 @@ def _padded(array):
     if not _is_batch(array):
         return array
     count = tf.shape(array)[0]
-    return tf.pad(array, [[0, padded_size(count) - count], *[[0, 0]] * (array.shape.rank - 1)])
+    return tf.pad(array, [[0, computed_size(count) - count], *[[0, 0]] * (array.shape.rank - 1)])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import tensorflow as tf
 
 from pixelvae_tf.errors import UserError
-from pixelvae_tf.model.batch_sizes import in_few_sizes
+from pixelvae_tf.model.batch_sizes import computed_size, in_few_sizes
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
@@ -108,16 +108,17 @@ class Graphs:
 
             def add_samples(first, log_total):
                 count = tf.minimum(at_once, importance_samples - first)
+                computed = computed_size(count)
 
                 def repeated(array):
-                    return tf.tile(array, [count, *[1] * (array.shape.rank - 1)])
+                    return tf.tile(array, [computed, *[1] * (array.shape.rank - 1)])
 
-                noise = tf.map_fn(noise_of, tf.range(first, first + count), fn_output_signature=self._latents)
+                noise = tf.map_fn(noise_of, tf.range(first, first + computed), fn_output_signature=self._latents)
                 noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)
                 of_images = tf.nest.map_structure(repeated, (images, posteriors))
                 of_label = None if label is None else repeated(label)
                 log_weights = model.log_importance_weight(*of_images, noise, of_label)
-                log_weights = tf.reshape(log_weights, (count, batch))
+                log_weights = tf.reshape(log_weights, (computed, batch))[:count]
                 together = tf.reduce_logsumexp(log_weights, axis=0)
                 return first + count, objectives.accumulate_log_weight(log_total, together)
 

@@ -138,7 +138,11 @@ OTHERS = {
     "scores": request("serving_default", images=IMAGES),
     "scores in another order": request("serving_default", images=IMAGES[::-1]),
     "other samples": request("sample", num_samples=4, seed=11),
+    **{f"{count} samples": request("sample", num_samples=count, seed=2) for count in (33, 34, 36)},
+    **{f"scores of {count}": request("serving_default", images=IMAGES[:count]) for count in (33, 34, 36)},
 }
+# What TensorFlow writes where XLA compiles.
+_COMPILED = "device_compilation_profiler"
 
 
 def make_run(folder: pathlib.Path, config: ModelConfig = CONFIG) -> pathlib.Path:
@@ -172,14 +176,14 @@ def model(workdir):
 
 @pytest.fixture(scope="module")
 def answers(exported, tmp_path_factory):
-    """What a process without this package answers, by request; and the folder of what saved_model_cli wrote."""
+    """What a process without this package answers, by request; the folder of what saved_model_cli wrote; its log."""
     folder = tmp_path_factory.mktemp("answers")
     asked = {name: asked for name, (asked, _) in {**ANSWERED, **REFUSED}.items()} | OTHERS
     (folder / "requests").write_bytes(pickle.dumps(asked))
     arguments = [ROOT / "tests" / "serving_process.py", exported, folder / "requests", folder / "answers"]
-    subprocess.run(
-        [sys.executable, *arguments], check=True, cwd=folder, timeout=300, env=environment(TF_CPP_MIN_LOG_LEVEL="3")
-    )
+    variables = environment(TF_CPP_MIN_LOG_LEVEL="0", TF_CPP_VMODULE=f"{_COMPILED}=1")
+    with open(folder / "log", "w") as log:
+        subprocess.run([sys.executable, *arguments], check=True, cwd=folder, timeout=300, env=variables, stderr=log)
     return {**pickle.loads((folder / "answers").read_bytes()), "folder": folder}
 
 
@@ -209,6 +213,20 @@ def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, mod
     )
     alone = [model.elbo(IMAGES[index : index + 1]).elbo[0] for index in range(5)]
     np.testing.assert_allclose(answers["scores"]["elbo_nats"][:5], alone, rtol=1e-5)
+
+
+@pytest.mark.as_in_production
+@pytest.mark.parametrize(
+    "first, others", [("33 samples", ("34 samples", "36 samples")), ("scores of 33", ("scores of 34", "scores of 36"))]
+)
+def test_batches_of_about_one_size_are_compiled_once(first, others, answers):
+    log = (answers["folder"] / "log").read_text()
+
+    def compilations(name: str) -> int:
+        return log.partition(f"answered: {name}\n")[0].rpartition("answered: ")[2].count(_COMPILED)
+
+    assert compilations(first) > 0
+    assert [compilations(name) for name in others] == [0, 0]
 
 
 @pytest.mark.as_in_production
@@ -262,7 +280,9 @@ def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
 def kind(config: ModelConfig) -> tuple:
     """What the graphs of an export are made of."""
     masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
-    return config.network, config.conditioning, config.num_levels > 0, masked, config.output_distribution
+    if not config.num_levels:
+        return (config.output_distribution,)
+    return config.network, config.conditioning, masked, config.output_distribution
 
 
 # One of each kind of network among the flag files, and one that is in none.
@@ -307,9 +327,8 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
 
 
 @pytest.mark.as_in_production
-def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
-    model = tiny.model(CONFIG)
-    before = model.sample(5, seed=1)
+def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(model, tmp_path):
+    before = model.sample(3, seed=1)
     loaded, record = export_and_load(model, tmp_path / "export", xla=False)
     text = (tmp_path / "export" / "saved_model.pb").read_bytes()
     graph = saved_model_pb2.SavedModel.FromString(text).meta_graphs[0].graph_def
@@ -319,7 +338,7 @@ def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tm
     assert_same(loaded, model, rtol=1e-5)
     # The model itself goes on as before.
     assert tf.config.functions_run_eagerly() is False
-    np.testing.assert_array_equal(model.sample(5, seed=1), before)
+    np.testing.assert_array_equal(model.sample(3, seed=1), before)
 
 
 def test_a_model_of_python_exports_what_its_methods_give_with_and_without_its_average(tmp_path):

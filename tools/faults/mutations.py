@@ -25,7 +25,7 @@ from pixelvae_tf.errors import UserError
 from pixelvae_tf.runs import checkpoints, packing
 from pixelvae_tf.runs.workdir import Run
 
-_SECONDS = 60
+_SECONDS = 300
 _IMAGES = 12
 
 
@@ -111,6 +111,12 @@ def mutated(content: bytes, random) -> tuple[bytes, str]:
         length = min(random.choice((1, 16, 512, 4096)), len(content) - at)
         changed[at : at + length] = bytes(length) if how == "zeros" else random.randbytes(length)
     return bytes(changed), f"{how} at byte {at:,} of {len(content):,}"
+
+
+def write_pictures(path: pathlib.Path, count: int) -> None:
+    """An archive of made-up pictures, as it is published."""
+    images = np.random.default_rng(1).integers(0, 256, (count, 64, 64, 3), np.uint8)
+    _write_tar(path, [(f"train_64x64/{index + 1:07d}.png", _png(image)) for index, image in enumerate(images)])
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -15,16 +15,18 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from absl import flags
 
 from pixelvae_tf import files
 
 OUTCOMES = ("right", "refused", "wrong", "hung")
-HANG_SECONDS = 300
+_HANG_SECONDS = 300
 ROOT = pathlib.Path(__file__).parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tensorflow"])
+_MARK = "PIXELVAE_TRY"
 _LEFTOVER = re.compile(r".*(_temp|tempstate\w*|\.incomplete|\.thumbnails)|\.lock")
 
 
@@ -79,22 +81,37 @@ class Ended:
         return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
 
 
-def command(words: list[str], *, kill_after: float | None = None, largest_file: int | None = None) -> Ended:
+def command(
+    words: list[str],
+    *,
+    kill_after: float | None = None,
+    signals: Sequence[tuple[float, int]] = (),
+    largest_file: int | None = None,
+    mark: str = "",
+    hang_seconds: float = _HANG_SECONDS,
+) -> Ended:
     """Runs a command of the package, or a tool, in its own process.
 
     Args:
         words: its name and its flags.
         kill_after: seconds after which to kill it; None to let it run.
+        signals: signals to send while it runs, each with the seconds since its start or the signal before.
         largest_file: limit on the bytes of a file. A write beyond it fails as on a full disk.
+        mark: by which `marked` finds the processes that it starts.
+        hang_seconds: time limit. A command that takes longer hangs.
 
     Raises:
         Hung: if it does not end by itself.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
-        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file))
+        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file, mark))
         process.start()
-        process.join(HANG_SECONDS if kill_after is None else kill_after)
+        for seconds, number in signals:
+            process.join(seconds)
+            if process.exitcode is None:
+                os.kill(process.pid, number)
+        process.join(hang_seconds if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -104,14 +121,14 @@ def command(words: list[str], *, kill_after: float | None = None, largest_file: 
         return Ended(process.exitcode, errors)
 
 
-def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None) -> None:
+def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None, mark: str) -> None:
     """Turns the new process into the command."""
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
-    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
+    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3", **{_MARK: mark})
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
     # The process inherits the flags of the tool that forked it.
     for name in list(flags.FLAGS):
@@ -143,10 +160,32 @@ def left_in(folder: pathlib.Path) -> list[str]:
     return sorted(name for name in names if files.is_temporary(name) or _LEFTOVER.fullmatch(name))
 
 
+def marked(mark: str, seconds: float = 30.0) -> list[str]:
+    """The processes that a command with this mark started, if they still run after so many seconds."""
+    given_up = time.monotonic() + seconds
+    while (found := _marked(mark)) and time.monotonic() < given_up:
+        time.sleep(0.2)
+    return [f"process {number}" for number in found]
+
+
+def _marked(mark: str) -> list[int]:
+    found, sought = [], f"{_MARK}={mark}".encode()
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if sought in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def hang_seconds_of(seconds: float) -> float:
+    """The time limit of a command that takes so many seconds undisturbed: other work may share its processor."""
+    return max(_HANG_SECONDS, 20 * seconds)
+
+
 def seconds_of(words: list[str]) -> float:
     """Returns how long an undisturbed command takes. Raises RuntimeError if it fails."""
     started = time.monotonic()
-    ended = command(words)
+    ended = command(words, hang_seconds=3600)
     if ended.code:
         raise RuntimeError(f"{' '.join(map(str, words))}: {ended.errors}")
     return time.monotonic() - started
