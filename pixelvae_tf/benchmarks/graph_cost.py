@@ -60,10 +60,10 @@ def needed(graph: tf.Graph) -> list[tf.Operation]:
 
 
 def _inner(op: tf.Operation) -> tuple[tf.Graph, int] | None:
-    """The graph that an operation runs, and how often; None for an operation that is computed itself.
+    """Returns the graph that an operation runs and how often; None for an operation without an inner graph.
 
     Raises:
-        ValueError: for a loop without a known limit of its steps.
+        ValueError: for a loop without a known number of steps.
     """
     if op.type in _CALLS:
         return _function(op, "f"), 1
@@ -76,7 +76,7 @@ def _inner(op: tf.Operation) -> tuple[tf.Graph, int] | None:
 
 
 def _function(op: tf.Operation, attribute: str) -> tf.Graph:
-    # TensorFlow has no public way from a call to the graph of what it calls.
+    # TensorFlow has no public function from a call to the called graph.
     return op.graph._get_function(op.get_attr(attribute).name).graph
 
 

@@ -157,11 +157,11 @@ class Compressor:
 
 
 class _Stopped(Exception):
-    """Another chain failed, or the user has had enough."""
+    """Another chain failed, or the user interrupted."""
 
 
 def _side_by_side(work: Callable, chains: list[tuple], on_group: Callable[[int], Any] | None) -> list:
-    """The results of some work on each chain, in a thread of its own. Where one fails, all end after their group."""
+    """Works on each chain in its own thread and returns the results. If one fails, all others end after their group."""
     stop = threading.Event()
 
     def after_group(count: int) -> None:

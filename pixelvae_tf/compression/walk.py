@@ -49,7 +49,7 @@ class PixelWalk:
         return self.decoder(self.model.pixel_input(images), **condition)
 
     def shown(self, parameters):
-        """Returns the probabilities of all levels, (positions * colors, batch, levels), from (positions, batch, units)."""
+        """Returns probabilities of all levels, (positions * colors, batch, levels), from (positions, batch, units)."""
         log_probs = self.model.p_x_from_parameters(parameters[:, :, None]).log_probs()[:, :, 0]
         positions, batch, colors, levels = log_probs.shape
         return tf.reshape(tf.exp(tf.transpose(log_probs, (0, 2, 1, 3))), (positions * colors, batch, levels))
@@ -78,12 +78,12 @@ class LatentWalk:
         self._walk((z_upper,), visitor)
 
     def parameters(self, condition: dict, batch_size: int):
-        """Computes the network's output, (batch, rows, columns, units), for latents that are independent given the level above."""
+        """Computes the network's output, (batch, rows, columns, units), for latents independent given the level above."""
         z = tf.zeros((batch_size, *self.model.config.latent_shapes[self.level]))
         return self.decoder(self.model.latent_features(z), **condition)
 
     def shown(self, parameters):
-        """Means and scales, (positions, batch, 2 * channels), from (positions, batch, units)."""
+        """Returns means and scales, (positions, batch, 2 * channels), from (positions, batch, units)."""
         return tf.concat(self.model.p_z_from_parameters(parameters), axis=-1)
 
 

@@ -26,7 +26,7 @@ def padded_size(count):
 
 
 def computed_size(count):
-    """The size in which `count` values are computed together: `padded_size`, where XLA compiles what computes them."""
+    """Returns the batch size in which `count` values are computed: `padded_size` if XLA compiles the computation."""
     return padded_size(count) if is_compiling() else count
 
 
