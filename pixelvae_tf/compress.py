@@ -27,8 +27,8 @@ INPUT = flags.DEFINE_string(
     "input",
     None,
     "In place of a split: an image, a folder of images at any depth, or a .npy file of integers 0..levels-1, (images, "
-    "height, width, colors). Images that would lose something are refused: of another size than the model's, "
-    "transparent, or with pixels between the levels of the model.",
+    "height, width, colors). Images that would lose information are refused: those of another size than the model's, "
+    "transparent images, and images with pixels between the levels of the model.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Compress this many images, from the first on; 0 for all.", 0)

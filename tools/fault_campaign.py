@@ -191,7 +191,7 @@ def _quiet(struck) -> bool:
 
 
 def _contents(folder: pathlib.Path) -> dict:
-    """The checksum of every file, by its path in a folder of prepared data."""
+    """Returns the checksum of every file, by its path in a folder of prepared data."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 

@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 # Sides that allow any number of halvings, to check flags before the image size is known.
 ANY_SHAPE = (1 << 10, 1 << 10, 1)
 _DEEPEST_FLAGFILE = 20
-# Files that name the next one several times would be read for ever, however shallow they lie.
+# Files that include the next one several times would take forever, even if few levels deep.
 _MOST_FLAGFILES = 100
 
 
@@ -246,7 +246,7 @@ def _expanded(arguments: list[str]) -> list[str]:
 def _read_flagfile(
     path: pathlib.Path, including: tuple[pathlib.Path, ...] = (), read: list[pathlib.Path] | None = None
 ) -> list[str]:
-    """The flags of a file that `including` led to, after those in `read`, which grows."""
+    """Reads the flags of a file that `including` led to, and appends to `read`."""
     read = [] if read is None else read
     if len(read) >= _MOST_FLAGFILES:
         raise UsageError(f"--flagfile={(*including, path)[0]}: leads to more than {_MOST_FLAGFILES} files")

@@ -1,4 +1,4 @@
-"""Images to bits and back, in as many bits as the model's bound says."""
+"""Encodes images to bits and decodes them, in about as many bits as the model's bound."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Chain(NamedTuple):
     """The code of some images.
 
     Attributes:
-        words: (words,) uint32.
-        initial_bits: random bits in them, which the first latents were popped from.
-        probabilities: CRC-32 of all that the model said of the pixels of the last group.
+        words: the bits, (words,) uint32.
+        initial_bits: number of random bits in them, from which the first latents were popped.
+        probabilities: CRC-32 of the model's probabilities for all pixels of the last group.
     """
 
     words: np.ndarray
@@ -28,12 +28,12 @@ class Chain(NamedTuple):
 
 
 class Codec:
-    """Codes chains of images, in groups whose images lie side by side in the networks.
+    """Codes chains of images in groups. The images of a group are one batch of the networks.
 
     Args:
         model: a `PixelVAE`.
-        batch_size: images of the largest group, and rows of every pass of the networks. It is part of the code: what a
-            row of a product gives can depend on how many rows stand beside it.
+        batch_size: images in the largest group, and rows of every pass of the networks. It is part of the code,
+            because a row of a matrix product can depend on the number of rows.
     """
 
     def __init__(self, model, batch_size: int):
@@ -44,15 +44,15 @@ class Codec:
 
     @property
     def bits_an_image(self) -> int:
-        """Bits that have to be there for an image of a group before the group can be coded."""
+        """The number of bits per image that must be on the stack before a group can be coded."""
         return self.latents.bits_an_image if self.latents else 0
 
     def encode(self, images: np.ndarray, groups: list[int], on_group=None) -> Chain:
-        """The code of a chain of (images, height, width, colors) uint8, with these numbers of images in its groups.
+        """Encodes a chain of images.
 
         Args:
-            images: of values that the model knows.
-            groups: see `group_sizes`.
+            images: (images, height, width, colors) uint8, 0..levels-1.
+            groups: number of images in each group; see `group_sizes`.
             on_group: called with the number of images after each group.
         """
         stack, start, probabilities = Stack(), 0, 0
@@ -64,16 +64,16 @@ class Codec:
         return Chain(stack.words(), stack.initial_bits, probabilities)
 
     def decode(self, words: np.ndarray, groups: list[int], probabilities: int | None, on_group=None) -> np.ndarray:
-        """The images of `encode`, given the same groups.
+        """Decodes the images of `encode`, given the same groups.
 
         Args:
-            words, groups: of the encoder.
-            probabilities: of the encoder, or None for no check.
+            words, groups: from the encoder.
+            probabilities: from the encoder, or None for no check.
             on_group: called with the number of images after each group.
 
         Raises:
-            CorruptError: where this machine computes other probabilities than the encoder, as far as that shows. What
-                does not show makes the images wrong.
+            CorruptError: if this machine visibly computes other probabilities than the encoder. A difference that does
+                not show gives wrong images.
         """
         stack, images = Stack(words), []
         for count in reversed(groups):
@@ -86,7 +86,7 @@ class Codec:
         return np.concatenate(images[::-1])
 
     def _push_group(self, stack: Stack, images: np.ndarray) -> int:
-        """Pushes some images; returns the checksum of what the model said of their pixels."""
+        """Pushes a group of images. Returns the checksum of the model's probabilities for their pixels."""
         count, padded = len(images), self._padded(images)
         z1 = drawn = None
         if self.latents:
@@ -135,22 +135,22 @@ class Codec:
         return images[:count], checksum
 
     def _padded(self, images: np.ndarray) -> np.ndarray:
-        """As many rows as the networks take, black where there is no image."""
+        """Pads images with black rows to the batch size."""
         padded = np.zeros((self.batch_size, *self.shape), "uint8")
         padded[: len(images)] = images
         return padded
 
 
 def group_sizes(images: int, batch_size: int, growth: float | None) -> list[int]:
-    """How many images a chain's groups have.
+    """Returns the number of images in each group of a chain.
 
-    All latents of a group are popped before its first pixel is pushed. The first group is one image, so that few
-    random bits have to be there; the next ones are as large as the bits of those before them allow.
+    All latents of a group are popped before its first pixel is pushed. The first group is one image, so it needs few
+    random bits. The next groups are as large as the bits of those before them allow.
 
     Args:
-        images: of the chain.
-        batch_size: images of a group at most.
-        growth: what the bits of one stored image suffice for, in images of the next group; None without latents.
+        images: number of images in the chain.
+        batch_size: largest size of a group.
+        growth: number of images of the next group for which the bits of one stored image suffice; None without latents.
     """
     sizes, stored = [], 0
     while stored < images:

@@ -1,14 +1,14 @@
 """The file of compressed images.
 
-    magic, version                  which format this is
-    shape, levels, images           of the images
-    batch, growth, parts            how they were grouped, see `codec.group_sizes`
+    magic, version                  the format
+    shape, levels, images           shape, levels and number of the images
+    batch, growth, parts            how the images were grouped, see `codec.group_sizes`
     model, images, probabilities    checksums
     names                           of the image files, compressed by zlib; empty for images without names
-    words                           their number and the words themselves of each part, 32 bits each
-    checksum                        CRC-32 of all before
+    words                           for each part their number, and the words, 32 bits each
+    checksum                        CRC-32 of everything before
 
-Numbers are little-endian; sizes have 7 bits a byte, and the highest bit says that more follow.
+Numbers are little-endian. Sizes have 7 bits in each byte; the highest bit says that more bytes follow.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from pixelvae_tf.files import FileError
 SUFFIX = ".pvae"
 _MAGIC, _VERSION = b"PVAE", 1
 _CHECKSUM_BYTES = 4
-# Bytes of the checksums of model and images: nobody meets two alike by accident.
+# Bytes of the checksums of model and images, enough to exclude accidental collisions.
 DIGEST_BYTES = 8
 _LONGEST_NAMES = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
 class Container:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         image_shape: height, width and colors.
-        pixel_levels: values of a pixel.
-        num_images: images of all parts.
-        batch_size: images side by side in the networks.
-        growth: of groups with latents, in 1/64 (1 to 255); 0 without latents.
+        pixel_levels: number of values of a pixel.
+        num_images: number of images in all parts.
+        batch_size: images in a batch of the networks.
+        growth: growth of groups with latents, in 1/64 (1 to 255); 0 without latents.
         model, images: checksums of the model and of the images.
-        probabilities: checksum of what the encoder computed for the group that is decoded first.
-        names: of the images in order, with "/" between folders; empty where they have none.
-        parts: the words of each part, (words,) uint32. Each is the code of as many consecutive images as the others,
-            or one image more.
+        probabilities: checksum of the encoder's probabilities for the group that is decoded first.
+        names: names of the images in order, with "/" between folders; empty if they have none.
+        parts: the words of each part, (words,) uint32. Each part encodes the same number of consecutive images, or one
+            more.
     """
 
     image_shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class Container:
     parts: tuple[np.ndarray, ...]
 
     def pack(self) -> tuple[bytes, int, int]:
-        """The bytes of the file, and how many of them are names and how many are words."""
+        """Returns the bytes of the file, and the number of bytes of names and of words."""
         names = zlib.compress(b"\0".join(map(os.fsencode, self.names)), 9) if self.names else b""
         numbers = (*self.image_shape, self.pixel_levels, self.num_images, self.batch_size, self.growth, len(self.parts))
         head = b"".join([_MAGIC, bytes([_VERSION]), *map(_size, numbers), self.model, self.images])
@@ -71,7 +71,7 @@ class Container:
 
 
 def read(path: str, flag: str) -> Container:
-    """What a file holds. Raises FileError for a file that cannot be read or holds something else."""
+    """Reads a file of compressed images. Raises FileError if it cannot be read or is something else."""
     if not path:
         raise FileError(f"--{flag} is empty: name a file that python -m pixelvae_tf.compress wrote")
     try:
@@ -82,7 +82,7 @@ def read(path: str, flag: str) -> Container:
 
 
 def unpack(data: bytes, path: pathlib.Path) -> Container:
-    """The inverse of `Container.pack`. Raises FileError for anything else, with `path` in its message."""
+    """Inverts `Container.pack`. Raises FileError for anything else, with `path` in its message."""
     if not data.startswith(_MAGIC):
         raise FileError(f"{path}: not a file of compressed images; python -m pixelvae_tf.compress writes those")
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
@@ -129,7 +129,7 @@ def _size(number: int) -> bytes:
 
 
 def picture_names(stored: Container) -> list[str]:
-    """Paths of a PNG for each image: the names of the images, or their numbers. Raises ValueError for unsafe names."""
+    """Returns a PNG's path for each image, from its name or its number. Raises ValueError for unsafe names."""
     if not stored.names:
         digits = len(str(stored.num_images - 1))
         return [f"{index:0{digits}}.png" for index in range(stored.num_images)]
@@ -148,7 +148,7 @@ def picture_names(stored: Container) -> list[str]:
 
 
 class _Reader:
-    """Takes one thing after another off some bytes. Raises ValueError or IndexError where they end too early."""
+    """Reads values from bytes one after another. Raises ValueError or IndexError if they end too early."""
 
     def __init__(self, data: bytes):
         self.data, self.at = data, 0

@@ -1,9 +1,10 @@
-"""The topmost latents of a model with a learned prior, by local bits-back coding (Ho, Lohn & Abbeel 2019).
+"""Codes the topmost latents of a model with a learned prior, by local bits-back coding (Ho, Lohn & Abbeel 2019).
 
-A flow has no quantiles dimension by dimension: what is independent in its noise is not in z. So z lies on a fine grid,
-and goes through the flow coupling by coupling. A coupling scales and shifts some features by what the others say:
-the encoder pops the result from a narrow normal around it, and pushes the feature itself under the same normal seen
-from the result. That costs the logarithm of the scale, as the density says. The noise at the end is standard normal.
+A flow has no quantiles for each dimension: its noise is independent between dimensions, but z is not. So z is rounded
+to a fine grid and passes the flow coupling by coupling. A coupling scales and shifts some features, depending on the
+others. The encoder pops the result from a narrow normal distribution around its exact value, and pushes the original
+feature under the same normal distribution, seen from the result. This costs the logarithm of the scale, as the density
+requires. The noise at the end is standard normal.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pixelvae_tf.compression.ans import FREQUENCY_BITS, Stack
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.networks.flow import LOG_SCALE_LIMIT
 
-# Cells of the grid in one unit, and the width of the narrow normals, in cells. They are as narrow as the grid allows:
-# their noise adds up over the couplings and costs about its variance.
+# Cells of the grid per unit, and the width of the narrow normals in cells. They are as narrow as the grid allows,
+# because their noise accumulates over the couplings and costs about its variance.
 CELLS = 1 << 10
 _WIDTH = 16.0
 _SMALLEST_SCALE = 1e-3
@@ -30,7 +31,7 @@ class FlowCoder:
 
     Args:
         flow: a `RealNVP`.
-        dimensions: of z.
+        dimensions: number of dimensions of z.
         batch_size: rows of every pass of the flow.
     """
 
@@ -40,7 +41,7 @@ class FlowCoder:
         values = tf.TensorSpec((batch_size, dimensions), tf.float32)
 
         def affine(coupling, z):
-            """What a coupling does to the features that it changes: scales and shifts, from the others."""
+            """Computes a coupling's scales and shifts of the features that it changes, from the others."""
             with own_settings():
                 changes = np.isin(np.arange(dimensions), coupling.changed)
                 (of_zeros, _), (of_ones, _) = (coupling(tf.where(changes, value, z)) for value in (0.0, 1.0))
@@ -54,12 +55,12 @@ class FlowCoder:
 
     @property
     def bits_an_image(self) -> int:
-        """At most so many bits are popped for an image, less what was pushed before."""
+        """The most bits that are popped for an image, minus those pushed before."""
         stretched = sum(map(len, self.changed)) * (LOG_SCALE_LIMIT / np.log(2.0) + 1.0)
         return FREQUENCY_BITS * self.dimensions + int(stretched)
 
     def values(self, cells: np.ndarray) -> np.ndarray:
-        """z of cells of the grid, float32."""
+        """Converts cells of the grid to z, float32."""
         return (cells / CELLS).astype("float32")
 
     def draw(self, stack: Stack, posterior: np.ndarray, count: int) -> np.ndarray:
@@ -99,13 +100,13 @@ class FlowCoder:
         return cells
 
     def _each(self, posterior: np.ndarray, count: int):
-        """Image and dimension of each value in turn, with the mean and the scale of its posterior in cells."""
+        """Yields image and dimension of each value, with the mean and the scale of its posterior in cells."""
         quantization.check_gaussians(posterior)
         means, scales = np.split(posterior[0, :count].astype("float64") * CELLS, 2, axis=-1)
         yield from zip(np.ndindex(means.shape), means.ravel().tolist(), scales.ravel().tolist(), strict=True)
 
     def _changes(self, index: int, cells: np.ndarray, count: int):
-        """Image and feature of each value that a coupling changes, with its scale and its shift in cells."""
+        """Yields image and feature of each value that a coupling changes, with its scale and its shift in cells."""
         scales, shifts = (part.numpy()[:count].astype("float64") for part in self._affine[index](self.values(cells)))
         places = [(image, feature) for image in range(count) for feature in self.changed[index]]
         yield from zip(places, scales.ravel().tolist(), (shifts * CELLS).ravel().tolist(), strict=True)

@@ -1,12 +1,12 @@
-"""Bits back: the latents of an image for less than they cost (Townsend et al. 2019, "BB-ANS").
+"""Codes latents with bits back (Townsend et al. 2019, "BB-ANS").
 
-To store z takes -log2 p(z) bits, of which -log2 q(z | x) come back: the encoder does not choose z, but pops it from the
-bits that are there with the posterior's probabilities, and the decoder, once it has x, pushes them back. On average
-an image takes as many bits as the bound says.
+To store z takes -log2 p(z) bits, but -log2 q(z | x) of them come back. The encoder does not choose z: it pops z from
+the bits on the stack with the posterior's probabilities. The decoder, once it has x, pushes these bits back. On average
+an image takes as many bits as the bound.
 
-Latents are discretized by the quantiles of their prior, in which all values are equally likely, at each position
-given the level above and the positions before it. So z is a draw from the prior whose noise has one of so many values.
-The topmost level of a model with a flow goes another way, see `flow_prior`.
+Latents are discretized by the quantiles of their prior, so that all values are equally likely, at each position given
+the level above and the positions before it. So z is a draw from the prior with discrete noise. The topmost level of a
+model with a flow is coded differently, see `flow_prior`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Drawn(NamedTuple):
     """The latents of some images, by level, z1 first.
 
     Attributes:
-        z1: (batch, ...) float32, what the decoder of pixels is given.
+        z1: (batch, ...) float32, the input of the pixel decoder.
         buckets: (positions, batch, channels) integers, see `quantization.centers`.
         priors: (positions, batch, 2 * channels), means and scales side by side.
-        cells: of the topmost level where its prior is a flow, which has no buckets, see `FlowCoder`.
+        cells: cells of the topmost level if its prior is a flow, which has no buckets; see `FlowCoder`.
     """
 
     z1: np.ndarray
@@ -54,7 +54,7 @@ class LatentCoder:
         if model.prior_flow is not None:
             self.topmost = FlowCoder(model.prior_flow, config.latent_channels[-1], batch_size)
         self.all_shapes = config.latent_shapes
-        # Of the levels that have buckets.
+        # The shapes of the levels that have buckets.
         self.shapes = self.all_shapes[:-1] if self.topmost else self.all_shapes
         self.walks = [LatentWalk(model, level, batch_size) for level in range(config.num_levels - 1)]
         images = tf.TensorSpec((batch_size, *config.image_shape), tf.uint8)
@@ -67,12 +67,12 @@ class LatentCoder:
 
     @property
     def bits_an_image(self) -> int:
-        """At most so many bits are popped for an image before its pixels are pushed."""
+        """The most bits that are popped for an image before its pixels are pushed."""
         of_buckets = FREQUENCY_BITS * sum(int(np.prod(shape)) for shape in self.shapes)
         return of_buckets + (self.topmost.bits_an_image if self.topmost else 0)
 
     def draw(self, stack: Stack, images: np.ndarray, count: int) -> Drawn:
-        """Pops the latents of the first `count` of (batch, height, width, colors) uint8 images: the encoder's start."""
+        """Pops the latents of the first `count` images of a batch of uint8 images: the encoder's first step."""
 
         def choose(posterior, prior, _):
             buckets = self._nothing(posterior)
@@ -87,14 +87,14 @@ class LatentCoder:
         return drawn
 
     def store(self, stack: Stack, drawn: Drawn, count: int) -> None:
-        """Pushes what `draw` gave, under the prior: the encoder's end."""
+        """Pushes the result of `draw` under the prior: the encoder's last step."""
         buckets = [level[:, :count].ravel() for level in drawn.buckets]
         stack.push_uniform(np.concatenate([*buckets, np.zeros(0, "int64")]), quantization.BUCKETS)
         if self.topmost:
             self.topmost.store(stack, drawn.cells, count)
 
     def restore(self, stack: Stack, count: int) -> Drawn:
-        """Undoes `store`: the decoder's start."""
+        """Undoes `store`: the decoder's first step."""
         cells = self.topmost.restore(stack, count) if self.topmost else None
         sizes = [count * int(np.prod(shape)) for shape in self.shapes]
         stored = np.split(stack.pop_uniform(sum(sizes), quantization.BUCKETS), np.cumsum(sizes))[: len(sizes)]
@@ -111,9 +111,9 @@ class LatentCoder:
         return self._walk(choose, None, cells)
 
     def give_back(self, stack: Stack, images: np.ndarray, drawn: Drawn, count: int) -> None:
-        """Undoes `draw`, given the images: the decoder's end."""
+        """Undoes `draw`, given the images: the decoder's last step."""
         posteriors = self._of_images(images)
-        # In reverse: what was popped last goes back first.
+        # In reverse: the last popped value goes back first.
         for level, (posterior, prior) in enumerate(zip(posteriors, drawn.priors, strict=False)):
             for at, mean, scale in reversed(list(self._each(posterior, prior, count))):
                 quantization.push_bucket(stack, int(drawn.buckets[level][at]), mean, scale)
@@ -121,17 +121,17 @@ class LatentCoder:
             self.topmost.give_back(stack, posteriors[-1], drawn.cells, count)
 
     def _of_images(self, images: np.ndarray) -> list[np.ndarray]:
-        """The posteriors by level, (positions, batch, 2 * channels)."""
+        """Computes the posteriors by level, (positions, batch, 2 * channels)."""
         of_levels = (posterior.numpy() for posterior in self._posteriors(images))
         return [level.reshape(len(level), -1, level.shape[-1]).transpose(1, 0, 2) for level in of_levels]
 
     def _walk(self, choose, posteriors: list[np.ndarray] | None, cells: np.ndarray | None) -> Drawn:
-        """Goes through the levels from the top down.
+        """Chooses the latents of all levels from the top down.
 
         Args:
-            choose: gives the buckets at some positions, from the posterior and the prior there, and the level.
-            posteriors: of the images, or None.
-            cells: of the topmost level, if its prior is a flow.
+            choose: returns the buckets at some positions, from the posterior and the prior there, and the level.
+            posteriors: the images' posteriors, or None.
+            cells: cells of the topmost level, if its prior is a flow.
         """
         levels = len(self.shapes)
         buckets, priors = [[] for _ in range(levels)], [[] for _ in range(levels)]
@@ -161,17 +161,17 @@ class LatentCoder:
         return Drawn(z, *joined, cells)
 
     def _standard_normal(self, level: int) -> np.ndarray:
-        """The prior of the topmost level, as the walks show those below it."""
+        """Returns the standard normal prior of the topmost level in the format of the walks' priors."""
         *positions, channels = self.shapes[level]
         shape = (int(np.prod(positions)), self.batch_size, channels)
         return np.concatenate([np.zeros(shape, "float32"), np.ones(shape, "float32")], axis=-1)
 
     def _nothing(self, gaussians: np.ndarray) -> np.ndarray:
-        """Buckets in the middle, for rows without an image, in the shape of what belongs to the given parameters."""
+        """Returns middle buckets, for rows without an image, in the shape for the given means and scales."""
         return np.full((*gaussians.shape[:2], gaussians.shape[2] // 2), quantization.BUCKETS // 2)
 
     def _each(self, posterior: np.ndarray, prior: np.ndarray, count: int):
-        """Position, image and channel of each latent in turn, and its posterior in units of its prior."""
+        """Yields position, image and channel of each latent, and its posterior in units of its prior."""
         quantization.check_gaussians(posterior)
         quantization.check_gaussians(prior)
         (mean, scale), (prior_mean, prior_scale) = (

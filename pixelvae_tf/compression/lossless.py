@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import pathlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
 from pixelvae_tf.model import checks
 
-# A part of fewer groups would be slower: the first groups of a part are small, and take as long as large ones.
+# Parts with fewer groups would be slower: the first groups of a part are small, but take as long as large ones.
 _GROUPS_A_PART = 32
 _GROWTH_UNIT = 64
 
@@ -34,7 +35,7 @@ class Compressed:
     Attributes:
         data: the bytes of the file.
         record: sizes in bits and bytes, and the time, as JSON values. `ideal_bits_per_dim` is the model's bound, with
-            the noise of seed 0, and exact for a model without latents. `bits_per_dim` is of the whole file.
+            the noise of seed 0, and exact for a model without latents. `bits_per_dim` counts the whole file.
     """
 
     data: bytes
@@ -48,13 +49,13 @@ class Compressor:
         model: a `PixelVAE`.
 
     Raises:
-        UserError: as `support.check`.
+        UserError: as `support.check` does.
     """
 
     def __init__(self, model):
         support.check(model.config)
         self.model = model
-        # The graphs of a batch size take long to trace and to compile.
+        # The graphs of a batch size take long to trace and compile.
         self._codec = functools.cache(functools.partial(Codec, model))
 
     def compress(
@@ -70,13 +71,13 @@ class Compressor:
 
         Args:
             images: integers 0..levels-1, (images, height, width, colors).
-            batch_size: images side by side in the networks: more are faster, and take more memory.
-            names: of the images, to store with them; or none.
-            parts: of the images that are coded at the same time, each with a thread of its own.
-            on_group: called with the number of images after each group of them.
+            batch_size: images in a batch of the networks. Larger batches are faster and take more memory.
+            names: names of the images to store with them; or none.
+            parts: number of parts of the images to code in parallel threads.
+            on_group: called with the number of images after each group.
 
         Raises:
-            UserError: for images of another shape, type or range, or none.
+            UserError: for images of a wrong shape, type or range, or no images.
         """
         images = checks.images_outside_graphs(images, self.model.config)
         model = self.model
@@ -89,8 +90,7 @@ class Compressor:
         growth = _growth(ideal / len(images), codec.bits_an_image)
         chains = np.array_split(images, parts)
         groups = [group_sizes(len(chain), batch_size, growth / _GROWTH_UNIT if growth else None) for chain in chains]
-        with concurrent.futures.ThreadPoolExecutor(parts) as pool:
-            coded = list(pool.map(lambda chain, sizes: codec.encode(chain, sizes, on_group), chains, groups))
+        coded = _side_by_side(codec.encode, list(zip(chains, groups, strict=True)), on_group)
         packed, name_bytes, word_bytes = Container(
             model.config.image_shape,
             model.config.pixel_levels,
@@ -120,15 +120,15 @@ class Compressor:
     def decompress(
         self, stored: Container, path: pathlib.Path, on_group: Callable[[int], Any] | None = None
     ) -> np.ndarray:
-        """The images of a compressed file, (images, height, width, colors) uint8.
+        """Restores the images of a compressed file, (images, height, width, colors) uint8.
 
         Args:
-            stored: what `container.unpack` finds in the file.
-            path: of the file, for messages.
-            on_group: called with the number of images after each group of them.
+            stored: the content of the file, from `container.unpack`.
+            path: the file, for messages.
+            on_group: called with the number of images after each group.
 
         Raises:
-            FileError: for a file of another model, or of a machine that computes otherwise.
+            FileError: for a file of another model, or of a machine with different arithmetic.
         """
         model = self.model
         if stored.model != model_digest(model):
@@ -147,9 +147,8 @@ class Compressor:
             "version of TensorFlow); decompress it where it was written"
         )
         try:
-            with concurrent.futures.ThreadPoolExecutor(len(lengths)) as pool:
-                decoded = pool.map(lambda *chain: codec.decode(*chain, on_group), stored.parts, groups, expected)
-                images = np.concatenate(list(decoded))
+            chains = list(zip(stored.parts, groups, expected, strict=True))
+            images = np.concatenate(_side_by_side(codec.decode, chains, on_group))
         except ans.CorruptError:
             raise other_arithmetic from None
         if _digest(images.tobytes()) != stored.images:
@@ -157,8 +156,30 @@ class Compressor:
         return images
 
 
+class _Stopped(Exception):
+    """Another chain failed, or the user interrupted."""
+
+
+def _side_by_side(work: Callable, chains: list[tuple], on_group: Callable[[int], Any] | None) -> list:
+    """Works on each chain in its own thread and returns the results. If one fails, all others end after their group."""
+    stop = threading.Event()
+
+    def after_group(count: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        if on_group:
+            on_group(count)
+
+    with concurrent.futures.ThreadPoolExecutor(len(chains)) as pool:
+        try:
+            return list(pool.map(lambda chain: work(*chain, after_group), chains))
+        except BaseException:
+            stop.set()
+            raise
+
+
 def model_digest(model) -> bytes:
-    """Checksum of a model: its weights, its precision, and those fields of its configuration that have no default."""
+    """Returns a checksum of a model: weights, precision, and the fields of its configuration that are not defaults."""
     default = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
     config = {
         name: value
@@ -177,14 +198,14 @@ def _digest(*parts: bytes) -> bytes:
 
 
 def _ideal_bits(model, images: np.ndarray, batch_size: int) -> float:
-    """The model's bound for all of the images, with the noise of seed 0."""
+    """Returns the model's bound for all images together, in bits, with the noise of seed 0."""
     starts = range(0, len(images), batch_size)
     bounds = [model.elbo(images[start : start + batch_size], seed=0).elbo for start in starts]
     return -float(np.concatenate(bounds).astype("float64").sum()) / math.log(2.0)
 
 
 def _growth(bits_an_image: float, needed: int) -> int:
-    """How much larger groups may become, in units of 1/64: by nine tenths of what images bring on average."""
+    """Returns how fast groups may grow, in units of 1/64: nine tenths of an image's bits over the bits it needs."""
     if not needed:
         return 0
     return min(max(int(0.9 * _GROWTH_UNIT * bits_an_image / needed), 1), 255)

@@ -1,4 +1,4 @@
-"""Probabilities in whole units, made the same way by an encoder and a decoder."""
+"""Converts probabilities to whole units, in the same way for an encoder and a decoder."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import numpy as np
 from pixelvae_tf.compression.ans import TOTAL, Stack
 from pixelvae_tf.errors import UserError
 
-# Latents are discretized to as many values as are equally likely under their prior (Townsend et al. 2019, section 2.3).
+# Latents are discretized to this many values, equally likely under their prior (Townsend et al. 2019, section 2.3).
 BUCKETS = 1 << 16
-# Scales of a normal distribution on either side of its mean, beyond which there is less than a unit.
+# The number of scales around the mean of a normal distribution beyond which there is less than one unit.
 _REACH = 8
 _HALF_ROOT = math.sqrt(0.5)
 _STANDARD = NormalDist()
 
 
 def cumulative(probabilities: np.ndarray) -> np.ndarray:
-    """The intervals of the symbols of an alphabet, each of at least one unit.
+    """Returns the intervals of an alphabet's symbols, each of at least one unit.
 
     Args:
-        probabilities: (..., levels), not negative; they sum to about one.
+        probabilities: (..., levels), not negative, with a sum of about one.
 
     Returns:
-        (..., levels + 1) int64: symbol s has from [s] to [s + 1]; the first is 1 and the last TOTAL - 1.
+        (..., levels + 1) int64: symbol s has the interval from [s] to [s + 1]; the first value is 1 and the last
+        TOTAL - 1.
 
     Raises:
-        UserError: for probabilities that are no numbers.
+        UserError: for probabilities that are not finite.
     """
     sums = np.cumsum(probabilities, axis=-1, dtype="float64")
     levels, total = sums.shape[-1], sums[..., -1:]
@@ -45,30 +46,30 @@ def cumulative(probabilities: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _edges() -> list[float]:
-    """Where the buckets of a standard normal begin, and where the last one ends."""
+    """Returns where the buckets of a standard normal begin, and where the last one ends."""
     inner = [_STANDARD.inv_cdf(index / BUCKETS) for index in range(1, BUCKETS)]
     return [-math.inf, *inner, math.inf]
 
 
 @functools.cache
 def centers() -> np.ndarray:
-    """The value that stands for each bucket of a standard normal, (BUCKETS,) float32: its median."""
+    """Returns the value of each bucket of a standard normal, its median, (BUCKETS,) float32."""
     return np.array([_STANDARD.inv_cdf((index + 0.5) / BUCKETS) for index in range(BUCKETS)], "float32")
 
 
 def _below(value: float) -> float:
-    """The standard normal distribution function, accurate far below zero."""
+    """Returns the standard normal distribution function, accurate far below zero."""
     return 0.5 * math.erfc(-value * _HALF_ROOT)
 
 
 def check_gaussians(parameters: np.ndarray) -> None:
-    """Raises UserError for means and scales, side by side on the last axis, that are no normal distributions."""
+    """Raises UserError unless the means and scales, side by side on the last axis, are normal distributions."""
     if not (np.isfinite(parameters).all() and (np.split(parameters, 2, axis=-1)[1] > 0).all()):
         raise UserError("the model gives no distribution of latents for these images: its weights are not finite")
 
 
 def _pop(stack: Stack, begin: Callable[[int], int], near: int) -> int:
-    """Pops one of the whole numbers whose intervals begin at `begin`; it is `near` or not far from it."""
+    """Pops a whole number, where number n has the interval from begin(n) to begin(n + 1). Searches from `near`."""
     unit = stack.next_unit()
     while unit < (left := begin(near)):
         near -= 1
@@ -79,16 +80,16 @@ def _pop(stack: Stack, begin: Callable[[int], int], near: int) -> int:
 
 
 def _bucket(bucket: int, mean: float, scale: float) -> int:
-    """Where the interval of a bucket begins under a normal distribution."""
+    """Returns where the interval of a bucket begins under a normal distribution."""
     return int(TOTAL * _below((_edges()[bucket] - mean) / scale))
 
 
 def pop_bucket(stack: Stack, mean: float, scale: float) -> int:
-    """Pops a bucket of the standard normal's whose probability is that of another normal distribution.
+    """Pops a bucket of the standard normal with its probability under another normal distribution.
 
     Args:
-        stack: to pop from.
-        mean, scale: of that distribution, in units of the standard normal.
+        stack: the stack to pop from.
+        mean, scale: parameters of that distribution, in units of the standard normal.
     """
     value = mean + scale * _STANDARD.inv_cdf((stack.next_unit() + 0.5) / TOTAL)
     near = min(int(BUCKETS * _below(value)), BUCKETS - 1)
@@ -101,7 +102,7 @@ def push_bucket(stack: Stack, bucket: int, mean: float, scale: float) -> None:
 
 
 def _cell(cell: int, mean: float, scale: float, reach: float) -> int:
-    """Where the interval of a whole number begins under a normal distribution; see `pop_cell`."""
+    """Returns where the interval of a whole number begins under a normal distribution; see `pop_cell`."""
     if not reach:
         return int(TOTAL * _below((cell - 0.5 - mean) / scale))
     first = round(mean - _REACH * reach)
@@ -113,13 +114,13 @@ def _cell(cell: int, mean: float, scale: float, reach: float) -> int:
 
 
 def pop_cell(stack: Stack, mean: float, scale: float, reach: float = 0.0) -> int:
-    """Pops a whole number that a normal distribution rounds to.
+    """Pops a whole number with its probability under a rounded normal distribution.
 
     Args:
-        stack: to pop from.
-        mean, scale: of that distribution.
-        reach: all numbers within 8 times this distance of the mean have an interval, and no others; by default those
-            that have at least one unit anyway.
+        stack: the stack to pop from.
+        mean, scale: parameters of that distribution.
+        reach: gives an interval to all numbers within 8 times this distance of the mean, and to no others. By default,
+            numbers with at least one unit have an interval.
     """
     near = round(mean + scale * _STANDARD.inv_cdf((stack.next_unit() + 0.5) / TOTAL))
     return _pop(stack, lambda cell: _cell(cell, mean, scale, reach), near)
@@ -131,11 +132,11 @@ def push_cell(stack: Stack, cell: int, mean: float, scale: float, reach: float =
 
 
 def push_standard(stack: Stack, cell: int, cells: int) -> None:
-    """Pushes any whole number of 32 bits under a normal distribution of mean 0, whose scale is so many cells."""
+    """Pushes any whole number of 32 bits under a normal distribution with mean 0 and a scale of `cells`."""
     if abs(cell) < _REACH * cells:
         stack.push(*(_standard(end, cells) for end in (cell, cell + 1)))
         return
-    # The last unit says that the number follows as it is.
+    # The last unit marks a number that is stored literally.
     stack.push_uniform(np.array([cell & 0xFFFF, cell >> 16 & 0xFFFF]), 1 << 16)
     stack.push(TOTAL - 1, TOTAL)
 
@@ -151,7 +152,7 @@ def pop_standard(stack: Stack, cells: int) -> int:
 
 
 def _standard(cell: int, cells: int) -> int:
-    """Where the interval of a number begins: each of those within 8 scales has one, up to the last unit."""
+    """Returns where the interval of a number begins. Every number within 8 scales has one, below the last unit."""
     first, count = 1 - _REACH * cells, 2 * _REACH * cells - 1
     inside = min(max(cell - first, 0), count)
     if inside in (0, count):

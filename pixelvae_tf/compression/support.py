@@ -1,4 +1,4 @@
-"""What compression needs: a library, and a model that it is for. Without TensorFlow, so that it is told at once."""
+"""Checks what compression needs: a library and a suitable model. Without TensorFlow, so errors appear at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelvae_tf.errors import UserError
 
 @functools.cache
 def library():
-    """`constriction`'s stream coders. Raises UserError where it is not installed."""
+    """Returns `constriction`'s stream coders. Raises UserError if it is not installed."""
     try:
         import constriction
     except ImportError:
@@ -22,7 +22,7 @@ def library():
 
 
 def check(config: ModelConfig) -> None:
-    """Raises UserError without the library, or for a model that cannot compress."""
+    """Raises UserError if the library is missing or the model cannot compress."""
     library()
-    if getattr(config, "num_classes", 0):
+    if config.num_classes:
         raise UserError(f"compression is for models of images alone, and this one has {config.num_classes} classes")

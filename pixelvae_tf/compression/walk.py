@@ -1,8 +1,8 @@
-"""A model's walk over the positions of an image, at each of which it stops to be told the value there.
+"""Walks over the positions of images in the order of generation, and asks a visitor for the values at each.
 
-An encoder knows the values and a decoder reads them from a file. Both take this walk, the same graph with the same
-compiled steps, with as many images side by side: a full pass of the network differs from it in the last bits, and so
-can a loop that was compiled whole, or a product with more rows. Rows without an image are walked all the same.
+An encoder knows the values, and a decoder reads them from a file. Both take this walk: the same graph with the same
+compiled steps and the same batch size. A full pass of the network gives slightly different numbers, and so can a loop
+that is compiled as a whole, or a matrix product with more rows. Rows without an image are computed too.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pixelvae_tf.layers.compilation import compiled
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.sampling.cached import Latents, Pixels, draw_in_raster_order, padding
 
-# Takes what the model says of the values at some positions, (positions, batch, numbers), and gives these values,
-# (positions, batch, channels). A position of an image is a color of a pixel.
+# Maps the model's parameters at some positions, (positions, batch, numbers), to the values there, (positions, batch,
+# channels). A position of an image is a color of a pixel.
 Visitor = Callable[[np.ndarray], np.ndarray]
 
 
 class PixelWalk:
-    """Over the pixels given z1, row by row, the colors of a pixel in turn.
+    """Walks over the pixels given z1, row by row and color by color.
 
-    Shows the probabilities of all levels, and takes integers (one channel).
+    It shows the probabilities of all levels, and receives integers (one channel).
 
     Args:
         model: a `PixelVAE`.
-        batch_size: images side by side, always as many.
+        batch_size: the fixed number of images in a batch.
     """
 
     def __init__(self, model, batch_size: int):
@@ -43,29 +43,27 @@ class PixelWalk:
     def __call__(self, z1: np.ndarray | None, visitor: Visitor) -> None:
         self._walk(() if z1 is None else (z1,), visitor)
 
-    def shown(self, parameters):
-        """The probabilities of all levels, (batch, levels), from the network's output for one color of a pixel."""
-        return tf.exp(self.model.p_x_from_parameters(parameters[:, None, None]).log_probs()[:, 0, 0, 0])
+    def parameters(self, condition: dict, batch_size: int):
+        """Computes the network's output, (batch, rows, columns, units), for pixels that are independent given z1."""
+        images = tf.zeros((batch_size, *self.model.config.image_shape), tf.uint8)
+        return self.decoder(self.model.pixel_input(images), **condition)
 
-    def shown_at_once(self, condition: dict, batch_size: int):
-        """The same of all positions, (rows, columns * colors, batch, levels), where they are independent given z1."""
-        images = tf.zeros((batch_size, *self.model.config.image_shape), tf.int32)
-        log_probs = self.model.p_x_given_z1(images, condition).log_probs()
-        rows, columns, colors, levels = log_probs.shape[1:]
-        return tf.reshape(
-            tf.exp(tf.transpose(log_probs, (1, 2, 3, 0, 4))), (rows, columns * colors, batch_size, levels)
-        )
+    def shown(self, parameters):
+        """Returns probabilities of all levels, (positions * colors, batch, levels), from (positions, batch, units)."""
+        log_probs = self.model.p_x_from_parameters(parameters[:, :, None]).log_probs()[:, :, 0]
+        positions, batch, colors, levels = log_probs.shape
+        return tf.reshape(tf.exp(tf.transpose(log_probs, (0, 2, 1, 3))), (positions * colors, batch, levels))
 
 
 class LatentWalk:
-    """Over a level of latents below the topmost, given the level above, in raster order.
+    """Walks over a level of latents below the topmost, given the level above, in raster order.
 
-    Shows the means and scales of all channels at a position, side by side, and takes the values of all channels.
+    It shows the means and scales of all channels at a position, side by side, and receives the values of all channels.
 
     Args:
         model: a `PixelVAE`.
-        level: of the latents, 0 for z1.
-        batch_size: images side by side, always as many.
+        level: number of the level, 0 for z1.
+        batch_size: the fixed number of images in a batch.
     """
 
     def __init__(self, model, level: int, batch_size: int):
@@ -79,24 +77,23 @@ class LatentWalk:
     def __call__(self, z_upper: np.ndarray, visitor: Visitor) -> None:
         self._walk((z_upper,), visitor)
 
-    def shown(self, parameters):
-        """Means and scales, (batch, 2 * channels), from the network's output at a position."""
-        return tf.concat(self.model.p_z_from_parameters(parameters), axis=-1)
-
-    def shown_at_once(self, condition: dict, batch_size: int):
-        """The same of all positions, (rows, columns, batch, 2 * channels), where they are independent."""
+    def parameters(self, condition: dict, batch_size: int):
+        """Computes the output, (batch, rows, columns, units), if latents are independent given the level above."""
         z = tf.zeros((batch_size, *self.model.config.latent_shapes[self.level]))
-        gaussian = self.model.p_z_given_upper(self.level, z, condition)
-        return tf.transpose(tf.concat(gaussian, axis=-1), (1, 2, 0, 3))
+        return self.decoder(self.model.latent_features(z), **condition)
+
+    def shown(self, parameters):
+        """Returns means and scales, (positions, batch, 2 * channels), from (positions, batch, units)."""
+        return tf.concat(self.model.p_z_from_parameters(parameters), axis=-1)
 
 
 class _Walk:
-    """The graph of a walk, traced once, and the visitors of those who are on it, in several threads perhaps.
+    """The graph of a walk, traced once, and the visitors that use it now, perhaps in several threads.
 
     Args:
         path: a `PixelWalk` or `LatentWalk`.
-        batch_size: images side by side.
-        given: shapes of what the decoder is given, without the batch: of no latents or of one level.
+        batch_size: number of images in a batch.
+        given: shapes of the decoder's latents without the batch: none, or one level.
     """
 
     def __init__(self, path, batch_size: int, given: tuple):
@@ -125,15 +122,17 @@ class _Walk:
         with own_settings():
             condition = path.decoder.condition(*latents or (None,))
             if path.decoder.masked is None:
-                shown = path.shown_at_once(condition, batch_size)
-                return tf.map_fn(lambda row: self._visit(number, row), shown, fn_output_signature=path.variable.dtype)
+                rows = tf.transpose(path.parameters(condition, batch_size), (1, 2, 0, 3))
+                rows = tf.ensure_shape(rows, (*path.shape, batch_size, None))
+                visited = path.variable.dtype
+                return tf.map_fn(lambda row: self._visit(number, path.shown(row)), rows, fn_output_signature=visited)
             steps = path.decoder.incremental(**condition)
-            # The noise of a drawing tells the loop how far to go.
+            # The loop takes the number of positions from the shape of the noise.
             positions = tf.zeros((*path.shape, 1, 1))
             return draw_in_raster_order(steps, path.variable, positions, batch_size, self._row_visitor(number))
 
     def _visit(self, number, shown):
-        """The visitor's answer, as the operation of a graph."""
+        """Calls the visitor from the graph and returns its values."""
         values = tf.numpy_function(self._answer, [number, shown], self.path.variable.dtype)
         return tf.ensure_shape(values, (*shown.shape[:2], self.path.variable.channels))
 
@@ -141,7 +140,7 @@ class _Walk:
         try:
             return self._visitors[int(number)](shown)
         except Exception as error:
-            # TensorFlow would turn it into one of its own.
+            # TensorFlow would replace it by its own error.
             self._errors[int(number)] = error
             raise
 
@@ -152,7 +151,7 @@ class _Walk:
                     here = tf.nest.map_structure(lambda row: row[column], from_above)
                     windows, parameters = steps.pixel(windows, here, newest, color)
                     finished = steps.finished(windows) if color == variable.colors - 1 else ()
-                    return windows, self.path.shown(parameters), finished
+                    return windows, self.path.shown(parameters[None]), finished
 
                 return compiled(step)
 
@@ -163,7 +162,7 @@ class _Walk:
                     values = []
                     for color, step in enumerate(step_of_color):
                         windows, shown, finished = step(windows, from_above, column, newest)
-                        values.append(self._visit(number, shown[None])[0])
+                        values.append(self._visit(number, shown)[0])
                         newest = variable.features(values[-1], color)
                     results = (tf.concat(values, -1), finished)
                     seen = tf.nest.map_structure(lambda row, pixel: row.write(column, pixel), seen, results)

@@ -27,7 +27,7 @@ def sizes(images: np.ndarray, pixel_levels: int) -> list[dict]:
     raw = np.packbits(images).tobytes() if pixel_levels == 2 else images.astype("uint8").tobytes()
     bits = (pixel_levels - 1).bit_length()
     rows = [{"method": f"raw, {bits} bits a value", "bytes": math.ceil(images.size * bits / 8), "seconds": 0.0}]
-    each, together = [_picture(image, pixel_levels) for image in images], _picture(_mosaic(images), pixel_levels)
+    each, together = [_picture(image, pixel_levels) for image in images], _picture(mosaic(images), pixel_levels)
     formats = {"PNG": {"format": "PNG", "optimize": True}}
     if features.check("webp"):
         formats["WebP lossless"] = {"format": "WEBP", "lossless": True, "quality": 100, "method": 6}
@@ -52,7 +52,7 @@ def _picture(image: np.ndarray, pixel_levels: int) -> Image.Image:
     return picture.convert("1") if pixel_levels == 2 and picture.mode == "L" else picture
 
 
-def _mosaic(images: np.ndarray) -> np.ndarray:
+def mosaic(images: np.ndarray) -> np.ndarray:
     """Arranges all images in rows without borders, with black for empty places: (height, width, colors)."""
     count, height, width, colors = images.shape
     columns = math.ceil(math.sqrt(count))

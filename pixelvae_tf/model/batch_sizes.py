@@ -1,4 +1,4 @@
-"""Batches of few sizes: XLA compiles a graph anew for each size, and keeps what it compiled."""
+"""Pads batches to few sizes, because XLA compiles a graph anew for each size and keeps the result."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import tensorflow as tf
 from pixelvae_tf.layers.compilation import is_compiling
 
 _SMALLEST_STEP = 4
-# Where steps double. So a batch above the first grows by an eighth at most, and there are 50 sizes up to 1,024 images.
+# The sizes at which steps double. Larger batches grow by an eighth at most, and there are 50 sizes up to 1,024 images.
 _BOUNDS = tuple(1 << power for power in range(6, 31))
 
 
 def padded_size(count):
-    """The size to which a batch of `count` images is padded, int32.
+    """Returns the size to which a batch of `count` images is padded, int32.
 
-    0, 1, 2, and multiples of 4 up to 64, of 8 up to 128, of 16 up to 256, and so on.
+    Sizes are 0, 1, 2, multiples of 4 up to 64, multiples of 8 up to 128, of 16 up to 256, and so on.
     """
     count = tf.cast(count, tf.int32)
     doublings = tf.reduce_sum(tf.cast(count > tf.constant(_BOUNDS), tf.int32))
@@ -26,16 +26,16 @@ def padded_size(count):
 
 
 def computed_size(count):
-    """The size in which `count` values are computed together: `padded_size`, where XLA compiles what computes them."""
+    """Returns the batch size in which `count` values are computed: `padded_size` if XLA compiles the computation."""
     return padded_size(count) if is_compiling() else count
 
 
 def in_few_sizes(function: Callable) -> Callable:
-    """A function of batches that computes them padded with zeros to a `padded_size`, where XLA compiles parts of it.
+    """Wraps a function of batches so that it computes them padded with zeros to a `padded_size`, if XLA compiles gates.
 
-    Its arguments with an unknown first axis are batches: all of one size, or of size 1. The first of them has the
-    size of the results, which are cut to it. `function` treats each image alone, so those that fill up change no
-    other; the noise that it draws may depend on a batch's size only in its length (see `randomness`).
+    Arguments with an unknown first axis are batches, all of one size or of size 1. Results are cut to the size of the
+    first batch. `function` must treat each image separately, so that padding changes no other image. The noise that it
+    draws may depend on the batch size only in its length (see `randomness`).
     """
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What users do with latents: images of given ones, and images between two images."""
+"""Methods for latents as codes: decode given latents, and interpolate between two images."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from pixelvae_tf.sampling.noise import SamplingNoise, checked_temperatures, draw
 
 
 class CodedModel(AveragedModel):
-    """A model whose latents are codes of images: `decode` and `interpolate`, by its `config` and `graphs`."""
+    """A model whose latents are codes of images. Its methods use only `config` and `graphs`."""
 
     def decode(
         self, z, seed: int = 0, temperature=1.0, method: str = "cached", *, same_noise: bool = False, label=None
     ) -> np.ndarray:
         """Draws images from p(x | z) at given latents.
 
-        The image depends on the lowest given level. Levels below it are drawn from the prior, as in `sample`; those
-        above it say nothing that it does not.
+        The image depends on the lowest given level. Levels below it are drawn from the prior, as in `sample`. Levels
+        above it have no further effect.
 
         Args:
             z: an array of z1, (batch, channels) or (batch, height, width, channels); or a list or tuple over the
-                levels, z1 first, as `encode` gives it, with None for a level to draw: `[None, z2]`.
-            seed: of the noise of the pixels and of the levels to draw.
-            temperature, method: see `sample`; the temperatures of given levels have nothing to act on.
-            same_noise: draw all images with the same noise, that of a single one, so that they differ in z alone.
-            label: for a model of classes: the class of all images 0..classes-1, or (batch,) of them.
+                levels, z1 first, as `encode` returns it, with None for a level to draw: `[None, z2]`.
+            seed: seed of the noise of the pixels and of the levels to draw.
+            temperature, method: see `sample`; temperatures of given levels have no effect.
+            same_noise: draw all images with the noise of a single one, so that they differ only in z.
+            label: for a model of classes: the class of all images 0..classes-1, or an array (batch,).
 
         Returns:
             (batch, height, width, colors) uint8. `decode(encode(images, seed).sample, seed)` is
             `reconstruct(images, seed)`.
 
         Raises:
-            ValueError: for a model without latents, for latents of another number of levels, shape or type, and as
-                `sample`.
+            ValueError: for a model without latents, for latents with a wrong number of levels, shape or type, and as
+                `sample` does.
         """
         seed = checks.seed_outside_graphs(seed, "decode")
         self._check_latents("decode")
@@ -62,32 +62,32 @@ class CodedModel(AveragedModel):
         vary: str = "all",
         label=None,
     ) -> np.ndarray:
-        """Draws images at latents between those of two images, with the same noise of the pixels all the way.
+        """Draws images at latents between those of two images, with the same pixel noise on the whole path.
 
-        The latents of an image are its posterior means. They move in the space of the noise of which the prior makes
-        them: for a standard normal prior these are the latents themselves, for a flow its base space, and for z1 below
-        z2 the noise that p(z1 | z2) turns into z1. All of it is standard normal under the prior, so that nearly all its
-        mass lies at one distance from 0. The default path keeps to the distances of its ends; a straight line leads
-        through the middle, where the prior hardly ever is.
+        The latents of an image are its posterior means. The path runs in the space of the noise from which the prior
+        makes latents: for a standard normal prior the latents themselves, for a flow its base space, and for z1 below
+        z2 the noise that p(z1 | z2) turns into z1. Under the prior this noise is standard normal, and nearly all its
+        mass is at one distance from 0. The default path keeps the distances of its ends. A straight line would pass
+        through the middle, where the prior has hardly any mass.
 
         Args:
-            images_a, images_b: where to begin and to end: integers 0..levels-1, (batch, height, width, colors) each.
-            steps: images on the way from one to the other, with both ends: at least 2.
-            seed: of the noise of the pixels.
-            temperature: of the pixels, one number; see `sample`.
+            images_a, images_b: start and end: integers 0..levels-1, (batch, height, width, colors) each.
+            steps: number of images on the path, including both ends: at least 2.
+            seed: seed of the pixel noise.
+            temperature: temperature of the pixels, one number; see `sample`.
             method: see `sample`.
             path: "sphere" (the arc, see `interpolation.points_between`) or "line".
-            vary: which noise moves, as in `sample_varying`: that of "all" levels, of the "top" level, or of the
-                "middle" ones below it. All other noise stays that of the first image.
-            label: for a model of classes: the class of both images of all pairs, or (batch,) of each pair.
+            vary: which noise changes, as in `sample_varying`: that of "all" levels, of the "top" level, or of the
+                "middle" levels below it. All other noise stays that of the first image.
+            label: for a model of classes: the class of all pairs, or an array (batch,).
 
         Returns:
-            (batch, steps, height, width, colors) uint8. The first are `decode(encode(images_a).mean, seed)`, and the
-            last, if all levels move, those of `images_b`, up to rounding of the latents.
+            (batch, steps, height, width, colors) uint8. The first are `decode(encode(images_a).mean, seed)`. If all
+            levels change, the last are the same for `images_b`, up to rounding of the latents.
 
         Raises:
-            ValueError: for a model without latents, for images of another shape, type or range, another number of
-                either, fewer than 2 steps, another path, a level that the model does not have, and as `sample`.
+            ValueError: for a model without latents, images of a wrong shape, type or range, different numbers of
+                images, fewer than 2 steps, an unknown path, a level that the model does not have, and as `sample` does.
         """
         seed = checks.seed_outside_graphs(seed, "interpolate")
         self._check_latents("interpolate")
@@ -128,9 +128,9 @@ class CodedModel(AveragedModel):
 
 
 def noise_below(config: ModelConfig, level: int, count, seed, same_noise) -> SamplingNoise:
-    """The noise of the pixels and of the levels below one, for so many images; `same_noise` gives all of them one's.
+    """Draws the noise of the pixels and of the levels below `level`; with `same_noise` all images share that of one.
 
-    In a graph, count and `same_noise` are scalars.
+    In a graph, `count` and `same_noise` are scalar tensors.
     """
     noise = draw_noise(config, tf.where(same_noise, 1, count), seed)
     noise = SamplingNoise(noise.latents[:level], noise.pixels)

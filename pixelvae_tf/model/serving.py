@@ -1,7 +1,7 @@
-"""Exports a model as a SavedModel, which TensorFlow loads and runs alone; `docs/serving.md` is the page for users.
+"""Exports a model as a SavedModel, which TensorFlow runs without this package; `docs/serving.md` is for users.
 
-The endpoints are the graphs behind the methods of `PixelVAE`, so that a seed gives the same numbers here and
-there. What those methods check of their arguments is checked in the graph.
+The endpoints use the graphs behind the methods of `PixelVAE`, so a seed gives the same results in both. They check
+their arguments in the graph.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from pixelvae_tf.sampling.noise import draw_noise, latent_noise
 RECORD = "export.json"
 KERAS_FILE = "model.keras"
 _FORMAT = "pixelvae_tf SavedModel"
-# What an export may hold; a folder with anything else in it is not replaced.
+# The files of an export. A folder with any other file is not replaced.
 _OWN = {"assets", "fingerprint.pb", "saved_model.pb", "variables", RECORD, KERAS_FILE}
 
 
 class Endpoints:
     """The functions of a SavedModel: tensors in, a dictionary of named tensors out.
 
-    Those of a model of classes take one argument more, the last: the label of all images, (1,), or of each.
+    For a model of classes they take one more argument at the end: the label of all images, (1,), or of each.
 
     Args:
-        model: whose graphs they are.
+        model: the model.
     """
 
     def __init__(self, model: PixelVAE):
@@ -48,7 +48,7 @@ class Endpoints:
     def serving_default(self, images, label=None):
         """Scores images: the bound of each, by itself and not by what else is in the batch, and its terms."""
         images = self._checked(images)
-        # A server may put the images of several requests together, so each of them has the noise of a first image.
+        # A server may batch the images of several requests, so every image gets the noise of a first image.
         noise = latent_noise(self.config, 1, 0)
         noise = tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise)
         terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
@@ -135,7 +135,7 @@ class Endpoints:
         return self._completed(images, mask, seed, label)
 
     def _converting(self, images):
-        """The images, checked, in a type that the operations of TensorFlow Lite take."""
+        """Checks images and converts them to a type that TensorFlow Lite's operations support."""
         return self._checked(tf.cast(images, tf.int32))
 
     def _completed(self, images, known, seed, label):
@@ -148,12 +148,12 @@ class Endpoints:
         return {"images": self.model.graphs.complete["cached"](images, known, seed, self.unchanged, *label)}
 
     def _with_label(self, images, label) -> tuple:
-        """The images, checked, and the label of each, for a model of classes."""
+        """Returns the checked images, and for a model of classes also the label of each."""
         images = self._checked(images)
         return (images,) if label is None else (images, self._checked_label(label, images))
 
     def _checked_label(self, label, images):
-        """The label of each image, (batch,) int32; None for a model without classes."""
+        """Returns the label of each image, (batch,) int32; None for a model without classes."""
         label, count = checks.label_in_graph(label, self.config), tf.shape(images)[0]
         if label is None:
             return None
@@ -163,7 +163,7 @@ class Endpoints:
     def _checked(self, images):
         shape, top = self.config.image_shape, self.config.pixel_levels - 1
         images = checks.require(images, tf.shape(images)[0] >= 1, "images: give one or more")
-        # A signature says this too, but not everything that calls one looks.
+        # The signature says this too, but not every caller checks it.
         images = checks.require(
             images, tf.shape(images)[1:] == shape, f"images: this model takes (batch, {_listed(shape)})"
         )
@@ -175,7 +175,7 @@ def _listed(shape: tuple[int, ...]) -> str:
 
 
 def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
-    """The endpoints that a model of this configuration has, and the arguments of each."""
+    """Returns the endpoints of a model with this configuration, and the arguments of each."""
     images = tf.TensorSpec((None, *config.image_shape), tf.uint8, "images")
     mask = tf.TensorSpec((None, *config.image_shape[:2]), tf.bool, "mask")
     noise = [
@@ -205,7 +205,7 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
 
 
 def meanings(config: ModelConfig) -> dict[str, str]:
-    """What every argument and output of the endpoints is, and its unit."""
+    """Returns the meaning and the unit of every argument and output of the endpoints."""
     of_level = {
         f"z{level}_{name}": f"{what} of the posterior of z{level}"
         for level in range(1, config.num_levels + 1)
@@ -244,18 +244,18 @@ def meanings(config: ModelConfig) -> dict[str, str]:
 
 
 def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool = False, xla: bool = True) -> dict:
-    """Writes a SavedModel whole or not at all, in place of an earlier one.
+    """Writes a SavedModel completely or not at all, in place of an earlier one.
 
     Args:
-        model: with the weights to export.
-        output: the folder, as `check_output` gives it.
+        model: the model with the weights to export.
+        output: the folder, from `check_output`.
         record: JSON values that say where the model comes from.
         keras_file: also write the model as a `.keras` file.
-        xla: keep the loops of the samplers and the gates compiled, as they are in the package. Without it the graph
-            runs where TensorFlow has no XLA compiler, more slowly and with other rounding.
+        xla: compile the loops of the samplers and the gates with XLA, as the package does. False gives a graph for
+            servers without XLA, which is slower and rounds differently.
 
     Returns:
-        What it wrote as export.json: the record, the configuration of the model, and the endpoints.
+        The content of export.json: the record, the configuration of the model, and the endpoints.
     """
     with files.replacing_folder(output) as folder:
         with contextlib.nullcontext() if xla else nested_functions_inlined():
@@ -272,7 +272,7 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
                 name: "this model has no latents" for name in ("encode", "posterior", "decode") if name not in endpoints
             },
         }
-        # Last, so that a folder that has it is whole.
+        # Written last, so a folder with this file is complete.
         files.write_json(folder / RECORD, contents)
     return contents
 
@@ -309,18 +309,18 @@ def nested_functions_inlined() -> Iterator[None]:
 
 
 def check_output(path: str, name: str = "--output") -> pathlib.Path:
-    """The folder to export to: a new one, an empty one, or an earlier export, which is replaced.
+    """Returns the folder to export to: a new one, an empty one, or an earlier export to replace.
 
     Args:
-        path: of the folder.
-        name: of the flag or argument that gave it, for messages.
+        path: path of the folder.
+        name: name of the flag or argument, for messages.
 
     Raises:
-        FileError: for anything else, or where it cannot be written; the message names the flag and the remedy.
+        FileError: for anything else, or if it cannot be written; the message names the flag and the remedy.
     """
     if not path:
         raise FileError(f"{name} is empty: name a folder")
-    # As an absolute path without links, so that it has a name and what a link points to is replaced.
+    # Resolved to an absolute path, so that it has a name, and the target of a link is replaced instead of the link.
     output = pathlib.Path(path).resolve()
     files.remove_leftovers(output.parent, output.name)
     if output.exists() and not output.is_dir():

@@ -1,25 +1,24 @@
-"""Paths between two points of standard normal noise, in NumPy."""
+"""Interpolates between two points of standard normal noise, in NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 
 PATHS = ("sphere", "line")
-# Points at a smaller angle, or opposite each other up to it, have no arc between them that rounding leaves stable.
+# At smaller angles, and at angles that close to 180 degrees, rounding makes the arc unstable.
 _SMALLEST_ANGLE = 1e-4
 
 
 def points_between(start: np.ndarray, end: np.ndarray, steps: int, path: str = "sphere") -> np.ndarray:
-    """Evenly spaced points from one to the other, both included.
+    """Returns evenly spaced points from `start` to `end`, including both.
 
-    "sphere" turns the direction at a constant angle along the great circle and changes the length evenly (spherical
-    linear interpolation, Shoemake 1985). Of points of one length all have that length. "line" is the straight line.
-    Points in the same direction, or in opposite ones, always have the straight line, which is then a great circle's
-    limit or the only choice without a preferred direction.
+    "sphere" rotates the direction along the great circle at constant speed and changes the length linearly (spherical
+    linear interpolation, Shoemake 1985). "line" is the straight line. Points in the same or in opposite directions
+    always use the straight line: it is the limit of the arc, or the only choice without a preferred direction.
 
     Args:
-        start, end: points, (batch, ...); all axes but the first are those of one point.
-        steps: points, at least 2.
+        start, end: points, (batch, ...).
+        steps: number of points, at least 2.
         path: one of PATHS.
 
     Returns:

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import socket
+import time
 from typing import Any
 
 from pixelvae_tf.config import TrainConfig
@@ -62,6 +63,12 @@ class Cluster:
                 except OSError:
                     found.append(self.name(index))
         return found
+
+    def wait_until_alone(self, seconds: float = 10.0) -> None:
+        """Waits until the processes of all other workers have ended, or so long."""
+        ends = time.monotonic() + seconds
+        while len(self.unreachable()) < self.size - 1 and time.monotonic() < ends:
+            time.sleep(0.02)
 
 
 def cluster_of(training: TrainConfig) -> Cluster:

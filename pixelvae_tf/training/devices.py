@@ -94,14 +94,27 @@ class Devices:
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     @contextlib.contextmanager
-    def all_or_none(self) -> Iterator[None]:
-        """Makes workers wait for each other at the end of the block. A UserError on one worker stops all of them."""
+    def all_or_none(self, at_the_end: bool = False) -> Iterator[None]:
+        """Makes workers wait for each other at the end of the block. A UserError on one worker stops all of them.
+
+        Args:
+            at_the_end: of a run. A worker leaves when it has heard from all others. The chief is the last to leave, so
+                that all hear from it, and has done its work even if another left before it was heard.
+        """
         problem = None
         try:
             yield
         except UserError as error:
             problem = error
-        failed = self.gather(int(problem is not None))
+        is_last = at_the_end and self.is_chief
+        try:
+            failed = self.gather(int(problem is not None))
+        except _LOST:
+            if not is_last:
+                raise
+            failed = []
+        if is_last:
+            self.cluster.wait_until_alone()
         if problem is not None:
             raise problem
         if any(failed):

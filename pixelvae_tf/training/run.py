@@ -132,7 +132,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
             step = int(model.optimizer.iterations.numpy())
             if step < training.steps:
                 return {"steps": step, "interrupted_by": received}
-    with devices.all_or_none():
+    with devices.all_or_none(at_the_end=True):
         return _finish(config, run, model, seconds, devices)
 
 

@@ -280,7 +280,9 @@ def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
 def kind(config: ModelConfig) -> tuple:
     """What the graphs of an export are made of."""
     masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
-    return config.network, config.conditioning, config.num_levels > 0, masked, config.output_distribution
+    if not config.num_levels:
+        return (config.output_distribution,)
+    return config.network, config.conditioning, masked, config.output_distribution
 
 
 # One of each kind of network among the flag files, and one that is in none.
@@ -325,9 +327,8 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
 
 
 @pytest.mark.as_in_production
-def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
-    model = tiny.model(CONFIG)
-    before = model.sample(5, seed=1)
+def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(model, tmp_path):
+    before = model.sample(3, seed=1)
     loaded, record = export_and_load(model, tmp_path / "export", xla=False)
     text = (tmp_path / "export" / "saved_model.pb").read_bytes()
     graph = saved_model_pb2.SavedModel.FromString(text).meta_graphs[0].graph_def
@@ -337,7 +338,7 @@ def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tm
     assert_same(loaded, model, rtol=1e-5)
     # The model itself goes on as before.
     assert tf.config.functions_run_eagerly() is False
-    np.testing.assert_array_equal(model.sample(5, seed=1), before)
+    np.testing.assert_array_equal(model.sample(3, seed=1), before)
 
 
 def test_a_model_of_python_exports_what_its_methods_give_with_and_without_its_average(tmp_path):

@@ -114,7 +114,7 @@ def mutated(content: bytes, random) -> tuple[bytes, str]:
 
 
 def write_pictures(path: pathlib.Path, count: int) -> None:
-    """An archive of made-up pictures, as it is published."""
+    """Writes an archive of random pictures, in the published format."""
     images = np.random.default_rng(1).integers(0, 256, (count, 64, 64, 3), np.uint8)
     _write_tar(path, [(f"train_64x64/{index + 1:07d}.png", _png(image)) for index, image in enumerate(images)])
 

@@ -166,7 +166,7 @@ def left_in(folder: pathlib.Path) -> list[str]:
 
 
 def marked(mark: str, seconds: float = 30.0) -> list[str]:
-    """The processes that a command with this mark started, if they still run after so many seconds."""
+    """Returns the processes that a command with this mark started and that still run after this many seconds."""
     given_up = time.monotonic() + seconds
     while (found := _marked(mark)) and time.monotonic() < given_up:
         time.sleep(0.2)
@@ -183,7 +183,7 @@ def _marked(mark: str) -> list[int]:
 
 
 def hang_seconds_of(seconds: float) -> float:
-    """The time limit of a command that takes so many seconds undisturbed: other work may share its processor."""
+    """Returns the time limit of a command that takes `seconds` undisturbed; other work may share its processor."""
     return max(_HANG_SECONDS, 20 * seconds)
 
 

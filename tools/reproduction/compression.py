@@ -41,7 +41,7 @@ def sizes(records: Records) -> str:
 
 
 def costs(records: Records) -> str:
-    """Where the bits of the files go beyond the bound, and how fast both directions are."""
+    """Lists the excess of the files over the bound, and the speed of both directions."""
     rows = []
     for name in RECORDS:
         if (found := records.committed(name)) is None:
