@@ -76,7 +76,7 @@ class Campaign:
         try:
             {
                 "kills": self._kill,
-                "preparations": self._kill_preparation,
+                "preparations": self._end_preparation,
                 "signals": self._storm,
                 "disks": self._disk,
             }[kind](place)
@@ -99,22 +99,24 @@ class Campaign:
             "kill of a training", "right" if same else "wrong", f"{moments}: {ended.errors}", self.tries.left_in(place)
         )
 
-    def _kill_preparation(self, place: pathlib.Path) -> None:
-        """Kills a preparation and starts it again: its workers end with it, and the data are the same."""
-        kind, words = "kill of a preparation", self._prepare(place / "prepared")
+    def _end_preparation(self, place: pathlib.Path) -> None:
+        """Ends a preparation by a signal and starts it again: its workers end with it, and the data are the same."""
+        number = self.random.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+        kind, words = f"{signal.Signals(number).name} to a preparation", self._prepare(place / "prepared")
         moment = round(self.random.uniform(0, self.preparing), 2)
         try:
-            self._command(words, kill_after=moment, mark=place.name)
+            struck = self._command(words, signals=[(moment, number)], mark=place.name)
             left = self.tries.marked(place.name)
             ended = self._command(words)
         except self.tries.Hung:
             self.tally.add(kind, "hung", str(moment), self.tries.left_in(place))
             return
-        # If the kill came after the last file was there, the second one refuses to prepare the data twice.
+        # If the signal came after the last file was there, the second one refuses to prepare the data twice.
         whole = ended.code == 0 or (ended.in_one_line and "already" in ended.errors)
         same = whole and _contents(place / "prepared") == self.prepared
-        outcome, left = "right" if same else "wrong", left + self.tries.left_in(place)
-        self.tally.add(kind, outcome, f"{moment}: {ended.code} {ended.errors[-300:]}", left)
+        outcome, left = "right" if same and _quiet(struck) else "wrong", left + self.tries.left_in(place)
+        note = f"{moment}: {struck.code} {struck.errors[-300:]}; begun again: {ended.code} {ended.errors[-300:]}"
+        self.tally.add(kind, outcome, note, left)
 
     def _storm(self, place: pathlib.Path) -> None:
         """Sends Ctrl-C and SIGTERM to a training, together or one after the other, and starts it again."""
@@ -128,11 +130,9 @@ class Campaign:
         except self.tries.Hung:
             self.tally.add(kind, "hung", str(storm), self.tries.left_in(place))
             return
-        # SIGTERM ends a command at once and silently if it has nothing to save.
-        quiet = struck.code in (0, -signal.SIGTERM) or struck.in_one_line
         same = ended.code == 0 and self._state(workdir) == self.expected
         note = f"{storm}: {struck.code} {struck.errors[-300:]}; begun again: {ended.code} {ended.errors[-300:]}"
-        self.tally.add(kind, "right" if quiet and same else "wrong", note, self.tries.left_in(place))
+        self.tally.add(kind, "right" if same and _quiet(struck) else "wrong", note, self.tries.left_in(place))
 
     def _command(self, words: list, **how):
         longest = self.tries.hang_seconds_of(max(self.seconds, self.preparing))
@@ -181,6 +181,13 @@ class Campaign:
             return {"history": run.history(), "best": best["nll_bound_nats"], "summary": run.summary_file.exists()}
         except files.FileError as error:
             return {"error": str(error)}
+
+
+def _quiet(struck) -> bool:
+    """Whether a command that got signals ended without a traceback of its own."""
+    # SIGTERM ends a command at once and silently if it has nothing to save.
+    silent = struck.code in (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL)
+    return silent or struck.in_one_line or struck.before_its_start
 
 
 def _contents(folder: pathlib.Path) -> dict:

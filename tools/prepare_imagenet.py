@@ -46,6 +46,7 @@ ON_ERROR = flags.DEFINE_enum(
 
 
 def main() -> None:
+    program.end_tidily_on_signals()
     request = imagenet.ImageNetRequest(
         INPUT.value,
         OUTPUT.value,

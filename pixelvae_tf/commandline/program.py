@@ -9,12 +9,15 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
+
+_TOGETHER_SECONDS = 1.0
 
 
 def run(main: Callable[[], None], description: str) -> None:
@@ -31,8 +34,8 @@ def run(main: Callable[[], None], description: str) -> None:
         code = 0
     except UserError as error:
         code = _told(error)
-    except KeyboardInterrupt:
-        code = _told("interrupted")
+    except KeyboardInterrupt as error:
+        code = _told(str(error) or "interrupted")
     except BrokenPipeError:
         code = 1  # the reader of the output wants no more
     except Exception as error:
@@ -41,6 +44,29 @@ def run(main: Callable[[], None], description: str) -> None:
         code = _told(explained) if explained else _traced()
     _ignore_interrupts()
     _end(code)
+
+
+def end_tidily_on_signals() -> None:
+    """Lets SIGTERM end a command as Ctrl-C does: its worker processes and temporary files go first.
+
+    This is for commands that spend their time in Python. A signal has to wait for long work of TensorFlow.
+    Ctrl-C and SIGTERM within a second of each other are one request. A later signal ends the process at once.
+    """
+    began = None
+
+    def end(number, frame):
+        nonlocal began
+        if began is None:
+            began = time.monotonic()
+            raise KeyboardInterrupt("terminated" if number == signal.SIGTERM else "interrupted")
+        if time.monotonic() - began > _TOGETHER_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Whoever starts a command may have it ignore a signal.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _ignore_interrupts() -> None:

@@ -80,6 +80,11 @@ class Ended:
         lines = [line for line in self.errors.splitlines() if line.strip()]
         return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
 
+    @property
+    def before_its_start(self) -> bool:
+        """Whether Ctrl-C came while Python still imported the command: Python shows that as a traceback."""
+        return self.errors.strip().endswith("KeyboardInterrupt") and "program.py" not in self.errors
+
 
 def command(
     words: list[str],
