@@ -21,7 +21,7 @@ test: format
 	$(PYTEST) --durations=10
 
 check: format
-	$(PYTEST) --durations=3 $(CHECKED)
+	$(PYTEST) --durations=3 --ignore=tests/layers/test_dropout.py $(CHECKED)
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --quiet .

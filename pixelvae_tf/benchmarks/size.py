@@ -59,13 +59,17 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
 
 
 def measure(request: Size) -> Iterator[dict[str, Any]]:
-    """Yields the record of `measured` in float32, then those of `calculated` in both precisions at the run's batch."""
+    """Yields the record of `measured` in float32, unless it has no images, then those of `calculated`.
+
+    `calculated` is in both precisions, at the run's batch.
+    """
 
     def build(precision: str):
         steps = dataclasses.replace(request.run.training, mixed_precision=precision)
         return build_model(dataclasses.replace(request.run, training=steps))
 
-    yield measured(lambda: build("float32"), request.measured_batch_size)
+    if request.measured_batch_size:
+        yield measured(lambda: build("float32"), request.measured_batch_size)
     for precision in PRECISIONS:
         yield calculated(build(precision), request.run.training.batch_size)
 

@@ -78,7 +78,7 @@ class LatentWalk:
         self._walk((z_upper,), visitor)
 
     def parameters(self, condition: dict, batch_size: int):
-        """Computes the network's output, (batch, rows, columns, units), for latents that are independent."""
+        """Computes the output, (batch, rows, columns, units), if latents are independent given the level above."""
         z = tf.zeros((batch_size, *self.model.config.latent_shapes[self.level]))
         return self.decoder(self.model.latent_features(z), **condition)
 

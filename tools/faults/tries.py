@@ -178,7 +178,7 @@ def _marked(mark: str) -> list[int]:
 
 
 def hang_seconds_of(seconds: float) -> float:
-    """Returns the time limit of a command that takes `seconds` undisturbed; other work may share the processor."""
+    """Returns the time limit of a command that takes `seconds` undisturbed; other work may share its processor."""
     return max(_HANG_SECONDS, 20 * seconds)
 
 

@@ -45,21 +45,25 @@ def sizes(records: Records) -> str:
     ):
         row = {"flag file": f"`{name}`"}
         if found := records.committed(f"size_{name}"):
-            measured, *calculated = found["rows"]
-            in_float32 = calculated[0]
-            taken = " + ".join(
-                f"{measured[f'{phase}_seconds']:.1f}" for phase in ("build", "step_1", "step_2", "bound")
+            measured, calculated = (
+                [row for row in found["rows"] if row["measure"] == kind] for kind in ("measured", "calculated")
             )
+            in_float32 = calculated[0]
             row |= {
                 "weights": f"{in_float32['parameters']:,}",
                 gflop: f"{in_float32['forward_gflop']:.3g} / {in_float32['step_gflop']:.3g}",
                 "batch": str(in_float32["batch_size"]),
                 memory: each(calculated, lambda row: (row["state_bytes"] + row["tensors_bytes"]) / 1e9, ".1f") + " GB",
                 least: each(calculated, lambda row: 1e3 * row["device_step_seconds"], ".3g") + " ms",
-                here: f"{taken} s, {measured['peak_memory_mib'] * 2**20 / 1e9:.1f} GB",
+                here: "".join(map(_taken, measured)) or "not run",
             }
         rows.append(row)
     return markdown.table(["flag file", "weights", gflop, "batch", memory, least, here], rows)
+
+
+def _taken(row: dict) -> str:
+    taken = " + ".join(f"{row[f'{phase}_seconds']:.1f}" for phase in ("build", "step_1", "step_2", "bound"))
+    return f"{taken} s, {row['peak_memory_mib'] * 2**20 / 1e9:.1f} GB"
 
 
 def sampling(records: Records) -> str:
