@@ -56,13 +56,15 @@ def traced_once(function: Callable) -> Callable:
     Arguments that are not tensors are constants of the graph.
     """
 
-    # The first argument makes a separate graph for each value of `_compiling`.
+    # The first arguments make a graph of its own for each way of compiling and for each set of shapes. TensorFlow would
+    # reuse a graph of unknown sizes, whose gradient does not sum over the axes that turn out to have one element.
     @tf.function(autograph=False)
-    def traced(_, *arguments):
+    def traced(_compiled, _shapes, *arguments):
         return function(*arguments)
 
     @functools.wraps(function)
     def call(*arguments):
-        return traced(_compiling, *arguments)
+        shapes = tuple(str(argument.shape) for argument in arguments if isinstance(argument, tf.Tensor))
+        return traced(_compiling, shapes, *arguments)
 
     return call

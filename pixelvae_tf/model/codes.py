@@ -101,12 +101,13 @@ class CodedModel(AveragedModel):
         moving = self._moving_levels(vary)
         temperature = checks.one_temperature(temperature)
         label = checks.labels_outside_graphs(label, count, self.config)
-        ends = [self.graphs.noise_of(self.graphs.encode(given, seed, *label).mean, *label) for given in images]
-        latents = []
-        for level, (start, end) in enumerate(zip(*(map(np.asarray, end) for end in ends), strict=True)):
-            points = points_between(start, end if level in moving else start, steps, path)
-            latents.append(points.reshape(-1, *start.shape[1:]))
-        noise = SamplingNoise(tuple(latents), np.repeat(pixel_noise(self.config, count, seed), steps, axis=0))
+        starts, ends = (self.graphs.noise_of(self.graphs.encode(given, seed, *label).mean, *label) for given in images)
+        ends = [end if level in moving else starts[level] for level, end in enumerate(ends)]
+        latents = tuple(
+            points_between(np.asarray(start), np.asarray(end), steps, path).reshape(-1, *start.shape[1:])
+            for start, end in zip(starts, ends, strict=True)
+        )
+        noise = SamplingNoise(latents, np.repeat(pixel_noise(self.config, count, seed), steps, axis=0))
         temperatures = tf.constant([temperature] + [1.0] * self.config.num_levels, tf.float32)
         draw = self.graphs.draw[checked_sampler(method)]
         drawn = draw(noise, temperatures, *(np.repeat(of_pairs, steps) for of_pairs in label))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # The most seconds until a file on shared storage is visible to other machines.
 _SHARED_STORAGE_SECONDS = 10.0
 # Values that workers leave open until the chief, which starts the run, decides them.
-_LEFT_TO_THE_CHIEF = {("mixed_precision", "auto"), ("initialize_from_sha256", "")}
+_LEFT_TO_THE_CHIEF = {"mixed_precision": "auto", "initialize_from_sha256": ""}
 
 
 class Run:
@@ -188,7 +188,8 @@ class Run:
         chiefs = self._read_config().to_dict()
         for group, values in config.to_dict().items():
             for name, value in values.items():
-                own_choice = name == "data_dir" or (name, value) in _LEFT_TO_THE_CHIEF
+                left_open = name in _LEFT_TO_THE_CHIEF and value == _LEFT_TO_THE_CHIEF[name]
+                own_choice = name == "data_dir" or left_open
                 if value != chiefs[group][name] and not own_choice:
                     return (
                         f"{name} is {value!r} on this worker and {chiefs[group][name]!r} on the chief; start all "

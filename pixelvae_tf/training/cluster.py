@@ -65,7 +65,7 @@ class Cluster:
         return found
 
     def wait_until_alone(self, seconds: float = 10.0) -> None:
-        """Waits until the processes of all other workers have ended, or so long."""
+        """Waits until the processes of all other workers have ended, or `seconds` at most."""
         ends = time.monotonic() + seconds
         while len(self.unreachable()) < self.size - 1 and time.monotonic() < ends:
             time.sleep(0.02)

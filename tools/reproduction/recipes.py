@@ -89,7 +89,7 @@ class OutOfTime(UserError):
 
 def is_done(recipe: Recipe, run: Run) -> bool:
     """Returns whether a work directory holds the finished and evaluated run of a recipe."""
-    if not run.summary_file.exists() or run.config().training.steps > files.read_json(run.summary_file)["steps"]:
+    if not _is_trained(run):
         return False
     if not recipe.split:
         return True
@@ -99,6 +99,11 @@ def is_done(recipe: Recipe, run: Run) -> bool:
         found.get("checkpoint_step") == run.best()["step"]
         and found.get("importance_samples", 0) >= recipe.importance_samples
     )
+
+
+def _is_trained(run: Run) -> bool:
+    """Returns whether a run took all its steps; a training that a signal stops ends without an error too."""
+    return run.summary_file.exists() and files.read_json(run.summary_file)["steps"] >= run.config().training.steps
 
 
 def make(
@@ -134,6 +139,8 @@ def make(
             report(f"{place}: training")
             workdir = f"--workdir={run.workdir}"
             _command(["pixelvae_tf.train", *recipe.train, *data, workdir], deadline)
+            if not _is_trained(run):
+                raise UserError(f"{recipe.name} was stopped; the same command continues it")
             if recipe.split:
                 report(f"{place}: evaluating on {recipe.split}")
                 samples = recipe.importance_samples
