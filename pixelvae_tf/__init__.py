@@ -1,7 +1,8 @@
 """PixelVAE (Gulrajani et al., ICLR 2017) on TensorFlow and Keras 3.
 
-`ModelConfig` describes a network, `PixelVAE` is the Keras model, `load` gives a trained model: of a work
-directory, or a pretrained one by name. TensorFlow is imported when the first of them is needed.
+`ModelConfig` describes a network, `PixelVAE` is the Keras model, and `load` returns a trained model from a work
+directory, or a pretrained one by name. `export_model` writes a model as a SavedModel. TensorFlow is imported on first
+use of one of them.
 """
 
 import os
@@ -22,5 +23,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "RunConfig": "config",
         "PixelVAE": "model.pixelvae",
         "load": "runs.trained",
+        "export_model": "runs.exporting",
     },
 )

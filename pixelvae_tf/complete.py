@@ -50,8 +50,9 @@ NUM_SAMPLES = flags.DEFINE_integer("num_samples", 4, "Number of completions of e
 REFINEMENTS = flags.DEFINE_integer(
     "refinements",
     0,
-    "Number of times to draw the rest again, with latents inferred from the last completion. The first time the "
-    "latents come from the image with its unknown pixels black. 1 helps models of photographs, which rely on latents.",
+    "Number of times to draw the rest again, with latents inferred from the last completion. For the first completion "
+    "they come from the image with black in place of unknown pixels. 1 helps models of photographs, which rely on "
+    "latents.",
     lower_bound=0,
 )
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write.")

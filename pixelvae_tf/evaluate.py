@@ -26,8 +26,8 @@ SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Spl
 INPUT = flags.DEFINE_string(
     "input",
     None,
-    "In place of a split: an image, or a folder of images at any depth, all of them. Those of another "
-    "size are cropped to their central square and resized, and their pixels rounded to the levels of the model.",
+    "In place of a split: an image, or a folder with images at any depth. Images of another size are cropped to their "
+    "central square and resized, and pixels are rounded to the levels of the model.",
 )
 PER_EXAMPLE_CSV = flags.DEFINE_string(
     "per_example_csv",
@@ -36,9 +36,9 @@ PER_EXAMPLE_CSV = flags.DEFINE_string(
     "nats, the importance estimate (with --importance_samples), and the bound in bits per dimension.",
 )
 IMPORTANCE_SAMPLES = flags.DEFINE_integer(
-    "importance_samples", None, "Samples of the latents per image for the importance estimate; leave out for none.", 1
+    "importance_samples", None, "Latent samples per image for the importance estimate; by default no estimate.", 1
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate on this many images, from the first on; 0 for all.", 0)
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Evaluate only the first so many images; 0 for all.", 0)
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 100, "Images at a time. This changes memory, speed and the noise, not which images count.", 1
 )
@@ -106,7 +106,7 @@ def main() -> None:
         record |= _rounding(batches)
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
-    # First to the user, who has it then whatever becomes of the files.
+    # Printed first, so that the user has it even if a file cannot be written.
     print(json.dumps(record), flush=True)
     if isinstance(trained, Run) and given is None:
         trained.keep_evaluation(SPLIT.value, record)
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _checked_classes(config, trained):
-    """The classes that a model was trained on, if any. Raises DataError where the data has others."""
+    """Returns the classes that a model was trained on, if any. Raises DataError if the data has others."""
     from pixelvae_tf import data
 
     known, found = trained.classes(), data.classes_of_model(config, trained.config().model.num_classes)
@@ -129,7 +129,7 @@ def _checked_classes(config, trained):
 
 
 def _of_split(config, labelled: bool):
-    """Batches of a split, the names of its images, and their source for the record."""
+    """Returns batches of a split, the names of its images, and their source for the record."""
     from pixelvae_tf import data
 
     batches = data.evaluation_batches(
@@ -140,14 +140,14 @@ def _of_split(config, labelled: bool):
 
 
 def _of_files(folder, names, config):
-    """The same for image files."""
+    """Returns the same for image files."""
     names = names[: MAX_EXAMPLES.value or None]
     batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
 
 
 def _rounding(batches):
-    """What the record says of pixels that were rounded to the levels of the model, which is also told."""
+    """Returns the record's entries about pixels that were rounded to the model's levels, and warns if there are any."""
     if batches.rounded:
         print(
             f"{batches.rounded} of {len(batches.names)} images have pixels between the {batches.pixel_levels} levels "

@@ -1,6 +1,6 @@
-"""Files and folders that are either whole or absent: written under a temporary name, then renamed.
+"""Writes files and folders completely or not at all: under a temporary name, which is then renamed.
 
-A temporary name is `.PROCESS.NAME`, so that what a killed process left is told from everything else.
+A temporary name is `.PROCESS.NAME`, so leftovers of killed processes can be recognized.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from pixelvae_tf.errors import UserError
 
 _TEMPORARY = re.compile(r"\.(?P<process>\d+)\.(?P<name>.+)")
-# Errors of the place where a file lies, by the system's words for them: libraries give those words alone.
+# Messages of the system's storage errors. Libraries raise their own errors with these messages.
 _STORAGE_ERRORS = tuple(
     os.strerror(number)
     for number in (
@@ -41,13 +41,13 @@ _BLOCK = 1 << 20
 
 
 class FileError(UserError):
-    """An unusable file or folder; the message is one line that names it and the remedy."""
+    """A file or folder is unusable. The message is one line that names it and the remedy."""
 
 
 def storage_error(error: BaseException) -> str | None:
-    """What a disk or its permissions are to blame for, in the system's words; None for an error of another kind.
+    """Returns the system's message if a disk or its permissions caused an error, else None.
 
-    HDF5 and TensorFlow raise errors of their own, with those words in the message.
+    HDF5 and TensorFlow raise their own errors, which contain that message.
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -56,7 +56,7 @@ def storage_error(error: BaseException) -> str | None:
 
 
 def explained(error: BaseException) -> FileError | None:
-    """An error of a disk or its permissions as one line that names the file; None for an error of another kind."""
+    """Turns an error of a disk or its permissions into one line that names the file; returns None for others."""
     reason = storage_error(error)
     if reason is None:
         return None
@@ -70,9 +70,9 @@ def explained(error: BaseException) -> FileError | None:
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path):
-    """Turns errors of the disk that `path` is written to, and of its permissions, into FileError.
+    """Turns errors of the disk or the permissions of `path` into FileError.
 
-    Errors that name a file elsewhere pass: something else was read or written.
+    Errors that name a file elsewhere pass through: they concern something else.
     """
     try:
         yield
@@ -137,16 +137,16 @@ def _temporary(path: pathlib.Path) -> pathlib.Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one that files have here while they are written."""
+    """Returns whether a name is a temporary name."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def remove_leftovers(folder: pathlib.Path, name: str | None = None) -> None:
-    """Removes what killed processes left under temporary names, and puts back a folder that one had moved aside.
+    """Removes temporary files of killed processes, and restores a folder that one of them had moved aside.
 
     Args:
-        folder: to look in, not below.
-        name: of the one file or folder whose leftovers are meant; None for all.
+        folder: the folder to search, without its subfolders.
+        name: the file or folder whose leftovers to remove; None for all.
     """
     try:
         there = sorted(folder.iterdir())
@@ -168,7 +168,7 @@ def remove_leftovers(folder: pathlib.Path, name: str | None = None) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether another process of this number is there; what has our own number is of a former one."""
+    """Returns whether another process has this number. Files with our own number are from an earlier process."""
     if process == os.getpid():
         return False
     try:
@@ -199,7 +199,7 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def read_record(path: pathlib.Path, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Reads a JSON object that has these entries of these types, `float` for any number, and perhaps others.
+    """Reads a JSON object and checks that it has these entries with these types; `float` accepts any number.
 
     Raises:
         FileError: for a missing or damaged file; the message names the entry.
@@ -213,7 +213,7 @@ def read_record(path: pathlib.Path, kinds: Mapping[str, type]) -> dict[str, Any]
 
 
 def sha256(path: pathlib.Path) -> str:
-    """Checksum of a file, hexadecimal."""
+    """Returns the SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -222,7 +222,7 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def unwritable(folder: pathlib.Path) -> str | None:
-    """Why a folder that is there does not take a small file, or None; permissions alone do not tell of a full disk."""
+    """Writes a small file to an existing folder, since permissions do not show a full disk. Returns why that fails."""
     if not os.access(folder, os.W_OK):
         return os.strerror(errno.EACCES)
     probe = folder / f".{os.getpid()}.probe"
@@ -237,7 +237,7 @@ def unwritable(folder: pathlib.Path) -> str | None:
 
 
 def check_output(path: str, flag: str) -> pathlib.Path:
-    """The path of an output file. Raises FileError if its folder is missing or does not take a file."""
+    """Returns the path of an output file. Raises FileError if its folder is missing or cannot be written."""
     if not path:
         raise FileError(f"--{flag} is empty: name a file")
     output = pathlib.Path(path)
@@ -248,4 +248,21 @@ def check_output(path: str, flag: str) -> pathlib.Path:
     if reason := unwritable(output.parent):
         raise FileError(f"--{flag}={path}: the folder {output.parent} may not be written ({reason})")
     remove_leftovers(output.parent, output.name)
+    return output
+
+
+def check_output_folder(path: str, flag: str) -> pathlib.Path:
+    """Returns the path of an output folder. Raises FileError if it is not empty, or its parent cannot be written."""
+    if not path:
+        raise FileError(f"--{flag} is empty: name a folder")
+    output = pathlib.Path(path).resolve()
+    remove_leftovers(output.parent, output.name)
+    if output.exists() and not output.is_dir():
+        raise FileError(f"--{flag}={path}: is a file; name a folder")
+    if output.is_dir() and next(output.iterdir(), None) is not None:
+        raise FileError(f"--{flag}={path}: is not empty; name a new folder")
+    if not output.parent.is_dir():
+        raise FileError(f"--{flag}={path}: the folder {output.parent} does not exist; create it first")
+    if reason := unwritable(output.parent):
+        raise FileError(f"--{flag}={path}: the folder {output.parent} may not be written ({reason})")
     return output

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for, so that it is imported without TensorFlow."""
+"""Imports a package's names on first use, so that importing the package does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """What a package with such names defines: its `__getattr__`, `__dir__` and `__all__`.
+    """Returns `__getattr__`, `__dir__` and `__all__` for a package that imports names on first use.
 
     Args:
-        package: its `__name__`.
+        package: the package's `__name__`.
         homes: the module of each name, relative to the package.
     """
     names = vars(sys.modules[package])

@@ -17,7 +17,7 @@ WORKDIR = flags.DEFINE_string(
 
 def main() -> None:
     _cut_warmup_of_a_short_trial()
-    # Wrong values and a wrong TF_CONFIG are told before the slow imports.
+    # Reports wrong values and a wrong TF_CONFIG before the slow imports.
     config = run_of_flags()
     cluster_of(config.training)
     devices = program.start_tensorflow(lambda: _devices(config.training))
@@ -41,10 +41,7 @@ def main() -> None:
 
 
 def _cut_warmup_of_a_short_trial() -> None:
-    """Shortens a warm-up of the learning rate that does not fit into --steps, and says so.
-
-    So a short trial works beside any flag file.
-    """
+    """Shortens a learning rate warm-up that does not fit into --steps, so that a short trial of any flag file works."""
     steps, warmup = flags.FLAGS.steps, flags.FLAGS.learning_rate_warmup_steps
     if 1 <= steps <= warmup:
         flags.FLAGS.learning_rate_warmup_steps = steps // 10

@@ -1,4 +1,4 @@
-"""ZIP archives that others made: what is in one is judged by its directory, before anything is read."""
+"""Reads ZIP archives from others. An archive's directory is checked before any of its files is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pixelvae_tf.files import FileError
 
-# What reading an entry may raise: damaged, encrypted, or compressed in a way that is not supported.
+# The errors of reading an entry that is damaged, encrypted, or compressed by an unsupported method.
 ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -18,7 +18,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
-    """A ZIP archive to read. Raises FileError for a file that is none, or that cannot be read."""
+    """Opens a ZIP archive for reading. Raises FileError if the file is not one or cannot be read."""
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
 
 
 def refused(entry: zipfile.ZipInfo) -> str | None:
-    """Why an entry is not read, or None."""
+    """Returns why an entry cannot be read, or None."""
     if entry.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if entry.compress_type not in _METHODS:

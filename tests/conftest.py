@@ -12,14 +12,26 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 # Files of minutes, longest first.
 _LONG = (
-    "test_devices.py",
-    "test_benchmarks.py",
     "test_export.py",
+    "test_benchmarks.py",
+    "test_devices.py",
     "test_resume.py",
-    "test_complete.py",
     "test_cached_sampling.py",
-    "test_commands.py",
     "test_hierarchy.py",
+    "test_fitting.py",
+    "test_tour.py",
+    "test_fit_arguments.py",
+    "test_prior.py",
+    "test_complete.py",
+    "test_recompute.py",
+    "test_streams.py",
+    "test_commands.py",
+    "test_prepare_lsun.py",
+    "test_model.py",
+    "test_dropout.py",
+    "test_naive_sampling.py",
+    "test_pretrained.py",
+    "test_pixelrnn.py",
 )
 
 

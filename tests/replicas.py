@@ -60,7 +60,7 @@ GATED_OF_CLASSES = dataclasses.replace(GATED, num_classes=10)
 RESIDUAL_OF_CLASSES = dataclasses.replace(RESIDUAL, num_classes=10)
 # Network, optimizer, and how the model is compiled. The clips are low enough to matter in every step.
 CASES = {
-    "SGD, clipped by value": (RESIDUAL, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
+    "SGD, clipped by value": (GATED, keras.optimizers.SGD, 1e-2, {"clip_value": 0.5}),
     "SGD, clipped by norm": (GATED_OF_CLASSES, keras.optimizers.SGD, 1e-2, {"clip_norm": 5.0, "dropout": 0.3}),
     "Adam, clipped by norm": (
         RESIDUAL_OF_CLASSES,

@@ -3,7 +3,7 @@
 python serving_process.py EXPORT REQUESTS ANSWERS
 
 Answers pickled requests, each an endpoint and its arguments, as they come over the wire of TensorFlow Serving, and
-gives what saved_model_cli prints.
+gives what saved_model_cli prints. Names every request on stderr when it is answered.
 """
 
 import contextlib
@@ -50,8 +50,12 @@ def main(export: str, requests: str, answers: str) -> None:
     assert "pixelvae_tf" not in sys.modules
     sys.modules["pixelvae_tf"] = None
     loaded = tf.saved_model.load(export)
+    found = {}
     with open(requests, "rb") as file:
-        found = {key: answer(loaded, name, arguments) for key, (name, arguments) in pickle.load(file).items()}
+        for key, (name, arguments) in pickle.load(file).items():
+            found[key] = answer(loaded, name, arguments)
+            # After what TensorFlow wrote there about it.
+            print(f"answered: {key}", file=sys.stderr, flush=True)
     found["show"] = command_line("show", f"--dir={export}", "--all")
     run = ("run", f"--dir={export}", "--tag_set=serve", "--signature_def=sample")
     command_line(*run, "--input_exprs=num_samples=4;seed=1", f"--outdir={os.path.dirname(answers)}")

@@ -7,7 +7,7 @@ import pytest
 from commands import ROOT
 
 PACKAGE = ROOT / "pixelvae_tf"
-COMMANDS = ("train", "evaluate", "sample", "complete", "export")
+COMMANDS = ("train", "evaluate", "sample", "complete", "export", "compress", "decompress")
 # From the ground up: each may import from all before it. What each is for stands in WORKSPACE.md.
 ROOMS = (
     "errors",
@@ -22,6 +22,7 @@ ROOMS = (
     "data",
     "sampling",
     "model",
+    "compression",
     "runs",
     "evaluation",
     "commandline",
@@ -48,6 +49,8 @@ WITHOUT_TENSORFLOW = {
     "runs.trained",
     "runs.environment",
     "evaluation.scores",
+    "compression.container",
+    "compression.support",
     "commandline.flags",
     "commandline.program",
     "training.cluster",

@@ -132,6 +132,17 @@ WRONG = {
     "a size of zero": ("train", ["--pixelcnn_channels=0"], ["pixelcnn_channels"]),
     "a latent size of zero": ("train", ["--latent_channels=0"], ["latent_channels"]),
     "a size that is no number": ("train", ["--latent_channels=many"], ["latent_channels", "many"]),
+    "initial weights of no model": (
+        "train",
+        ["--initialize_from=absent", "--workdir=new"],
+        ["--initialize_from", "'absent'", "pretrained are"],
+    ),
+    "initial weights of no run": (
+        "train",
+        ["--initialize_from=empty/run", "--workdir=new"],
+        ["--initialize_from", "empty/run: no such folder"],
+    ),
+    "a checksum of no weights": ("train", [f"--initialize_from_sha256={'0' * 64}"], ["initialize_from_sha256"]),
     "no work directory": ("train", ["--steps=2"], ["--workdir"]),
     "an unknown dataset": ("train", ["--dataset=digit", "--workdir=new"], ["digit", "digits"]),
     "a batch larger than the data": ("train", ["--batch_size=5000", "--workdir=new"], ["batch_size=5000", "1297"]),
@@ -228,7 +239,7 @@ print(*(flag.name for home, own in flags.FLAGS.flags_by_module_dict().items() if
 """
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "complete", "export"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "complete", "export", "compress", "decompress"])
 def test_the_help_explains_every_flag_that_is_defined(command):
     result = run_anew(command, "--help")
     assert result.returncode == 0

@@ -44,6 +44,11 @@ def test_every_record_says_how_and_where_it_was_made(path):
         assert {"dataset", "num_examples", "seed", "rows", "hardware", "revision", "tensorflow"} <= set(record)
         assert "pixels" in path.stem or record["checkpoint_step"] == record["summary"]["best_step"]
         return
+    if path.stem.startswith("compression_"):
+        assert {"model", "split", "num_images", "others", "hardware", "revision", "tensorflow"} <= set(record)
+        ours = record["ours"]
+        assert ours["bytes"] <= 1.01 * ours["ideal_bytes"] + 64
+        return
     if path.stem.startswith("anomaly_"):
         evaluations = [images["evaluation"] for images in (record["normal"], *record["foreign"])]
         # All scores are of the same weights and code.

@@ -71,6 +71,17 @@ def test_what_is_done_is_skipped_and_what_is_not_is_done(commands, tmp_path):
     assert [words[0] for words in commands] == ["pixelvae_tf.train", "pixelvae_tf.evaluate"]
 
 
+def test_a_training_that_a_signal_stopped_is_not_evaluated(commands, tmp_path, monkeypatch):
+    def stopped(words, deadline):
+        commands.append(words)
+        with_weights(tmp_path / "runs" / "first")
+
+    monkeypatch.setattr(recipes, "_command", stopped)
+    with pytest.raises(UserError, match="first was stopped; the same command continues it"):
+        make(tmp_path)
+    assert [words[0] for words in commands] == ["pixelvae_tf.train"]
+
+
 def test_the_end_of_the_time_stops_a_command_and_keeps_the_rest(monkeypatch):
     # A server runs until it is told to stop.
     with pytest.raises(recipes.OutOfTime, match="--minutes"):

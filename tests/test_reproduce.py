@@ -278,3 +278,40 @@ def test_the_pretrained_mnist_serves_where_a_run_is_absent(monkeypatch):
         assert "binarized_mnist_best, step" in found.label
         assert len(problems) == len(names) - 1
     assert pictures.trained(nowhere, pictures.FIGURE_2["VAE"]) == (None, ["no run of flags/mnist_vae.cfg"])
+
+
+def test_files_of_images_stand_beside_the_bound_and_general_methods(tmp_path):
+    ours = {
+        "bytes": 1009,
+        "ideal_bytes": 1000,
+        "bits_per_dim": 0.1029,
+        "ideal_bits_per_dim": 0.102,
+        "header_bytes": 5,
+        "initial_bits": 32,
+        "batch_size": 10,
+        "compressed_a_second": 3.0,
+        "restored_a_second": 2.0,
+        "scored_a_second": 100.0,
+    }
+    record = {
+        "model": "binarized_mnist_best",
+        "split": "test",
+        "num_images": 100,
+        "image_shape": [28, 28, 1],
+        "others": [{"method": "lzma, all at once", "bytes": 2450, "seconds": 0.1}],
+        "ours": ours,
+    }
+    evaluated = run_of("mnist_best", "test", images=MNIST, num_examples=100, importance_bits_per_dim=0.1011)
+    records = {"compression_mnist": record, "mnist_best": evaluated}
+    rows = table(tmp_path, "compression", records)
+    assert rows[0] == "| bits per dimension | `binarized_mnist_best`, 100 of test |"
+    assert rows[2:] == [
+        "| lzma, all at once | 0.2500 |",
+        "| **the model's file** | 0.1029 |",
+        "| its bound, ideally | 0.1020 |",
+        "| its importance estimate | 0.1011 |",
+    ]
+    (costs,) = table(tmp_path, "compression_costs", records)[2:]
+    assert costs.startswith(
+        "| `binarized_mnist_best` | 100 | 1,000 | 1,009 | +9 (+0.90%) | 9 | 10 | 3.0 | 2.0 | 100.0 |"
+    )

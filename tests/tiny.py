@@ -37,6 +37,8 @@ NETWORKS = {
     "maps, relu": {"conditioning": "maps", "activation": "relu", "gain": 1.3},
     "independent pixels": {"conditioning": "maps", "pixelcnn_layers": 0, "gain": 2.0},
 }
+# Every way in which z reaches the decoder and every unit, once.
+FEW_NETWORKS = ("bias, gated", "maps, relu", "independent pixels")
 
 _BATCH = 1 << 14
 

@@ -1,4 +1,4 @@
-"""Every tool imports this module first: without the package it ends with one line rather than a traceback."""
+"""Every tool imports this module first. If the package is missing, it ends with one line instead of a traceback."""
 
 import importlib.util
 import sys

@@ -25,7 +25,7 @@ _AREAS = {scores.BOUND: "auc_bound", scores.IMPORTANCE: "auc_importance"}
 
 
 def told_apart(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) -> dict[str, float]:
-    """The area under the ROC curve for each score that both files have, with foreign images as the positives.
+    """Returns the area under the ROC curve for each score that both files have, with foreign images as positives.
 
     `likelier_than_all_normal` is the share of foreign images that are likelier than every normal one.
     """
@@ -41,7 +41,7 @@ def told_apart(normal: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) ->
 
 
 def described(path: pathlib.Path, columns: dict[str, np.ndarray]) -> dict:
-    """The number and mean of the scores of a file, and the record of their evaluation if it exists."""
+    """Returns the number and mean of the scores in a file, and the record of their evaluation if it exists."""
     summary = scores.summary_file(path)
     means = {"num_images": len(columns[scores.BOUND]), "mean_bound_nats": float(columns[scores.BOUND].mean())}
     return {"name": path.stem, **means, "evaluation": files.read_json(summary) if summary.exists() else None}

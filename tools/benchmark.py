@@ -1,4 +1,4 @@
-"""Measures speed and memory; prints one JSON line a measurement, then a table.
+"""Measures speed and memory; prints a JSON line for each measurement, then a table.
 
 python tools/benchmark.py step --flagfile=flags/mnist.cfg --implementation=ours,straightforward    training steps
 python tools/benchmark.py profile --flagfile=flags/mnist.cfg          where a step spends its time
@@ -33,7 +33,7 @@ from pixelvae_tf.commandline.flags import (
 )
 from pixelvae_tf.config import RunConfig
 
-# The first word, before the flags: each benchmark has its own.
+# The subcommand comes before the flags, because each benchmark has its own flags.
 CHOSEN = first_word()
 REQUEST = requests.BY_NAME.get(CHOSEN)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements, with the machine and versions.")
@@ -44,7 +44,7 @@ if REQUEST is not None:
 
 
 def run_of(request: requests.OfModel) -> RunConfig:
-    """The run of the flags, on images of --image_shape, or of --image_size in color, or of --dataset."""
+    """Returns the run of the flags, for images of --image_shape, of --image_size in color, or of --dataset."""
     data_config = run_of_flags().data
     side = data_config.image_size
     if request.image_shape:

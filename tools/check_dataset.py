@@ -1,7 +1,7 @@
-"""Holds a prepared dataset against its own checksums and counts, and looks for images that stand in it twice.
+"""Compares a prepared dataset with its own checksums and counts, and looks for duplicate images.
 
-python tools/check_dataset.py --dataset=imagenet64 --data_dir=DIR; prints one JSON object, and ends with exit code 1
-where a file is damaged or a name stands twice. Images alike in every pixel are counted: a source may hold such.
+python tools/check_dataset.py --dataset=imagenet64 --data_dir=DIR prints one JSON object. It ends with exit code 1 if a
+file is damaged or a name occurs twice. Images with identical pixels are only counted: the source may contain some.
 """
 
 import json
@@ -16,9 +16,9 @@ from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import prepared
 from pixelvae_tf.data.schema import DataError
 
-DATASET = flags.DEFINE_enum("dataset", None, sorted(prepared.NAMES), "Which dataset.", required=True)
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data; TFDS_DATA_DIR where it is left out.")
-IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Side of the images, where the folder holds several sizes.", 0)
+DATASET = flags.DEFINE_enum("dataset", None, sorted(prepared.NAMES), "Dataset to check.", required=True)
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data; by default TFDS_DATA_DIR.")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Side of the images, if the folder holds several sizes.", 0)
 
 
 def main() -> None:
@@ -29,9 +29,9 @@ def main() -> None:
     with tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         found = checking.check(config, bar.update)
     print(json.dumps(found), flush=True)
-    wrong = [*found["damaged"], *(f"{name!r} stands twice" for name in found["doubled"])]
+    wrong = [*found["damaged"], *(f"{name!r} occurs twice" for name in found["doubled"])]
     if wrong:
-        raise DataError(f"{found['folder']}: {wrong[0]} ({len(wrong)} faults in all); prepare it again")
+        raise DataError(f"{found['folder']}: {wrong[0]} ({len(wrong)} problems in total); prepare it again")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Reads every image of a folder once, as a training would, and reports what is wrong before a long training meets it.
+"""Reads every image in a folder once, as training would, and reports problems before a long training.
 
-python tools/check_images.py --data_dir=photos. Prints one JSON object: how many images each split has, what was
-passed over and why, and every image that cannot be read. Ends with exit code 1 where there is any.
+python tools/check_images.py --data_dir=photos prints one JSON object: the number of images in each split, which files
+are skipped and why, and every image that cannot be read. It ends with exit code 1 if there is any.
 """
 
 import json
@@ -15,7 +15,7 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.data import image_folder
 from pixelvae_tf.data.schema import DataError
 
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of your images, as a training takes it.")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of your images, as for training.")
 
 
 def main() -> None:

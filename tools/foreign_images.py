@@ -20,11 +20,11 @@ KIND = flags.DEFINE_enum(
     "kind",
     "upside_down",
     ["upside_down", "mirrored", "noisy", "photographs"],
-    "upside_down: turned by half a turn; mirrored: left and right exchanged; noisy: a tenth of the pixels replaced by "
-    "uniformly random levels; photographs: as many crops of the two photographs in scikit-learn, of the same size and "
-    "rounded to the same levels.",
+    "upside_down: rotated by 180 degrees; mirrored: left and right swapped; noisy: a tenth of the pixels replaced by "
+    "uniformly random levels; photographs: the same number of crops from the two photographs in scikit-learn, with the "
+    "same size and rounded to the same levels.",
 )
-MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Number of images, from the first on; 0 for all.", 0)
+MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Change only the first so many images; 0 for all.", 0)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise and of the crops.", 0)
 OUTPUT = flags.DEFINE_string("output", "", "Folder to create; it must not exist.")
 
@@ -33,7 +33,7 @@ _REDUCTION = 4  # pixels of a photograph along a side of one pixel
 
 
 def changed(kind: str, images: np.ndarray, levels: int, seed: int) -> np.ndarray:
-    """Foreign images with the shape of `images`: (batch, height, width, colors), 0..levels-1."""
+    """Makes foreign images with the shape of `images`: (batch, height, width, colors), 0..levels-1."""
     rng = np.random.default_rng(seed)
     if kind == "upside_down":
         return images[:, ::-1, ::-1]

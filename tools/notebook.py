@@ -47,9 +47,9 @@ def read(path: pathlib.Path) -> nbformat.NotebookNode:
 
 
 def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
-    """Puts outputs into the code cells. The kernel is this Python's, and works and keeps its files in `folder`."""
+    """Executes the code cells and stores their outputs. The kernel uses this Python and works in `folder`."""
     kernel = AsyncKernelManager(
-        # No kernel that is registered on this machine, and sockets in place of ports.
+        # Ignores kernels that are registered on this machine, and uses sockets instead of ports.
         kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
         transport="ipc",
         connection_file=f"{folder}/kernel.json",
@@ -70,7 +70,7 @@ def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
 
 
 def failed_cell(notebook: nbformat.NotebookNode) -> str:
-    """Number and first line of the cell that raised, or at which the kernel died: the last that was started."""
+    """Describes the last cell that was started, in which an error occurred or the kernel died."""
     started = [index for index, cell in enumerate(notebook.cells) if cell.get("outputs") or cell.get("execution_count")]
     return f"cell {started[-1] + 1} ({notebook.cells[started[-1]].source.splitlines()[0]})" if started else "cell 1"
 

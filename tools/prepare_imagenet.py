@@ -18,15 +18,15 @@ INPUT = flags.DEFINE_string(
     "input",
     "",
     "The small-ImageNet tar, an ILSVRC2012 tar, a folder, tar or zip of images, or the downloaded batches "
-    "(a folder, a zip archive or one of them). A folder of several splits gives the one of --split.",
+    "(one of them, a folder or a zip archive). If a folder holds several splits, only --split is read.",
 )
-OUTPUT = flags.DEFINE_string("output", "", "Folder for prepared data; a training takes it as --data_dir.")
-SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "What the images are for.")
+OUTPUT = flags.DEFINE_string("output", "", "Folder to write the prepared data to; train takes it as --data_dir.")
+SPLIT = flags.DEFINE_enum("split", "train", ["train", "validation", "test"], "Split that the images become.")
 IMAGE_SIZE = flags.DEFINE_enum("image_size", "64", ["32", "64"], "Side of the images; 32 is the 2x2 mean of 64.")
 VARIANT = flags.DEFINE_string(
     "variant",
     "",
-    "Name of the down-sampling, which every evaluation records; empty to tell it from the input: "
+    "Name of the down-sampling, which every evaluation records; empty to detect it from the input: "
     "vandenoord, chrabaszcz, chrabaszcz-32x32, ilsvrc2012-area or other.",
 )
 RESIZE = flags.DEFINE_enum(
@@ -34,14 +34,19 @@ RESIZE = flags.DEFINE_enum(
     "auto",
     ["auto", "none", "area"],
     "Images of another size than 64x64: 'none' refuses them, 'area' "
-    "takes the central square and averages areas, 'auto' does so for ILSVRC2012 photographs alone.",
+    "crops the central square and averages areas, 'auto' is 'area' for ILSVRC2012 photographs and 'none' otherwise.",
 )
 ON_ERROR = flags.DEFINE_enum(
-    "on_error", "fail", ["fail", "skip"], "Whether damaged images and archives end it or are left out and counted."
+    "on_error",
+    "fail",
+    ["fail", "skip"],
+    "Damaged images and archives: 'fail' ends with an error that names the image; 'skip' leaves them out and counts "
+    "them.",
 )
 
 
 def main() -> None:
+    program.end_tidily_on_signals()
     request = imagenet.ImageNetRequest(
         INPUT.value,
         OUTPUT.value,

@@ -42,6 +42,7 @@ ON_ERROR = flags.DEFINE_enum(
 
 
 def main() -> None:
+    program.end_tidily_on_signals()
     request = lsun.LsunRequest(
         LMDB.value,
         OUTPUT.value,

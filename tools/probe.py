@@ -29,9 +29,7 @@ DATASET = flags.DEFINE_string(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
 OUTPUT = flags.DEFINE_string("output", "", "JSON file to write.")
-LABELS = flags.DEFINE_list(
-    "labels", ["100", "1000"], "Numbers of labels to learn from; the number of all labels is added."
-)
+LABELS = flags.DEFINE_list("labels", ["100", "1000"], "Numbers of labels to train on, in addition to all labels.")
 DRAWS = flags.DEFINE_integer("draws", 10, "Random draws for each number of labels, with equally many of each class.", 1)
 COMPONENTS = flags.DEFINE_integer("components", 16, "Principal components of the pixels, if there is no model.", 1, 64)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**31 - 1)

@@ -1,4 +1,4 @@
-"""Turns the best weights of a finished run into a pretrained model of the package; replaces one of the same name.
+"""Makes the best weights of a finished run a pretrained model of the package; replaces a model of the same name.
 
 python tools/publish.py --workdir=runs/mnist_dropout --name=binarized_mnist_best
 """
@@ -21,7 +21,7 @@ FOLDER = flags.DEFINE_string("folder", str(pretrained.FOLDER), "Folder to write 
 
 
 def described(run: Run, best: dict) -> dict:
-    """The record to publish with the weights. Raises UsageError if the run is not finished or not evaluated."""
+    """Returns the record to publish with the weights. Raises UsageError if the run is not finished or evaluated."""
     record = run.record()
     if record["summary"]["best_step"] != best["step"]:
         raise UsageError(f"--workdir={run.workdir}: has trained on since its summary; continue it to its end")

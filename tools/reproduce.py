@@ -8,8 +8,8 @@ python tools/reproduce.py readme                       updates the tables in REA
 A run comes from its work directory, --runs/NAME, or else from its record, --results/NAME.json. Tables and figures mark
 rows without a run, and runs whose model or dataset differs from the flag file's.
 
-`run` makes the runs of a table or figure one after the other, in --runs/NAME, and writes their records to --results. It
-skips finished runs and continues stopped ones, so the same command continues where it was stopped.
+`run` trains and evaluates the runs of a table or figure one by one, in --runs/NAME, and writes their records to
+--results. It skips finished runs and continues interrupted ones.
 """
 
 import pathlib
@@ -21,6 +21,7 @@ from reproduction import (
     baselines,
     benchmarks,
     classes,
+    compression,
     curves,
     likelihoods,
     measurements,
@@ -38,8 +39,8 @@ from pixelvae_tf.commandline.flags import UsageError, first_word
 RESULTS = flags.DEFINE_string("results", "results", "Folder of the records that tools/record.py writes.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder of the work directories.")
 OUTPUT = flags.DEFINE_string("output", "", "PNG file to write; only for figures.")
-MINUTES = flags.DEFINE_float("minutes", 0.0, "For `run`: stop after so many minutes; 0 for when all is done.", 0.0)
-DATA_DIR = flags.DEFINE_string("data_dir", "", "For `run`: folder of prepared data, if not the environment's.")
+MINUTES = flags.DEFINE_float("minutes", 0.0, "For `run`: stop after this many minutes; 0 for no limit.", 0.0)
+DATA_DIR = flags.DEFINE_string("data_dir", "", "For `run`: folder of prepared data; by default TFDS_DATA_DIR.")
 PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
 README = flags.DEFINE_list("readme", PAGES, "Files whose tables `readme` updates.")
 
@@ -59,6 +60,8 @@ TABLES = {
     "pretrained": likelihoods.pretrained,
     "probe": representation.mnist,
     "probe_digits": representation.digits,
+    "compression": compression.sizes,
+    "compression_costs": compression.costs,
     "class_accuracy": classes.accuracy,
     "class_likelihoods": classes.likelihoods,
     **benchmarks.TABLES,
@@ -73,7 +76,7 @@ PICTURES = {"figure2": pictures.figure2, "figure6": pictures.figure6}
 
 
 def updated(text: str, records: Records) -> str:
-    """The text with every table between its markers updated."""
+    """Returns the text with every table between its markers updated."""
     for name, table in TABLES.items():
         block = re.compile(f"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = block.sub(lambda match, table=table: f"{match[1]}{table(records)}\n{match[2]}", text)
@@ -83,7 +86,7 @@ def updated(text: str, records: Records) -> str:
 def main(name: str, which: str) -> None:
     if name == "run":
         chosen = recipes.known(which)
-        # Before the work: each record goes there.
+        # Checks before the work that the records can be written.
         files.check_output(f"{RESULTS.value}/{chosen}.json", "results")
         recipes.make(chosen, pathlib.Path(RUNS.value), pathlib.Path(RESULTS.value), DATA_DIR.value, MINUTES.value)
         return

@@ -1,6 +1,6 @@
-"""Packs the state of a training into one file, and makes a work directory of it, in which the run goes on elsewhere.
+"""Packs the training state of a run into one file, and unpacks it elsewhere to continue the run there.
 
-python tools/training_state.py pack --workdir=runs/mnist --file=mnist.zip      also while it trains
+python tools/training_state.py pack --workdir=runs/mnist --file=mnist.zip      even while it trains
 python tools/training_state.py unpack --file=mnist.zip --workdir=runs/mnist    then the same train command
 """
 
@@ -14,7 +14,7 @@ from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import UsageError, first_word
 from pixelvae_tf.runs import packing
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; unpack makes it.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; unpack creates it.")
 FILE = flags.DEFINE_string("file", "", "The packed state.")
 
 

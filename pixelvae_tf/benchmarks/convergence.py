@@ -1,4 +1,4 @@
-"""The progress of training with this project's masked stacks or straightforward ones, by optimizer and precision."""
+"""Compares the progress of training by implementation of the masked stacks, optimizer and precision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pixelvae_tf.training.precision import with_precision
 
 
 class _Losses(keras.callbacks.Callback):
-    """The loss of every step, and the time of all steps after the first one."""
+    """Records the loss of every step, and the time of all steps after the first one."""
 
     def __init__(self):
         super().__init__()
@@ -64,7 +64,7 @@ def measure(request: Convergence) -> Iterator[dict[str, Any]]:
 
 
 def validation_images(run: RunConfig):
-    """Batches of the images that a run validates on, with their labels if its model takes them."""
+    """Returns batches of a run's validation images, with labels for a model of classes."""
     training = run.training
     return data.evaluation_batches(
         run.data,
@@ -83,9 +83,9 @@ def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, A
     """Trains a run's model without a work directory.
 
     Args:
-        run: with a precision.
-        images: of `validation_images`.
-        implementation: of the masked stacks; see `Convergence`.
+        run: the run, with a definite precision.
+        images: the result of `validation_images`.
+        implementation: implementation of the masked stacks; see `Convergence`.
 
     Returns:
         The mean training loss over the last tenth of the steps, the mean milliseconds of a step without the first one,
@@ -100,11 +100,11 @@ def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, A
     model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])
     with model.evaluation_weights():
         bound_and_terms = model.evaluate(images, verbose=0, return_dict=True)
-    # Without the "loss" of validation, which is the bound again.
+    # The "loss" of validation repeats the bound.
     terms = {name: round(float(value), 4) for name, value in bound_and_terms.items() if name != "loss"}
     return {**losses.record(), **terms}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.convergence(rows))

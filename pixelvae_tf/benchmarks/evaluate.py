@@ -1,4 +1,4 @@
-"""Evaluation: images a second of the bound, and importance samples a second, taken together or one by one."""
+"""Measures evaluation: images per second of the bound, and importance samples per second, together or one by one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
     """Times the bound and the importance-sampled likelihood of random images in turns, as users call them, in float32.
 
     Yields:
-        For each batch size a record: milliseconds of both, and of the likelihood with one sample at a time; images of
-        the bound a second, importance samples a second (images times samples), and memory in MiB.
+        For each batch size a record: milliseconds of both, and of the likelihood with one sample at a time; images per
+        second of the bound, importance samples per second (images times samples), and memory in MiB.
     """
     config, samples = request.run.model, request.importance_samples
     model = PixelVAE(config)
@@ -48,5 +48,5 @@ def measure(request: Evaluate) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.evaluate(rows))

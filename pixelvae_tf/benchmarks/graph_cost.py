@@ -1,7 +1,8 @@
 """The cost of a traced graph: arithmetic, memory traffic, and the peak memory of its tensors.
 
 These functions run nothing. They derive the cost from the operations and the shapes of their tensors. The shapes must
-be known, so trace the graph at a fixed batch size.
+be known, so trace the graph at a fixed batch size. The functions that a graph calls count, and loops count as often as
+they run; only the memory that a function or a loop holds besides its results does not.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import tensorflow as tf
 
 # Operations whose result is their input with another shape or name.
 _ALIASES = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
-# Operations without countable memory traffic: their result is in memory already, or is a shape.
+# Operations without memory traffic that counts: their result is already in memory, or is a shape.
 _FREE = {*_ALIASES, "Const", "NoOp", "Placeholder", "ReadVariableOp", "Shape", "ShapeN"}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_LOOPS = {"While", "StatelessWhile"}
 # The filter of a convolution, and the maps at whose positions it sums.
 _CONVOLUTIONS = {
     "Conv2D": lambda op: (op.inputs[1], op.outputs[0]),
@@ -27,8 +30,8 @@ class Device(NamedTuple):
 
     Attributes:
         name: the name to print.
-        flop_per_second: of matrix products, by the type of their inputs.
-        bytes_per_second: to and from its memory.
+        flop_per_second: peak rate of matrix products, by the type of their inputs.
+        bytes_per_second: peak rate of its memory.
     """
 
     name: str
@@ -42,7 +45,7 @@ A100 = Device("A100 SXM 80 GB", {tf.float32: 156e12, tf.bfloat16: 312e12}, 2.039
 
 
 def needed(graph: tf.Graph) -> list[tf.Operation]:
-    """The operations that the results and effects of a function's graph need, in the order of their creation.
+    """Returns the operations that the results and effects of a graph need, in the order of their creation.
 
     TensorFlow skips all others, such as gradients of the images, when it runs the function.
     """
@@ -56,8 +59,33 @@ def needed(graph: tf.Graph) -> list[tf.Operation]:
     return [op for op in graph.get_operations() if op in reached]
 
 
+def _inner(op: tf.Operation) -> tuple[tf.Graph, int] | None:
+    """Returns the graph that an operation runs and how often; None for an operation without an inner graph.
+
+    Raises:
+        ValueError: for a loop without a known number of steps.
+    """
+    if op.type in _CALLS:
+        return _function(op, "f"), 1
+    if op.type not in _LOOPS:
+        return None
+    steps = tf.get_static_value(op.inputs[1])
+    if steps is None or steps < 0:
+        raise ValueError(f"{op.name}: how often this loop runs is not known; give it maximum_iterations")
+    return _function(op, "body"), int(steps)
+
+
+def _function(op: tf.Operation, attribute: str) -> tf.Graph:
+    # TensorFlow has no public function from a call to the called graph.
+    return op.graph._get_function(op.get_attr(attribute).name).graph
+
+
+def _is_compiled(op: tf.Operation) -> bool:
+    return "_XlaMustCompile" in op.node_def.attr and op.get_attr("_XlaMustCompile")
+
+
 def flop(graph: tf.Graph) -> int:
-    """Floating-point operations of all convolutions and matrix products, two per multiply-add.
+    """Counts the floating-point operations of all convolutions and matrix products, two per multiply-add.
 
     Taps on padding count, because they are multiplied too. Element-wise operations do not count.
     """
@@ -65,6 +93,9 @@ def flop(graph: tf.Graph) -> int:
 
 
 def _flop(op: tf.Operation) -> int:
+    if inner := _inner(op):
+        function, times = inner
+        return times * flop(function)
     if op.type in _CONVOLUTIONS:
         kernel, maps = _CONVOLUTIONS[op.type](op)
         batch, height, width, _ = maps.shape
@@ -79,14 +110,19 @@ def _flop(op: tf.Operation) -> int:
 
 
 def seconds(graph: tf.Graph, device: Device) -> float:
-    """Time of the operations one after another, each at the device's limit of arithmetic or of memory traffic.
+    """Returns the time of all operations in sequence, each at the device's limit of arithmetic or memory traffic.
 
-    An operation reads its inputs and writes its outputs once. A compiled group of operations counts as one. A device
-    can only beat this time by fusing more operations. Real kernels stay below the limits and take longer.
+    An operation reads its inputs and writes its outputs once. A compiled function counts as one operation. Of another
+    one, and of the body of a loop, each operation counts. A device can only beat this time by fusing more operations.
+    Real kernels stay below the limits and take longer.
     """
     total = 0.0
     for op in needed(graph):
         if op.type in _FREE:
+            continue
+        if not _is_compiled(op) and (inner := _inner(op)):
+            function, times = inner
+            total += times * seconds(function, device)
             continue
         of_memory = sum(map(_bytes, [*op.inputs, *op.outputs])) / device.bytes_per_second
         work = _flop(op)
@@ -104,7 +140,7 @@ def _bytes(tensor: tf.Tensor) -> int:
 
 
 def peak_bytes(graph: tf.Graph) -> int:
-    """The peak memory of the tensors if the operations run in the order of their creation.
+    """Returns the peak memory of the tensors if the operations run in the order of their creation.
 
     A tensor lives from its operation to the last operation that reads it, or to the end if it is a result. Variables
     and constants do not count.
@@ -131,7 +167,7 @@ def peak_bytes(graph: tf.Graph) -> int:
 
 
 def _owner(tensor: tf.Tensor) -> tf.Tensor:
-    """The tensor whose memory this tensor shares."""
+    """Returns the tensor whose memory this tensor shares."""
     while tensor.op.type in _ALIASES:
         tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
     return tensor

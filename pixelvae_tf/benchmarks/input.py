@@ -1,4 +1,4 @@
-"""The speed of reading prepared images, beside the rates of the disk and of the decoder alone in the same run."""
+"""Measures the speed of reading prepared images, beside the rates of the disk and the decoder alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DECODED_ALONE = 5000  # images to measure the rate of one decoder on
 
 
 def measure(request: Input) -> Iterator[dict[str, Any]]:
-    """Rates of reading a dataset's training images: files, records, decoding alone, and the whole pipeline.
+    """Measures rates of reading a dataset's training images: files, records, decoding alone, and the whole pipeline.
 
     If the dataset has fewer images than requested, the pipeline repeats it.
 

@@ -1,4 +1,4 @@
-"""The needs of training a model: weights, arithmetic, memory and time, calculated from its graph."""
+"""Calculates what training a model needs (weights, arithmetic, memory and time) from its graph."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Flop(NamedTuple):
     """Floating-point operations on a batch, of convolutions and matrix products; see `graph_cost.flop`.
 
     Attributes:
-        forward: of the bound.
-        forward_unmasked: the same without the weights that masks set to zero, although these are computed.
-        training_step: of the bound, its gradient and the optimizer.
-        training_step_unmasked: the same without the weights that masks set to zero.
+        forward: operations of the bound.
+        forward_unmasked: the same without products with weights that masks set to zero, which are computed too.
+        training_step: operations of the bound, its gradient and the optimizer.
+        training_step_unmasked: the same without products with weights that masks set to zero.
     """
 
     forward: int
@@ -48,15 +48,15 @@ def flops(model, batch_size: int, step: tf.Graph | None = None) -> Flop:
 
 
 def step_flops(model, batch_size: int, step: tf.Graph | None = None) -> tuple[int, int]:
-    """The last two entries of `flops`: a training step, with and without the weights that masks set to zero."""
+    """Returns the last two entries of `flops`: a training step with and without weights that masks set to zero."""
     step = graph_cost.flop(step or step_graph(model, batch_size))
     return step, step - 2 * batch_size * _hidden_taps(model, with_gradients=True)
 
 
 def _hidden_taps(model, with_gradients: bool = False) -> int:
-    """Multiplications by a masked weight in a pass over one image; the maps of masked layers have the image's sides.
+    """Counts multiplications by masked weights in a pass over one image. Maps of masked layers have the image's sides.
 
-    The gradient of the weights and the gradient of the inputs multiply as often; an image needs no gradient.
+    The gradients of the weights and of the inputs each need as many again; an image needs no gradient.
     """
     decoders = [model.pixel_decoder, *model.latent_decoders]
     shapes = [model.config.image_shape, *model.config.latent_shapes[:-1]]
@@ -79,7 +79,7 @@ def _bound_graph(model, batch_size: int) -> tf.Graph:
 
 
 def step_graph(model, batch_size: int) -> tf.Graph:
-    """The graph of a training step on `batch_size` images."""
+    """Returns the graph of a training step on `batch_size` images."""
     return _traced(model.train_step, model, batch_size)
 
 
@@ -88,18 +88,18 @@ def _traced(function: Callable, model, batch_size: int) -> tf.Graph:
 
 
 def batch_spec(config: ModelConfig, batch_size: int):
-    """What a training step takes: images; for a model of classes images and their labels."""
+    """Returns the signature of a training batch: images, with labels for a model of classes."""
     images = tf.TensorSpec((batch_size, *config.image_shape), tf.uint8)
     return (images, tf.TensorSpec((batch_size,), tf.int32)) if config.num_classes else images
 
 
 def labels(config: ModelConfig, count: int) -> tuple[np.ndarray, ...]:
-    """The labels of so many images, all classes in turn, alone in a tuple; an empty one for a model without classes."""
+    """Returns (labels,) that cycle through the classes, for `count` images; an empty tuple without classes."""
     return (np.arange(count, dtype="int32") % config.num_classes,) if config.num_classes else ()
 
 
 def calculated(model, batch_size: int, device: graph_cost.Device = graph_cost.A100) -> dict[str, Any]:
-    """The calculated needs of training, in the model's own precision.
+    """Calculates the needs of training in the model's own precision.
 
     Args:
         model: compiled for training.
@@ -127,7 +127,7 @@ def calculated(model, batch_size: int, device: graph_cost.Device = graph_cost.A1
 
 
 def state_bytes(model) -> int:
-    """Bytes of the weights, of the state of the optimizer, and of the averaged weights."""
+    """Returns the bytes of the weights, the optimizer's state, and the averaged weights."""
     averages = [] if model.average is None else model.average.averages
     kept = [*model.variables, *model.optimizer.variables, *averages]
     return sum(int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size for variable in kept)

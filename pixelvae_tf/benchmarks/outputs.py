@@ -1,4 +1,4 @@
-"""Output distributions of one model beside each other: how far training gets, the time of a step, and its memory."""
+"""Compares output distributions of one model: progress of training, time of a step, and its memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def measure(request: Outputs) -> Iterator[dict[str, Any]]:
     """Times a step with every distribution, in turns, and trains the run with each of them.
 
     Yields:
-        For each distribution a record: the numbers a color that the network gives, weights, milliseconds a step on
-        random images (see `timing.summary`), images a second, memory in MiB, steps of training, the mean training loss
-        over the last tenth of them, and the validation bound in bits per dimension and its terms in nats per image.
+        For each distribution a record: the network's outputs per color, weights, milliseconds per step on random images
+        (see `timing.summary`), images per second, memory in MiB, training steps, the mean training loss over the last
+        tenth of them, and the validation bound in bits per dimension and its terms in nats per image.
     """
     runs = [_with_output(request.run, output) for output in request.distributions]
     steps = [TrainingStep(run, variant_of(run)) for run in runs]
@@ -34,7 +34,7 @@ def measure(request: Outputs) -> Iterator[dict[str, Any]]:
     for run, record in zip(runs, records, strict=True):
         training = run.training
         found = trained(run, images)
-        # The time of steps that do not take turns compares less well.
+        # Times that were not measured in turns compare less well.
         found.pop("ms")
         yield {
             **record,
@@ -64,5 +64,5 @@ def _of_step(step: TrainingStep) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.outputs(rows))

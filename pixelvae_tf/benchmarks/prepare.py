@@ -1,4 +1,4 @@
-"""The speed of preparing images, beside reading the archive and decoding in one process in the same run."""
+"""Measures the speed of preparing images, beside reading the archive and decoding in one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DECODED_ALONE = 5000  # images to measure the rate of one decoder on
 
 
 def measure(request: Prepare) -> Iterator[dict[str, Any]]:
-    """Rates of preparing a tar archive of images: reading it, decoding in one process, and the whole preparation.
+    """Measures rates of preparing an archive of images: reading it, decoding in one process, the whole preparation.
 
     Yields:
         For each rate, a record with `images_per_second` and `peak_memory_mib`.

@@ -1,4 +1,4 @@
-"""The time of a training step by kind of operation, on a CPU."""
+"""Measures the time of a training step by kind of operation, on a CPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REST = "all else"
 
 
 def measure(request: Profile) -> Iterator[dict[str, Any]]:
-    """Profiles a step of every variant in turns, with one thread an operation (`program.sampling_threads`).
+    """Profiles a step of every variant in turns, with one thread per operation (`program.sampling_threads`).
 
     Yields:
         For each variant a record: milliseconds per step of each kind of operation (`parts`, medians over the turns),
@@ -55,7 +55,7 @@ def measure(request: Profile) -> Iterator[dict[str, Any]]:
 
 
 def _profiled(step: TrainingStep) -> dict[str, float]:
-    """Milliseconds of each kind of operation in one step."""
+    """Profiles one step. Returns the milliseconds of each kind of operation."""
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
             step.take()
@@ -68,12 +68,12 @@ def _profiled(step: TrainingStep) -> dict[str, float]:
 
 
 def kind_of(name: str) -> str:
-    """The kind of an operation."""
+    """Returns the kind of an operation."""
     return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, name)), _REST)
 
 
 def _operations(space: xplane_pb2.XSpace) -> Counter[str]:
-    """Seconds of each operation without those inside it, over all threads of the host."""
+    """Sums the seconds of each operation, without operations inside it, over all threads of the host."""
     total: Counter[str] = Counter()
     for plane in space.planes:
         if plane.name.startswith("/host:CPU"):
@@ -88,10 +88,10 @@ def _operations(space: xplane_pb2.XSpace) -> Counter[str]:
 
 
 def own_times(events: Iterable[tuple[int, int, Any]]) -> Counter:
-    """The time of each kind of event on a thread, without the events inside it.
+    """Returns the time of each kind of event on a thread, without the events inside it.
 
     Args:
-        events: start, duration and kind.
+        events: start, duration and kind of each event.
     """
     total: Counter = Counter()
     around: list[tuple[int, Any]] = []
@@ -106,5 +106,5 @@ def own_times(events: Iterable[tuple[int, int, Any]]) -> Counter:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.profile(rows))

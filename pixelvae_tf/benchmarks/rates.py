@@ -1,4 +1,4 @@
-"""Rates of work on images: images per second, and peak memory."""
+"""Measures rates of work on images: images per second, and peak memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelvae_tf.data.preparation.memory import PeakMemory
 
 
 def timed(name: str, work: Callable[[], tuple[int, int | None]]) -> dict[str, Any]:
-    """The record of `work`, which returns the number of its images, and their bytes or None."""
+    """Times `work`, which returns the number of its images, and their bytes or None. Returns a record."""
     with PeakMemory() as memory:
         started = time.monotonic()
         images, size = work()
@@ -21,7 +21,7 @@ def timed(name: str, work: Callable[[], tuple[int, int | None]]) -> dict[str, An
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rates as a table of text."""
+    """Returns the rates as a table of text."""
     lines = [f"{'':42}{'images':>9}{'seconds':>9}{'images/s':>10}{'peak MiB':>10}"]
     for row in rows:
         lines.append(

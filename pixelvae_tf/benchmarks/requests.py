@@ -61,11 +61,11 @@ class Sample(OfModel):
 class Size(OfModel):
     """The calculated needs of training, and two measured steps."""
 
-    measured_batch_size: int = setting(2, "Images of each measured step.")
+    measured_batch_size: int = setting(2, "Images of each measured step; 0 measures none and only calculates.")
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.measured_batch_size >= 1, "measured_batch_size", self.measured_batch_size, "use 1 or more")
+        require(self.measured_batch_size >= 0, "measured_batch_size", self.measured_batch_size, "use 0 or more")
 
 
 @dataclasses.dataclass(frozen=True)

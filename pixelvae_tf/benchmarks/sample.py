@@ -1,4 +1,4 @@
-"""How long sampling takes: both samplers beside one full pass of the decoders over the same images, in the same run."""
+"""Measures both samplers, beside one full pass of the decoders over the same images."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise
 
 
 def measure(request: Sample) -> Iterator[dict[str, Any]]:
-    """Times a fresh model's samplers; the naive one's time is scaled from the first passes of its loop over pixels and
-    colors, and leaves out its loops over maps of latents.
+    """Times the samplers of a new model.
+
+    The naive sampler's time is extrapolated from the first passes of its loop over pixels and colors; its loops over
+    maps of latents do not count.
 
     Yields:
         For each batch size a record, in seconds.
@@ -54,7 +56,7 @@ def measure(request: Sample) -> Iterator[dict[str, Any]]:
 
 
 def _forward(model: PixelVAE):
-    """One full pass of all decoders, as training computes them."""
+    """Returns a function for one full pass of all decoders, as in training."""
 
     @tf.function(autograph=False, reduce_retracing=True)
     def forward(images, latents):
@@ -66,7 +68,7 @@ def _forward(model: PixelVAE):
 
 
 def _naive(model: PixelVAE, turns: int):
-    """The first turns of the naive sampler over pixels and colors."""
+    """Returns a function for the first `turns` passes of the naive sampler over pixels and colors."""
     order = tf.reshape(tf.range(model.config.num_dimensions), (1, *model.config.image_shape))
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -82,17 +84,17 @@ def _naive(model: PixelVAE, turns: int):
 
 
 def _condition(model: PixelVAE, noise: SamplingNoise) -> dict:
-    """What the decoder needs of z1, for which its noise stands."""
+    """Returns the decoder's condition, with the noise of z1 in place of z1."""
     return model.pixel_decoder.condition(noise.latents[0] if noise.latents else None, _label(model, noise.pixels))
 
 
 def _label(model: PixelVAE, images):
-    """A label for each image; None for a model without classes."""
+    """Returns a label for each image; None for a model without classes."""
     return tf.zeros(tf.shape(images)[0], tf.int32) if model.config.num_classes else None
 
 
 def _state_bytes(model: PixelVAE, noise: SamplingNoise) -> int:
-    """What the cached sampler keeps of an image's pixels from row to row and from pixel to pixel."""
+    """Returns the bytes that the cached sampler keeps between rows and between pixels."""
     if model.pixel_decoder.masked is None:
         return 0
     batch_size, _, columns, _ = noise.pixels.shape
@@ -103,7 +105,7 @@ def _state_bytes(model: PixelVAE, noise: SamplingNoise) -> int:
 
 
 def _full_pass_bytes(forward, images, noise: SamplingNoise) -> int:
-    """What the tensors of a full pass hold at once, by its graph."""
+    """Returns the peak memory of the tensors in a full pass, calculated from its graph."""
     return graph_cost.peak_bytes(_at_fixed_shapes(forward.python_function, images, noise.latents))
 
 
@@ -124,7 +126,7 @@ def _fastest(calls: int, call: Callable[..., Any], *arguments) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     columns = {
         "images": "batch_size",
         "full pass": "full_pass_seconds",

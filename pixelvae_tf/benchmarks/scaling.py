@@ -1,4 +1,4 @@
-"""How the training step's time and memory grow with one number at a time, beside how they are expected to."""
+"""Measures how the training step's time and memory grow with one number at a time, beside the expected growth."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pixelvae_tf.config import RunConfig
 
 
 def measure(request: Scaling) -> Iterator[dict[str, Any]]:
-    """Takes training steps of the run's model with each value in place of its own, those of one number in turns.
+    """Times training steps with each value in place of the run's own. Values of one number take turns.
 
     Yields:
-        For each value a record: milliseconds a step, and GFLOP of it; both as multiples of those of the first value;
-        memory in MiB.
+        For each value a record: milliseconds and GFLOP of a step, both also as multiples of the first value's; memory
+        in MiB.
     """
     made: dict[RunConfig, TrainingStep] = {}
     for number in ("layers", "channels", "batches", "sides"):
         values = getattr(request, number)
         runs = [_with(request.run, number, value) for value in values]
-        # Most numbers have a value that is the run's own.
+        # For most numbers one of the values is the run's own.
         made |= {run: TrainingStep(run, variant_of(run)) for run in runs if run not in made}
         steps = [made[run] for run in runs]
         times = [timing.summary(own) for own in timing.in_turns([step.take for step in steps], request.repeats)]
@@ -41,7 +41,7 @@ def measure(request: Scaling) -> Iterator[dict[str, Any]]:
 
 
 def _with(run: RunConfig, number: str, value: int) -> RunConfig:
-    """The same run but for one number."""
+    """Returns the same run with one number changed."""
     if number == "batches":
         return dataclasses.replace(run, training=dataclasses.replace(run.training, batch_size=value))
     changes = {
@@ -53,5 +53,5 @@ def _with(run: RunConfig, number: str, value: int) -> RunConfig:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.scaling(rows))

@@ -1,4 +1,4 @@
-"""What training a model needs by calculation, and two steps and a bound of it on the machine at hand."""
+"""Calculates what training a model needs, and measures two steps and a bound on this machine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
 
     Args:
         build: makes the compiled model.
-        batch_size: images a step.
+        batch_size: images per step.
 
     Returns:
-        Seconds of building, of both steps and of the bound (the first of each is traced in its time), what came out,
-        and the highest memory of this process, in MiB.
+        Seconds to build, for both steps and for the bound (the first step and the bound include tracing), the losses
+        and the bound, and the peak memory of this process in MiB.
     """
     times = {}
 
@@ -59,19 +59,23 @@ def measured(build: Callable[[], Any], batch_size: int) -> dict[str, Any]:
 
 
 def measure(request: Size) -> Iterator[dict[str, Any]]:
-    """What `measured` finds in float32, then what is `calculated` in both precisions at the run's batch size."""
+    """Yields the record of `measured` in float32, unless it has no images, then those of `calculated`.
+
+    `calculated` is in both precisions, at the run's batch.
+    """
 
     def build(precision: str):
         steps = dataclasses.replace(request.run.training, mixed_precision=precision)
         return build_model(dataclasses.replace(request.run, training=steps))
 
-    yield measured(lambda: build("float32"), request.measured_batch_size)
+    if request.measured_batch_size:
+        yield measured(lambda: build("float32"), request.measured_batch_size)
     for precision in PRECISIONS:
         yield calculated(build(precision), request.run.training.batch_size)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as text."""
+    """Returns the records as text."""
     lines = []
     for row in rows:
         values = dict(row)

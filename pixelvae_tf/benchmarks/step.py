@@ -1,4 +1,4 @@
-"""The training step: its time, its arithmetic beside what the device can do, and its memory."""
+"""Measures the training step: its time, its arithmetic beside the device's limits, and its memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def variants(request: Step) -> list[Variant]:
-    """Every combination of what is asked for; a straightforward network has nothing that is compiled alone."""
+    """Returns every combination of the requested values. In a straightforward network XLA compiles no gates."""
     steps = with_precision(request.run).training
     stored = ("recomputed" if steps.recompute_blocks else "stored",)
     found = itertools.product(
@@ -55,24 +55,24 @@ def variants(request: Step) -> list[Variant]:
 
 
 def variant_of(run: RunConfig) -> Variant:
-    """How training itself computes the step."""
+    """Returns the variant that training itself uses."""
     return variants(Step(run=run))[0]
 
 
 class TrainingStep:
-    """A fresh model's training step on random images, the same for every variant, ready to be timed.
+    """A new model's training step on random images, ready to be timed. Every variant has the same images.
 
     Args:
         run: the model and its training.
-        variant: how the step is computed, in place of what the run says.
+        variant: how to compute the step; overrides the run.
 
     Attributes:
-        memory: before the model was made, and at most in its first steps.
-        calculated_bytes: what the weights and the step's tensors take, by its graph.
-        first_step_seconds: with tracing and compiling.
+        memory: memory before the model is made, and the peak in its first steps.
+        calculated_bytes: bytes of the weights and of the step's tensors, calculated from its graph.
+        first_step_seconds: time of the first step, including tracing and compilation.
 
     Raises:
-        UserError: where the memory at hand is less than calculated.
+        UserError: if there is less free memory than calculated.
     """
 
     def __init__(self, run: RunConfig, variant: Variant):
@@ -109,7 +109,7 @@ class TrainingStep:
             self.take()
 
     def take(self, steps: int = 1) -> None:
-        """Takes so many steps and waits for the last one's gradients."""
+        """Takes training steps and waits for the gradients of the last one."""
         for _ in range(steps):
             logs = self._step(self._batch)
             self.losses.append(logs["loss"])
@@ -117,10 +117,10 @@ class TrainingStep:
 
 
 def build(run: RunConfig, implementation: str):
-    """The compiled model, with the same weights whatever the implementation.
+    """Builds the compiled model, with the same weights for both implementations.
 
     Raises:
-        ConfigError: for a straightforward one where the model has no masked stacks.
+        ConfigError: for the straightforward implementation of a model with classes or without masked stacks.
     """
     ours = build_model(run)
     if implementation == "ours":
@@ -147,11 +147,11 @@ def measure(request: Step) -> Iterator[dict[str, Any]]:
     """Times every variant in turns, and a square matrix product in each precision between them.
 
     Yields:
-        For each variant a record: milliseconds a step (see `timing.summary`), images a second, GFLOP a step (of
-        convolutions and matrix products with unmasked weights, the same for every variant) and a second, the fraction
-        that this is of the rate of matrix products in the same precision, GFLOP of a step that are computed (masked
-        weights and what is computed twice included; 0 where XLA compiles it whole and the graph does not show them),
-        memory in MiB, and the losses of its steps.
+        For each variant a record: milliseconds per step (see `timing.summary`), images per second, GFLOP of a step (of
+        convolutions and matrix products with unmasked weights, the same for every variant) and per second, the ratio to
+        the rate of matrix products in the same precision, computed GFLOP of a step (including masked weights and
+        recomputation; 0 if XLA compiles the whole step, which hides them from the graph), memory in MiB, and the losses
+        of its steps.
     """
     steps = [TrainingStep(request.run, variant) for variant in variants(request)]
     flop_an_image = model_size.step_flops(build_model(request.run), 1)[1]
@@ -182,7 +182,7 @@ def measure(request: Step) -> Iterator[dict[str, Any]]:
 
 
 def memory_record(step: TrainingStep) -> dict[str, int]:
-    """What a record says of a step's memory, MiB."""
+    """Returns the entries of a record about a step's memory, in MiB."""
     return {
         "memory_before_mib": step.memory.before,
         "peak_memory_mib": step.memory.peak,
@@ -191,5 +191,5 @@ def memory_record(step: TrainingStep) -> dict[str, int]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The records as a table of text."""
+    """Returns the records as a table of text."""
     return tables.aligned(tables.step(rows))

@@ -1,8 +1,7 @@
-"""The masked stacks as one writes them first, to compare with: the same function as `PixelCNN`, and the same weights.
+"""A straightforward implementation of the masked stacks, for comparison. It computes the same function as `PixelCNN`.
 
-Whole kernels are multiplied by their masks and padded on all sides, every gate has a linear layer of its own for z,
-and its tanh and sigmoid are differentiated automatically. Only training needs it, so that it can neither be saved nor
-sampled from.
+It multiplies whole kernels by their masks, pads them on all sides, gives every gate its own linear layer for z, and
+differentiates tanh and sigmoid automatically. It only trains: it cannot be saved or sampled from.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pixelvae_tf.layers.weight_norm import Conv2D, Dense
 
 
 class FullConv(Conv2D):
-    """A convolution with a whole kernel, which is multiplied by its mask; see `MaskedConv2D` for the arguments."""
+    """A convolution with a whole kernel times its mask; see `MaskedConv2D` for the arguments."""
 
     def __init__(self, filters, kernel_size, mask_type, stack, colors=1, parts=1, **kwargs):
         super().__init__(filters, kernel_size, padding="same", **kwargs)
@@ -35,7 +34,7 @@ class FullConv(Conv2D):
         return kernel * ops.cast(self.mask, kernel.dtype)
 
     def take_weights(self, conv) -> None:
-        """Those of a `MaskedConv2D`, which has the visible part of the kernel alone."""
+        """Copies the weights of a `MaskedConv2D`, which has only the visible part of the kernel."""
         kernel = np.zeros(self.kernel.shape, "float32")
         kernel[masks.visible_box(self.mask)] = conv.kernel.numpy()
         given = {"kernel": kernel, "gain": conv.gain, "bias": conv.bias if conv.use_bias else None}
@@ -45,7 +44,7 @@ class FullConv(Conv2D):
 
 
 class Unit(keras.layers.Layer):
-    """tanh(a + W z) * sigmoid(b + V z), or a ReLU, with the linear layer of z for this unit alone."""
+    """tanh(a + W z) * sigmoid(b + V z), or a ReLU, with its own linear layer for z."""
 
     def __init__(self, activation: str, units: int, weight_normalization: bool, **kwargs):
         super().__init__(**kwargs)
@@ -93,7 +92,7 @@ class Block(keras.layers.Layer):
 
 
 class StraightforwardPixelCNN(keras.layers.Layer):
-    """See `PixelCNN`, whose arguments and call it has."""
+    """The counterpart of `PixelCNN`, with the same arguments and the same call."""
 
     def __init__(
         self,
@@ -124,7 +123,7 @@ class StraightforwardPixelCNN(keras.layers.Layer):
             Block(filters, side, "B" if index else "A", activation, unit, shared, name=f"block_{index}")
             for index, side in enumerate(sides)
         ]
-        # Nobody reads what it gives.
+        # No layer reads its output.
         self.blocks[-1].vertical_unit.trainable = False
         self.output_convs = [
             FullConv(filters * parts, (1, 1), "B", "horizontal", parts=parts, use_bias=False, **shared)
@@ -137,7 +136,7 @@ class StraightforwardPixelCNN(keras.layers.Layer):
 
     @property
     def units(self) -> list[Unit]:
-        """In the order of `PixelCNN`'s biases."""
+        """All units, in the order of `PixelCNN`'s biases."""
         of_blocks = [unit for block in self.blocks for unit in (block.vertical_unit, block.horizontal_unit)]
         return of_blocks + self.output_units
 
@@ -165,7 +164,7 @@ class StraightforwardPixelCNN(keras.layers.Layer):
         return self.logits_conv(horizontal)
 
     def take_weights(self, network) -> None:
-        """Those of a `PixelCNN` of the same arguments."""
+        """Copies the weights of a `PixelCNN` with the same arguments."""
         convs = [(self.logits_conv, network.logits_conv), *zip(self.output_convs, network.output_convs, strict=True)]
         for own, block in zip(self.blocks, network.blocks, strict=True):
             convs += [(own.vertical, block.vertical_conv), (own.horizontal, block.horizontal_conv)]
@@ -174,28 +173,28 @@ class StraightforwardPixelCNN(keras.layers.Layer):
             own.take_weights(conv)
         if self.maps_conv is not None:
             self.maps_conv.set_weights(network.maps_conv.get_weights())
-        # One linear layer for all units there, of which each has its own columns here.
+        # There one linear layer serves all units. Here each unit gets its own columns.
         biases = network.biases if network.biases.linear is None else network.biases.linear
-        parts = [np.split(weight, len(self.units), axis=-1) for weight in biases.get_weights()]
-        for unit, weights in zip(self.units, zip(*parts, strict=True), strict=True):
+        columns = [np.split(weight, len(self.units), axis=-1) for weight in biases.get_weights()]
+        for unit, weights in zip(self.units, zip(*columns, strict=True), strict=True):
             (unit if unit.linear is None else unit.linear).set_weights(list(weights))
 
 
 def take_weights(model, other) -> None:
-    """Gives a model with straightforward networks the weights of one of the same configuration without."""
-    parts = [part for part in (model.pixel_input, model.encoder) if part is not None]
-    others = [part for part in (other.pixel_input, other.encoder) if part is not None]
+    """Copies the weights of `other` to a model of the same configuration with straightforward networks."""
+    layers = [layer for layer in (model.pixel_input, model.encoder) if layer is not None]
+    others = [layer for layer in (other.pixel_input, other.encoder) if layer is not None]
     for decoder, given in zip(decoders_of(model), decoders_of(other), strict=True):
         if isinstance(decoder.masked, StraightforwardPixelCNN):
             decoder.masked.take_weights(given.masked)
-            parts, others = [*parts, decoder.upsampler], [*others, given.upsampler]
+            layers, others = [*layers, decoder.upsampler], [*others, given.upsampler]
         else:
-            parts, others = [*parts, decoder], [*others, given]
-    for part, given in zip(parts, others, strict=True):
-        if part is not None:
-            part.set_weights(given.get_weights())
+            layers, others = [*layers, decoder], [*others, given]
+    for layer, given in zip(layers, others, strict=True):
+        if layer is not None:
+            layer.set_weights(given.get_weights())
 
 
 def decoders_of(model) -> list:
-    """Those of the pixels and of all levels of latents but the topmost."""
+    """Returns the decoders of the pixels and of all levels of latents below the topmost."""
     return [model.pixel_decoder, *model.latent_decoders]

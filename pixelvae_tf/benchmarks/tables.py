@@ -1,4 +1,4 @@
-"""The records of the benchmarks as tables for people: rows from column to cell. Nothing here needs TensorFlow."""
+"""Formats the records of the benchmarks as tables: each row maps columns to cells. Nothing here needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBERS = {
 
 
 def step(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py step`."""
+    """Formats records of `tools/benchmark.py step`."""
     return [
         {
             "step": row["implementation"],
@@ -37,7 +37,7 @@ def step(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def images(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py input` and `prepare`."""
+    """Formats records of `tools/benchmark.py input` and `prepare`."""
     return [
         {
             "what": row["measure"],
@@ -51,7 +51,7 @@ def images(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def profile(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py profile`: a row for each kind of operation, a column for each variant."""
+    """Formats records of `tools/benchmark.py profile`: a row for each kind of operation, a column for each variant."""
     times = {kind: [row["parts"][kind] for row in rows] for kind in rows[0]["parts"]}
     times["total"] = [row["ms"] for row in rows]
     titles = [f"{row['implementation']}, {row['precision']}, XLA for {_XLA[row['xla']]}: ms" for row in rows]
@@ -62,14 +62,14 @@ def profile(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def convergence(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py convergence`."""
+    """Formats records of `tools/benchmark.py convergence`."""
     return [
         {
             "masked stacks": row["implementation"],
             "optimizer": row["optimizer"],
             "learning rate": f"{row['learning_rate']:g}",
             "seed": str(row["seed"]),
-            # Records of before precisions were compared are of float32.
+            # Older records have no precision: it was float32.
             "precision": row.get("precision", "float32"),
             "steps": f"{row['steps']:,} of {row['batch_size']}",
             "training loss, last tenth of the steps": f"{row['loss']:.2f}" if "loss" in row else "",
@@ -81,7 +81,7 @@ def convergence(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def outputs(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py outputs`."""
+    """Formats records of `tools/benchmark.py outputs`."""
     return [
         {
             "output": row["output_distribution"],
@@ -91,7 +91,7 @@ def outputs(rows: list[dict[str, Any]]) -> list[Row]:
             "validation bound, bits per dimension": f"≤ {row['bits_per_dim']:.3f}",
             "its KL, nats": f"{sum(value for name, value in row.items() if name.startswith('kl_')):.1f}",
             "a step, CPU ms": f"{row['cpu_ms']:,.0f}",
-            "images/s": f"{row['images_per_second']:,.0f}",
+            "images a CPU second": f"{1e3 * row['batch_size'] / row['cpu_ms']:,.0f}",
             "memory of a step, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
             "calculated": f"{row['calculated_memory_mib']:,}",
         }
@@ -100,7 +100,7 @@ def outputs(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py evaluate`."""
+    """Formats records of `tools/benchmark.py evaluate`."""
     return [
         {
             "images": str(row["batch_size"]),
@@ -116,7 +116,7 @@ def evaluate(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def scaling(rows: list[dict[str, Any]]) -> list[Row]:
-    """Of `tools/benchmark.py scaling`."""
+    """Formats records of `tools/benchmark.py scaling`."""
     return [
         {
             "": _NUMBERS[row["number"]],
@@ -139,7 +139,7 @@ def _spread(row: dict[str, Any], prefix: str = "") -> str:
 
 
 def aligned(rows: list[Row]) -> str:
-    """Lines of columns as wide as their widest cell."""
+    """Formats rows as lines of aligned columns."""
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)

@@ -1,4 +1,4 @@
-"""Times, rates and memory on this machine's device: the first GPU, else the CPU."""
+"""Measures time, rates and memory on this machine's device: the first GPU, else the CPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Time(NamedTuple):
 
 
 def on_gpu() -> bool:
-    """Whether a GPU does the work, which it does if there is one."""
+    """Returns whether there is a GPU, which then does the work."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -50,7 +50,7 @@ def in_turns(works: Sequence[Callable[[], Any]], repeats: int) -> list[list[Time
 
 
 def summary(times: Sequence[Time], calls: int = 1) -> dict[str, float]:
-    """Milliseconds per call: median, lowest and highest on the clock, and the median CPU time of all threads.
+    """Returns milliseconds per call: median, lowest and highest on the clock, and the median CPU time of all threads.
 
     Each time covers `calls` calls. CPU time describes the work rather than the machine: other load hardly changes it.
     """
@@ -61,7 +61,7 @@ def summary(times: Sequence[Time], calls: int = 1) -> dict[str, float]:
 
 
 def matrix_product(precision: str) -> tuple[Callable[[], Any], int]:
-    """A large square matrix product to time, and its floating-point operations: the best rate of the device."""
+    """Returns a large matrix product, which reaches the device's best rate, and its floating-point operations."""
     side = _MATRIX_SIDE[on_gpu()]
     matrix = tf.cast(tf.random.stateless_normal((side, side), (0, 0)), precision)
     product = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0], autograph=False)
@@ -98,7 +98,7 @@ def memory_of(work: Callable[[], Any]) -> Memory:
 
 
 def free_bytes() -> int | None:
-    """Free memory of the GPU, or else of this machine; None if the system does not tell."""
+    """Returns the free memory of the GPU, or else of this machine; None if the system does not tell."""
     if on_gpu():
         # No public function tells the memory of the device.
         from tensorflow.python.client import device_lib

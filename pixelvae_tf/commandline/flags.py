@@ -1,7 +1,7 @@
 """Flags: a flag for each field of the configuration, read from flag files and the command line.
 
-A flag file holds one --name=value a line. A `--flagfile` in a flag file is relative to that file. A flag on the command
-line overrides every flag file, in any order.
+A flag file has one --name=value on each line. A `--flagfile` in a flag file is relative to that file. A flag on the
+command line overrides every flag file, in any order.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from pixelvae_tf.runs import pretrained
 
 flags.disclaim_key_flags()
 FLAGS = flags.FLAGS
-# Sides that every number of halvings divides, so that flags can be checked before the data is known.
+# Sides that allow any number of halvings, to check flags before the image size is known.
 ANY_SHAPE = (1 << 10, 1 << 10, 1)
 _DEEPEST_FLAGFILE = 20
+# Files that include the next one several times would take forever, even if few levels deep.
+_MOST_FLAGFILES = 100
 
 
 class UsageError(UserError):
@@ -60,7 +62,7 @@ def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
 
 
 def values_of(config_class, values: flags.FlagValues = FLAGS) -> dict:
-    """The values of the flags of one configuration class, as its constructor takes them."""
+    """Returns the values of the flags of one configuration class as arguments for its constructor."""
     arguments = {}
     for field in dataclasses.fields(config_class):
         if field.metadata.get("flag", True):
@@ -73,14 +75,15 @@ def values_of(config_class, values: flags.FlagValues = FLAGS) -> dict:
 def run_of_flags(
     image_shape: tuple[int, ...] = ANY_SHAPE, pixel_levels: int | None = None, values: flags.FlagValues = FLAGS
 ) -> RunConfig:
-    """The run that the flags ask for.
+    """Builds the configuration of a run from the flags.
 
     Args:
-        image_shape, pixel_levels: of its images; by default ones that suit every network, before the data is known.
+        image_shape: height, width and colors of its images; the default suits every network, before the data is known.
+        pixel_levels: number of values of a pixel; None for the default.
         values: the flags.
 
     Raises:
-        ConfigError: for values that cannot be used.
+        ConfigError: for values that are not allowed.
     """
     of_images = {"image_shape": tuple(image_shape)}
     if pixel_levels is not None:
@@ -93,7 +96,7 @@ def run_of_flags(
 
 
 def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int, ...], pixel_levels: int) -> RunConfig:
-    """The configuration that a training records for a flag file, further flags and images of this shape.
+    """Returns the configuration that training would record for a flag file, more flags, and images of this shape.
 
     Raises:
         UsageError: for an unreadable flag file, or for flags that do not exist.
@@ -102,14 +105,14 @@ def configuration(path: pathlib.Path, changes: list[str], image_shape: tuple[int
     values = flags.FlagValues()
     define_config_flags(values)
     try:
-        values(["train", *_read_flagfile(path, ()), *changes])
+        values(["train", *_read_flagfile(path), *changes])
     except flags.Error as error:
         raise UsageError(f"{path}: {error}") from None
     return run_of_flags(image_shape, pixel_levels, values)
 
 
 def integers(name: str, items: list[str]) -> tuple[int, ...]:
-    """The numbers of a list flag. Raises ConfigError."""
+    """Parses the whole numbers of a list flag. Raises ConfigError."""
     try:
         return tuple(int(item) for item in items)
     except ValueError:
@@ -128,7 +131,7 @@ def define_model_flags() -> None:
 
 
 def trained_model() -> pathlib.Path | str:
-    """The model that the flags name, as `trained.find` takes it. Raises UsageError."""
+    """Returns the model that the flags name, for `trained.find`. Raises UsageError unless they name exactly one."""
     workdir, name = FLAGS["workdir"].value, FLAGS["pretrained"].value
     if bool(workdir) == bool(name):
         raise UsageError("--workdir, --pretrained: give one of the two, to choose a model")
@@ -156,7 +159,7 @@ def define_drawing_flags() -> None:
 
 
 def drawing() -> dict:
-    """Seed, method and temperatures from the flags, as the model's methods take them. Raises UsageError."""
+    """Returns seed, method and temperatures from the flags, as arguments for the model's methods. Raises UsageError."""
     given = FLAGS["temperature"].value
     try:
         temperatures = tuple(float(item) for item in given)
@@ -173,14 +176,14 @@ def define_label_flag(help: str) -> None:
 
 
 def label_of(names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | None:
-    """The number of the class that --label names; None for a model without classes.
+    """Returns the number of the class that --label names; None for a model without classes.
 
     Args:
-        names: of the model's classes, in the order of their numbers.
-        also: other words that the flag takes, which are returned as they are.
+        names: the names of the model's classes, in the order of their numbers.
+        also: other values that the flag accepts, which are returned unchanged.
 
     Raises:
-        UsageError: for a label that is missing or no class, or any of a model without classes.
+        UsageError: if the label is missing or not a class, or the model has no classes but a label is given.
     """
     given = FLAGS["label"].value
     if not names:
@@ -199,7 +202,7 @@ def label_of(names: tuple[str, ...], also: tuple[str, ...] = ()) -> int | str | 
 
 
 def first_word() -> str:
-    """Takes the word before the flags off the command line, which says what to do; "" where there is none."""
+    """Removes the subcommand, a word before the flags, from the command line and returns it; "" if there is none."""
     return sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
 
 
@@ -227,27 +230,34 @@ def parse(description: str) -> None:
 
 
 def _expanded(arguments: list[str]) -> list[str]:
-    """The arguments, with the contents of all flag files before the rest."""
+    """Returns the contents of all flag files, then the other arguments."""
     from_files, rest = [], []
     words = iter(arguments)
     for word in words:
         name, equals, path = word.lstrip("-").partition("=")
         if word.startswith("-") and name == "flagfile":
             path = path if equals else next(words, "")
-            from_files += _read_flagfile(pathlib.Path(path), ())
+            from_files += _read_flagfile(pathlib.Path(path))
         else:
             rest.append(word)
     return from_files + rest
 
 
-def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> list[str]:
+def _read_flagfile(
+    path: pathlib.Path, including: tuple[pathlib.Path, ...] = (), read: list[pathlib.Path] | None = None
+) -> list[str]:
+    """Reads the flags of a file that `including` led to, and appends to `read`."""
+    read = [] if read is None else read
+    if len(read) >= _MOST_FLAGFILES:
+        raise UsageError(f"--flagfile={(*including, path)[0]}: leads to more than {_MOST_FLAGFILES} files")
+    read.append(path)
     if path in including:
         raise UsageError(f"--flagfile={path}: includes itself")
     if len(including) > _DEEPEST_FLAGFILE:
         raise UsageError(f"--flagfile={path}: lies deeper than {_DEEPEST_FLAGFILE} files that include each other")
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, or a null byte in the name
+    except (OSError, ValueError) as error:  # ValueError: not text, or a null byte in the name
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UsageError(
             f"--flagfile={_printable(path)}: cannot be read ({reason}); the flag files are in the folder flags/"
@@ -256,7 +266,7 @@ def _read_flagfile(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> l
     for number, line in enumerate(lines, start=1):
         if line.startswith("--flagfile="):
             nested = pathlib.Path(os.path.normpath(path.parent / line.partition("=")[2]))
-            arguments += _read_flagfile(nested, (*including, path))
+            arguments += _read_flagfile(nested, (*including, path), read)
         elif line.startswith("--"):
             arguments.append(line)
         elif line and not line.startswith(("#", "//")):

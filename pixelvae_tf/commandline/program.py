@@ -1,4 +1,4 @@
-"""Shared by all command lines: a quiet start, errors in one line, exit codes."""
+"""Code that all commands share: a quiet start, errors in one line, exit codes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import parse
 from pixelvae_tf.errors import UserError
+
+_TOGETHER_SECONDS = 1.0
 
 
 def run(main: Callable[[], None], description: str) -> None:
@@ -31,20 +34,43 @@ def run(main: Callable[[], None], description: str) -> None:
         code = 0
     except UserError as error:
         code = _told(error)
-    except KeyboardInterrupt:
-        code = _told("interrupted")
+    except KeyboardInterrupt as error:
+        code = _told(str(error) or "interrupted")
     except BrokenPipeError:
-        code = 1  # whoever reads the output has what it wanted
+        code = 1  # the reader of the output wants no more
     except Exception as error:
-        # A full disk or a lost permission may meet any file; other errors are bugs, whose traceback helps.
+        # Any file can hit a full disk or a lost permission. Other errors are bugs, so their traceback helps.
         explained = files.explained(error)
         code = _told(explained) if explained else _traced()
     _ignore_interrupts()
     _end(code)
 
 
+def end_tidily_on_signals() -> None:
+    """Lets SIGTERM end a command as Ctrl-C does: its worker processes and temporary files go first.
+
+    This is for commands that spend their time in Python. A signal has to wait for long work of TensorFlow.
+    Ctrl-C and SIGTERM within a second of each other are one request. A later signal ends the process at once.
+    """
+    began = None
+
+    def end(number, frame):
+        nonlocal began
+        if began is None:
+            began = time.monotonic()
+            raise KeyboardInterrupt("terminated" if number == signal.SIGTERM else "interrupted")
+        if time.monotonic() - began > _TOGETHER_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Whoever starts a command may have it ignore a signal.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
 def _ignore_interrupts() -> None:
-    """The work is done or has failed: what comes now has nothing to end, and no traceback to show."""
+    """Ignores Ctrl-C from now on: the command is over, and a traceback would only confuse."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -62,10 +88,10 @@ def _told(error) -> int:
 
 
 def _end(code: int) -> None:
-    """Ends the process as the interpreter does, but without taking the interpreter apart.
+    """Ends the process as the interpreter does, but without finalizing the interpreter.
 
-    A thread of TensorFlow that calls Python while it is taken apart waits for good, and so does whoever waits for
-    that thread: the command would never end.
+    A TensorFlow thread that calls Python during finalization blocks forever, and so does any code that waits for that
+    thread: the command would hang.
     """
     threading._shutdown()
     atexit._run_exitfuncs()
@@ -76,7 +102,7 @@ def _end(code: int) -> None:
 
 
 def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
-    """Imports TensorFlow and starts its devices. Hides the notes of its C++ code, and shows them on failure.
+    """Imports TensorFlow and starts its devices. Hides the messages of its C++ code, and shows them on failure.
 
     Args:
         first: called before the devices start, for example to join a cluster.
@@ -109,10 +135,10 @@ def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
 
 
 def sampling_threads() -> None:
-    """Gives each operation one thread: the `first` of a command that samples, for `start_tensorflow`.
+    """Limits each operation to one thread. Commands that sample pass it to `start_tensorflow` as `first`.
 
-    The sampler's operations are small, and it draws one shard of a batch on each core in parallel. Several threads for
-    each operation would mostly spin while they wait: 100 MNIST images take 1.5 times as long on two cores.
+    The sampler's operations are small, and it draws one shard of a batch on each core in parallel. More threads per
+    operation would mostly spin and wait: 100 MNIST images would take 1.5 times as long on two cores.
     """
     import tensorflow as tf
 

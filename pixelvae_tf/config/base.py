@@ -1,4 +1,4 @@
-"""What all configurations have in common: they are frozen, check each field, and convert to JSON."""
+"""The base of all configurations: frozen dataclasses that check each field and convert to JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pixelvae_tf.errors import UserError
 
 
 class ConfigError(UserError):
-    """A setting that cannot be used; the message is one line that names the field and the remedy."""
+    """A setting is not allowed. The message is one line that names the field and the remedy."""
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field with its help text.
+    """Declares a dataclass field with its help text.
 
-    In the metadata, `choices` lists the allowed values (of every entry of a tuple), `refused` says why some other
-    values are not allowed, and `resumable` lets a resumed run change the field.
+    In the metadata, `choices` lists the allowed values (of each entry, for a tuple), `refused` says why certain values
+    are not allowed, and `resumable` lets a resumed run change the field.
     """
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
@@ -35,14 +35,14 @@ class Config:
                 _check_scalar(field, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values (tuples as lists)."""
+        """Returns the fields as JSON values (tuples as lists)."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]):
-        """The inverse of `to_dict`. Raises ConfigError for a field that does not exist."""
+        """Inverts `to_dict`. Raises ConfigError for a field that does not exist."""
         known = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in known:

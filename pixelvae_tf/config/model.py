@@ -7,13 +7,13 @@ import math
 
 from pixelvae_tf.config.base import Config, require, setting
 
-# Of the masked layers, those of PixelRNN.
+# The masked layers of PixelRNN.
 LSTM_BLOCKS = ("diagonal_bilstm", "row_lstm")
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
-    """The networks of one PixelVAE: everything that is needed to rebuild them.
+    """Describes the networks of a PixelVAE, completely enough to rebuild them.
 
     The default is the best row of the paper's Table 1, "GatedPixelVAE without upsampling". `latent_channels`
     lists the levels from z1 up, so `()` gives an unconditional PixelCNN and `pixelcnn_layers=0` gives a plain VAE.
@@ -21,12 +21,12 @@ class ModelConfig(Config):
 
     image_shape: tuple[int, ...] = setting((28, 28, 1), "Height, width and colors of an image.", flag=False)
     pixel_levels: int = setting(
-        2, "Values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
+        2, "Number of values of a pixel, 0..levels-1: 2 gives a Bernoulli output, more give a softmax.", flag=False
     )
     num_classes: int = setting(
         0,
-        "Classes of the images, for a model that is conditional on the label of an image: p(x | label). The label "
-        "enters every gate, and the encoder. 0 for a model of images alone.",
+        "Number of classes, for a model that is conditional on the label of an image: p(x | label). The label enters "
+        "every gate and the encoder. 0 for a model without labels.",
     )
     network: str = setting(
         "convolutional",
@@ -59,19 +59,19 @@ class ModelConfig(Config):
     prior_channels: int = setting(128, "Units of each hidden layer of the learned prior.")
     encoder_channels: tuple[int, ...] = setting(
         (32, 64, 64),
-        "Feature maps of the encoder, full resolution first: of each stage, which halves the sides "
-        "(network='convolutional'), or at each resolution, each half the one before (network='residual').",
+        "Feature maps of the encoder, full resolution first: one number for each stage, which halves the sides "
+        "(network='convolutional'), or for each resolution, each half the previous one (network='residual').",
     )
     conditioning: str = setting(
         "bias",
-        "How z reaches the decoder: 'bias' adds a linear map of z in every gate; 'maps' upsamples z to maps that "
-        "enter beside the image.",
+        "How the decoder receives z: 'bias' adds a linear map of z in every gate; 'maps' upsamples z to maps, which "
+        "are a second input beside the image.",
         choices=("bias", "maps"),
     )
     upsampling_channels: tuple[int, ...] = setting(
         (32, 32, 64),
-        "Feature maps of the upsampler, full resolution first (for conditioning='maps'). network='residual' needs as "
-        "many numbers as encoder_channels has.",
+        "Feature maps of the upsampler, full resolution first (for conditioning='maps'). With network='residual', give "
+        "as many numbers as for encoder_channels.",
     )
     residual_blocks: int = setting(
         1, "Residual blocks at each resolution, in addition to the blocks that change the resolution."
@@ -79,9 +79,9 @@ class ModelConfig(Config):
     batch_normalization: bool = setting(True, "Use batch normalization in the residual blocks.")
     masked_blocks: str = setting(
         "stacks",
-        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (those of the paper's "
-        "code for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or "
-        "'row_lstm' (sees a triangle above the pixel).",
+        "Masked layers: 'stacks' (vertical and horizontal, without a blind spot), 'residual' (from the paper's code "
+        "for natural images, with a blind spot), or PixelRNN's 'diagonal_bilstm' (sees all rows above) or 'row_lstm' "
+        "(sees a triangle above the pixel).",
         choices=("stacks", "residual", *LSTM_BLOCKS),
     )
     residual_connections: bool = setting(
@@ -91,7 +91,8 @@ class ModelConfig(Config):
         13, "Masked layers over the pixels, including the first one (mask A); 0 makes pixels independent given z."
     )
     pixelcnn_channels: int = setting(
-        16, "Feature maps of each masked stack; of an LSTM layer the units of each direction, half as many as its maps."
+        16,
+        "Feature maps of each masked stack. An LSTM layer has this many units per direction, and twice as many maps.",
     )
     latent_pixelcnn_layers: int = setting(
         3,
@@ -101,7 +102,7 @@ class ModelConfig(Config):
     latent_pixelcnn_channels: int = setting(64, "Feature maps of each masked stack over latent maps.")
     first_kernel_size: int = setting(7, "Side of the first masked layer's kernel; an odd number.")
     kernel_size: int = setting(
-        5, "Side of the other masked layers' kernels; an odd number. Those of the Diagonal BiLSTM are 1x1."
+        5, "Side of the other masked layers' kernels; an odd number. The Diagonal BiLSTM's kernels are always 1x1."
     )
     activation: str = setting(
         "gated",

@@ -20,23 +20,23 @@ class RunConfig:
     training: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """The three sections as JSON values."""
+        """Returns the three sections as JSON values."""
         return {section.name: getattr(self, section.name).to_dict() for section in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
-        """The inverse of `to_dict`. Raises ConfigError if a section is missing or unknown."""
+        """Inverts `to_dict`. Raises ConfigError if a section is missing or unknown."""
         sections = {"model": ModelConfig, "data": DataConfig, "training": TrainConfig}
         if set(values) != set(sections):
             raise ConfigError(f"a run's configuration has the sections {', '.join(sections)}, not {', '.join(values)}")
         return cls(**{name: section.from_dict(values[name]) for name, section in sections.items()})
 
     def portable(self) -> RunConfig:
-        """The same run without the folder of its data, which only this machine knows."""
+        """Returns the same run without the folder of its data, which exists only on this machine."""
         return dataclasses.replace(self, data=dataclasses.replace(self.data, data_dir=""))
 
     def difference(self, other: RunConfig) -> str | None:
-        """The first difference that keeps `other` from continuing `self`, as one line, or None."""
+        """Returns the first difference that keeps `other` from continuing `self`, as one line, or None."""
         for section in dataclasses.fields(self):
             mine, theirs = getattr(self, section.name), getattr(other, section.name)
             for field in dataclasses.fields(mine):

@@ -1,8 +1,9 @@
-"""The settings of a training."""
+"""The settings of training."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from pixelvae_tf.config.base import Config, require, setting
 from pixelvae_tf.probability.seeds import LARGEST_SEED
@@ -19,10 +20,20 @@ class TrainConfig(Config):
     )
     batch_size: int = setting(100, "Images per step over all devices.")
     seed: int = setting(0, "Seed of the initial weights, the data order and the noise.")
+    initialize_from: str = setting(
+        "",
+        "Start from the best weights of a trained model (a work directory, or the name of a pretrained model) instead "
+        "of random ones, where names and shapes match. The command reports weights that do not match.",
+    )
+    initialize_from_sha256: str = setting(
+        "",
+        "Required SHA-256 of the weights file of initialize_from; empty accepts any. A run records the one that it "
+        "started from.",
+    )
     optimizer: str = setting(
         "adam",
-        "'adam' is the paper's optimizer; 'soap' is Adam in the eigenbasis of the gradients' second moments: it needs "
-        "fewer steps, and each step takes a little longer; 'rmsprop' is PixelRNN's.",
+        "'adam' (the paper's); 'soap' (Adam in the eigenbasis of the gradients' second moments: fewer steps, each a "
+        "little slower); 'rmsprop' (PixelRNN's).",
         choices=OPTIMIZERS,
     )
     learning_rate: float = setting(1e-3, "The highest learning rate of the run.")
@@ -39,18 +50,18 @@ class TrainConfig(Config):
     learning_rate_decay_steps: int = setting(180_000, "Steps between the drops of the 'step' schedule.")
     kl_warmup_steps: tuple[int, ...] = setting(
         (10_000,),
-        "Steps over which the weight of the KL terms rises linearly from 0 to 1. A second number is for z2, and so on "
-        "up: the weight of such a level is its own warm-up times the weight of the level below.",
+        "Steps over which the weight of the KL terms rises linearly from 0 to 1. A second number adds a warm-up for z2 "
+        "and so on: the weight of such a level is its own warm-up times the weight of the level below.",
     )
     kl_weight: float = setting(
         1.0,
-        "Weight of the KL terms in the training loss after all warm-ups: under 1 the latents carry more, over 1 less. "
-        "The reported bound has the full weight always.",
+        "Weight of the KL terms in the training loss after all warm-ups: below 1 the latents carry more, above 1 less. "
+        "The reported bound always has weight 1.",
     )
     free_bits: float = setting(
         0.0,
         "Nats that each level of latents may carry for free: the training loss counts a level's KL, averaged over the "
-        "batch, as at least this. The reported bound counts all of it; 0 for none.",
+        "batch, as at least this. The reported bound counts the true KL. 0 turns this off.",
     )
     prior_scale_floor_steps: int = setting(
         0, "Steps over which the lower limit of the standard deviations of p(z1 | z2) in training falls from 1 to 0."
@@ -64,8 +75,8 @@ class TrainConfig(Config):
     )
     dropout: float = setting(
         0.0,
-        "Share of the maps inside the masked residual blocks that training drops at random, element by element, "
-        "in 256ths; 0 drops none.",
+        "Fraction of the elements of the maps inside the masked residual blocks that training drops at random, rounded "
+        "to 256ths; 0 turns this off.",
     )
     validation_every: int = setting(500, "Steps between measurements of the validation bound.")
     validation_examples: int = setting(0, "Number of images to validate on; 0 for all.")
@@ -79,7 +90,7 @@ class TrainConfig(Config):
         "auto",
         "Precision of the networks in training: 'float32'; 'bfloat16' (losses and weights stay float32); or 'auto', "
         "which uses bfloat16 on GPUs of compute capability 8.0 or more and on processors with AMX-BF16 or AVX512-BF16, "
-        "and float32 elsewhere and with --deterministic. A run continues in the precision that it began with.",
+        "but float32 elsewhere and with --deterministic. A run keeps the precision that it began with.",
         choices=("auto", "float32", "bfloat16"),
         refused={"float16": "its gradients need a scaled loss, which this training does not have; use bfloat16"},
     )
@@ -147,6 +158,18 @@ class TrainConfig(Config):
             "cpu_devices",
             self.cpu_devices,
             "only strategy='mirrored' splits the CPU; leave it at 0",
+        )
+        require(
+            not self.initialize_from_sha256 or bool(self.initialize_from),
+            "initialize_from_sha256",
+            self.initialize_from_sha256,
+            "say with initialize_from which weights these are",
+        )
+        require(
+            re.fullmatch("([0-9a-f]{64})?", self.initialize_from_sha256) is not None,
+            "initialize_from_sha256",
+            self.initialize_from_sha256,
+            "give 64 hexadecimal digits in lower case, or none",
         )
         if self.profile_steps:
             require(

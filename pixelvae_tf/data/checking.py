@@ -1,4 +1,4 @@
-"""A prepared dataset held against its own checksums and counts, image by image."""
+"""Compares a prepared dataset with its own checksums and counts, image by image."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _NAMES_TOLD = 20
 
 
 def check(config: DataConfig, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
-    """Reads all of a prepared dataset.
+    """Reads and checks a whole prepared dataset.
 
     Args:
-        config: which dataset, where.
+        config: the dataset and its folder.
         on_image: called for every image.
 
     Returns:
-        `folder`, `images` by split; `damaged`: files whose checksum, records or count are not the recorded ones, each
-        with the reason; `doubled`: names that stand twice; `alike`: how many images are the same as an earlier one in
-        every pixel, and names of the first of them.
+        `folder`; `images`: the number in each split; `damaged`: files whose checksum, records or count differ from
+        the recorded ones, each with the reason; `doubled`: names that occur twice; `alike`: the number of images that
+        repeat an earlier one pixel for pixel, and the names of the first of them.
 
     Raises:
-        DataError: where the dataset is not there, or its description is damaged.
+        DataError: if the dataset is missing or its description is damaged.
     """
     found = prepared.find(config)
     sums = files.read_record(found.folder / prepared.METADATA_FILE, {"sha256": dict})["sha256"]
@@ -52,11 +52,11 @@ def check(config: DataConfig, on_image: Callable[[], Any] = lambda: None) -> dic
 
 
 class _Seen:
-    """What comes again, by short digests: 16 bytes for each of millions of images.
+    """Finds repeated content by short digests: 16 bytes for each of millions of images.
 
     Attributes:
-        count: of what came again.
-        again: the labels of the first of it.
+        count: repetitions so far.
+        again: labels of the first repetitions.
     """
 
     def __init__(self):
@@ -82,7 +82,7 @@ def _difference(path: pathlib.Path, length: int, checksum: str | None) -> str | 
 
 
 def _records(path: pathlib.Path):
-    """Names and pixels of a whole shard."""
+    """Yields the name and the pixels of each image in an undamaged shard."""
     import tensorflow as tf
 
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in ("name", "image")}

@@ -1,4 +1,4 @@
-"""Errors of reading, which TensorFlow raises in the middle of a training, as one line that names the file."""
+"""Turns read errors, which TensorFlow raises in the middle of training, into one line that names the file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import prepared
 from pixelvae_tf.data.schema import DataError
 
-# How Python code inside a pipeline reports through TensorFlow: its exception's name and text in the message.
+# TensorFlow reports an exception of Python code in a pipeline by its name and text, in the message of its own error.
 _FROM_PYTHON = re.compile(r"\bDataError: (.+)")
 
 
 @contextlib.contextmanager
 def reading(config: DataConfig) -> Iterator[None]:
-    """Turns errors of reading the dataset inside the block into DataError; lets all others pass."""
+    """Turns errors from reading the dataset inside the block into DataError; lets all others pass."""
     import tensorflow as tf
 
     try:
@@ -30,22 +30,21 @@ def reading(config: DataConfig) -> Iterator[None]:
 
 
 def explain_read_error(config: DataConfig, error: Exception) -> DataError | None:
-    """Says in one line which file made an iteration over batches fail.
+    """Finds the file that made an iteration over batches fail. For this it reads a prepared dataset again.
 
     Args:
         config: the dataset that was read.
         error: what TensorFlow raised.
 
     Returns:
-        The error to report, or None where the data is not to blame. A prepared dataset is read once more for this,
-        with all its checksums.
+        An error that names the file in one line, or None if the data is not to blame.
     """
     import tensorflow as tf
 
     reported = _FROM_PYTHON.search(str(error))
     if reported:
         return DataError(reported[1])
-    # A file cut between records is told from other failed conditions by what the count of records says.
+    # Of all failed preconditions, only this message about the count means a file that was cut between records.
     too_few = isinstance(error, tf.errors.FailedPreconditionError) and "expected to contain" in str(error)
     of_files = isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError))
     if config.dataset not in prepared.NAMES or not (too_few or of_files):
@@ -64,7 +63,7 @@ def _first_damaged(config: DataConfig) -> DataError | None:
 
 
 def damage_of(path: pathlib.Path, length: int) -> str | None:
-    """What is wrong with a shard that should hold so many images, or None. Reads all of it, with its checksums."""
+    """Reads a whole shard and its checksums. Returns what is wrong, or None if it holds `length` intact images."""
     import tensorflow as tf
 
     if not path.is_file():

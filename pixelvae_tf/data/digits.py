@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 scans of 8x8 with 17 grey levels, inside the package, no download."""
+"""scikit-learn's handwritten digits: 1,797 scans of 8x8 with 17 grey levels. No download: scikit-learn brings them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _SPLIT_SEED = 1797
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of the dataset."""
+    """Returns the facts of the dataset."""
     return DatasetInfo("digits", (8, 8, 1), 17, dict(_SIZES))
 
 
 def classes(config: DataConfig) -> Classes:
-    """The digits."""
+    """Returns the digits."""
     counts = np.bincount(load_labelled(config, "train")[1], minlength=10)
     return Classes(tuple(map(str, range(10))), tuple(counts.tolist()))
 
 
 def load(config: DataConfig, split: str) -> np.ndarray:
-    """The images of a split, (examples, 8, 8, 1) uint8; a fixed permutation makes the three splits."""
+    """Returns the images of a split, (examples, 8, 8, 1) uint8. A fixed permutation makes the three splits."""
     return load_labelled(config, split)[0]
 
 
 @functools.cache
 def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The images of `load`, and their classes 0..9, (examples,) uint8."""
+    """Returns the images as `load` does, and their classes 0..9, (examples,) uint8."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -1,4 +1,4 @@
-"""Image files that a user names: found, decoded, and brought to the shape and the levels of a model."""
+"""Finds the user's image files, decodes them, and converts them to the shape and pixel levels of a model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _CHECKED_AHEAD = 64
 
 
 def find(path: str, flag: str) -> tuple[pathlib.Path, list[str]]:
-    """The images that a path stands for.
+    """Finds the images at a path.
 
     Args:
         path: an image file, or a folder with images at any depth.
-        flag: that gave it, for messages.
+        flag: the flag that named the path, for messages.
 
     Returns:
-        A folder, and paths of the images relative to it, sorted.
+        A folder, and the sorted paths of the images relative to it.
 
     Raises:
-        DataError: where there is no such file or folder, or no image in it.
+        DataError: if there is no such file or folder, or no image in it.
     """
     if not path:
         raise DataError(f"--{flag} is empty: name an image or a folder of images")
@@ -44,13 +44,13 @@ def find(path: str, flag: str) -> tuple[pathlib.Path, list[str]]:
 
 
 def no_images(place: str, passed_over: dict[str, int]) -> DataError:
-    """The error for a folder or archive without images, which says what is there instead."""
+    """Returns the error for a folder or archive without images. It says what is there instead."""
     there = f"; it holds {summed_up(passed_over)}" if passed_over else ""
     return DataError(f"{place}: holds no images (files such as .jpg and .png){there}")
 
 
 def problems(folder: pathlib.Path, names: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Reads and decodes images on all cores: each name in order, with what is wrong with it, or None."""
+    """Decodes images on all cores. Yields each name in order, with what is wrong with the image, or None."""
 
     def check(name: str) -> str | None:
         try:
@@ -68,21 +68,21 @@ def problems(folder: pathlib.Path, names: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: int, *, resize: bool) -> np.ndarray:
-    """An image file as a model takes it.
+    """Reads an image file and converts it to what a model expects.
 
     Args:
-        path: of a file of any format, size and color.
+        path: an image file of any format, size and color.
         image_shape: height, width and colors of the result; one color is grey.
-        pixel_levels: values that a pixel of the result can take: the nearest of as many evenly spaced ones, so that
-            two mean black and white, parted at half.
-        resize: for a square model take the central square of an image of another size, each pixel the mean of the
-            area that it covers.
+        pixel_levels: the number of evenly spaced values that a pixel of the result can take. Each pixel becomes the
+            nearest one; two levels are black and white with the threshold at half.
+        resize: if the model is square, crop the central square and resize it; each pixel is the mean of the area
+            that it covers.
 
     Returns:
         (height, width, colors) uint8, 0..levels-1.
 
     Raises:
-        DataError: for a file that cannot be read or, without `resize`, is of another size.
+        DataError: for a file that cannot be read or, without `resize`, has another size.
     """
     height, width, colors = image_shape
     image = _decoded(path, colors)
@@ -92,18 +92,59 @@ def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: in
     return _to_levels(np.asarray(image).reshape(image_shape), pixel_levels)
 
 
+def read_exactly(
+    folder: pathlib.Path, names: Sequence[str], image_shape: tuple[int, int, int], pixel_levels: int
+) -> np.ndarray:
+    """Reads images without any loss: they must have the model's size and levels, 8 bits a value, and be opaque.
+
+    Returns:
+        (images, height, width, colors) uint8, 0..levels-1.
+
+    Raises:
+        DataError: for an image that cannot be read, or that would lose information.
+    """
+
+    def exact(name: str) -> np.ndarray:
+        path = folder / name
+        values = read(path, image_shape, 256, resize=False)
+        levels = _to_levels(values, pixel_levels)
+        reason = pixels.lost(path.read_bytes(), image_shape[-1])
+        if reason is None and (_to_bytes(levels, pixel_levels) != values).any():
+            reason = f"has pixels between the {pixel_levels} levels of the model"
+        if reason:
+            raise DataError(f"{shown(path)}: {reason}, and would not come back as it is; leave it out or convert it")
+        return levels
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(exact, names)))
+
+
+def read_array(path: pathlib.Path) -> np.ndarray:
+    """Reads the array of a .npy file. Raises DataError if it does not hold one."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{shown(path)}: not an array of numbers as numpy.save writes it ({error})") from None
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise DataError(f"{shown(path)}: holds several arrays; save one of them with numpy.save")
+    return found
+
+
 def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
-    """A black and white picture as (height, width) bool, True where it is white. Raises DataError as `read`."""
+    """Reads a black and white picture as (height, width) bool, True for white. Raises DataError as `read` does."""
     image = _decoded(path, colors=1)
     _check_size(path, image, height, width, "draw the mask at that size")
     return _to_levels(np.asarray(image), 2).astype(bool)
 
 
 class Batches:
-    """Named images of any size in their order, in arrays of at most `batch_size`; see `read`, with `resize`.
+    """Iterates over image files in order, in arrays of at most `batch_size`; reads them as `read` with `resize`.
 
     Attributes:
-        rounded: images so far of which a pixel lay between the levels of the model and was rounded.
+        rounded: images so far that had a pixel between two levels of the model, which was rounded.
     """
 
     def __init__(
@@ -124,8 +165,8 @@ class Batches:
             for start in range(0, len(self.names), self.batch_size):
                 found = np.stack(list(pool.map(self._values, self.names[start : start + self.batch_size])))
                 levels = _to_levels(found, self.pixel_levels)
-                back = np.round(levels * (255.0 / (self.pixel_levels - 1)))
-                self.rounded += int((back != found).any(axis=(1, 2, 3)).sum())
+                changed = _to_bytes(levels, self.pixel_levels) != found
+                self.rounded += int(changed.any(axis=(1, 2, 3)).sum())
                 yield levels
 
     def _values(self, name: str) -> np.ndarray:
@@ -150,5 +191,10 @@ def _check_size(path: pathlib.Path, image: Image.Image, height: int, width: int,
 
 
 def _to_levels(values: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """0..255 to the nearest of 0..levels-1: what `pictures.as_bytes` made of levels comes back exactly."""
+    """Rounds 0..255 to the nearest of 0..levels-1. Inverts `pictures.as_bytes` exactly."""
     return np.round(values * ((pixel_levels - 1) / 255.0)).astype("uint8")
+
+
+def _to_bytes(levels: np.ndarray, pixel_levels: int) -> np.ndarray:
+    """Converts levels 0..levels-1 to the values in 0..255 that represent them."""
+    return np.round(levels * (255.0 / (pixel_levels - 1)))

@@ -1,10 +1,10 @@
-"""The user's own images: any files that Pillow reads under one folder, cropped and resized as they are read.
+"""The user's own images: any files under one folder that Pillow can read, cropped and resized on the fly.
 
-Where the folder has subfolders of the usual names of splits, those are the splits; otherwise a hash of each image's
-path decides: 90% train, 5% validation, 5% test. See `splits`.
+Subfolders with the usual names of splits define the splits. Without them a hash of each image's path decides: 90%
+train, 5% validation, 5% test. See `splits`.
 
-For a model of classes the subfolders, of the folder or of those of the splits, are the classes, in the order of their
-names, as for Keras's `image_dataset_from_directory`; folders in them belong to them.
+For a model of classes, the subfolders of the folder (or of each split's folder) are the classes, in the order of their
+names, as in Keras's `image_dataset_from_directory`. Deeper folders belong to their class.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from pixelvae_tf.data.python_stage import python_stage
 from pixelvae_tf.data.schema import SPLITS, Classes, DataError, DatasetInfo, ImageSource
 
 _COLORS = 3
-_WITHOUT_VALIDATION = (0.95, 1.0)  # where validation begins, of the hashes of images in folders train and test
+_WITHOUT_VALIDATION = (0.95, 1.0)  # shares for a folder train without a folder validation; no test
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundImages:
-    """What a folder holds.
+    """The images in a folder.
 
     Attributes:
-        names: paths of the images of each split, relative to the folder, sorted.
-        notes: what a user should know of how they were found, a line each.
-        places: the folders of splits, relative to the folder, where there are such.
+        names: sorted paths of the images of each split, relative to the folder.
+        notes: lines that tell the user how the splits were made and which files were skipped.
+        places: the folders of splits, relative to the folder, if there are any.
     """
 
     names: dict[str, list[str]]
@@ -45,10 +45,10 @@ class FoundImages:
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of the folder, from the names in it; with on_error="skip" from all its images.
+    """Describes the dataset from the names in its folder; with on_error="skip" it also decodes every image.
 
     Raises:
-        DataError: where the folder is missing or holds too few images, or no size is given.
+        DataError: if the folder is missing or holds too few images, or no size is given.
     """
     if not config.image_size:
         raise DataError("--image_size=0: image_folder needs the height and width to resize to, for example 64")
@@ -57,12 +57,12 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def list_split(config: DataConfig, split: str) -> list[str]:
-    """Paths of a split's images in the order in which they are read, relative to the folder."""
+    """Returns the paths of a split's images relative to the folder, in reading order."""
     return list(_usable(_folder(config), split, config.on_error)[0])
 
 
 def notes(config: DataConfig) -> list[str]:
-    """What a user should know of the images before a training: how many each split has, what was passed over."""
+    """Returns lines for the user to read before training: the size of each split, and which files were skipped."""
     folder = _folder(config)
     found = _splits(folder)
     counts = ", ".join(f"{len(list_split(config, split)):,} {split}" for split in SPLITS)
@@ -75,17 +75,17 @@ def notes(config: DataConfig) -> list[str]:
 
 
 def check(data_dir: str, on_image: Callable[[], Any] = lambda: None) -> dict[str, Any]:
-    """Reads all images of a folder and reports what a training would find.
+    """Reads all images in a folder and reports what training would find.
 
     Args:
         data_dir: the folder.
         on_image: called for every image.
 
     Returns:
-        `images` by split, `notes` as `notes` gives them, and `unusable`: names with the reason.
+        `images`: the number in each split; `notes`: how the splits were made; `unusable`: names with the reason.
 
     Raises:
-        DataError: where there is no such folder, or too few images.
+        DataError: if there is no such folder, or too few images.
     """
     folder = _folder(DataConfig("image_folder", data_dir))
     found, unusable = _splits(folder), {}
@@ -103,7 +103,7 @@ def check(data_dir: str, on_image: Callable[[], Any] = lambda: None) -> dict[str
 
 
 def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
-    """By split, the number of images, and their names and sizes in bytes."""
+    """Returns for each split the number of images, and their names and sizes in bytes."""
     folder = _folder(config)
     names = {split: list_split(config, split) for split in SPLITS}
     return {split: (len(given), [(name, _size(folder / name)) for name in given]) for split, given in names.items()}
@@ -117,10 +117,10 @@ def _size(path: pathlib.Path) -> int:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The subfolders with images, sorted.
+    """Returns the sorted subfolders with images.
 
     Raises:
-        DataError: for images in none, or of a class that has no training image.
+        DataError: for an image outside of class folders, or a class without training images.
     """
     by_split = {split: list(_class_folders(config, split).values()) for split in SPLITS}
     counts = collections.Counter(by_split["train"])
@@ -134,7 +134,7 @@ def classes(config: DataConfig) -> Classes:
 
 @functools.lru_cache(maxsize=4)
 def _class_folders(config: DataConfig, split: str) -> dict[str, str]:
-    """The class of every image of a split by its path. Raises DataError for an image in none."""
+    """Maps the path of each image of a split to its class. Raises DataError for an image outside of class folders."""
     found = _splits(_folder(config))
     outer, classes = _outer_folder(found, split), {}
     for name in list_split(config, split):
@@ -149,25 +149,25 @@ def _class_folders(config: DataConfig, split: str) -> dict[str, str]:
 
 
 def _outer_folder(found: FoundImages, split: str) -> str:
-    """The folder around those of the classes, with a / at its end: that of a split, or one that wraps all images."""
+    """Returns the folder above the class folders, with a / at its end: a split's folder, or one around all images."""
     for place in found.places:
         if all(name.startswith(f"{place}/") for name in found.names[split]):
             return f"{place}/"
     names = [name for part in found.names.values() for name in part]
     outer = os.path.commonpath([os.path.dirname(name) for name in names])
-    # A folder with images of its own is that of a class.
+    # A folder that directly contains images is itself a class.
     return f"{outer}/" if outer and all("/" in name.removeprefix(f"{outer}/") for name in names) else ""
 
 
 def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
-    """The images of a split; a record is the number of a file."""
+    """Returns the images of a split; a record is the number of a file."""
     import tensorflow as tf
 
     info = describe(config)
     folder = _folder(config)
     listed = list_split(config, split)
     files = tuple(folder / name for name in listed)
-    # Names of files are bytes, of whatever encoding.
+    # File names are bytes in any encoding.
     names = tf.constant([os.fsencode(file) for file in files])
 
     def decode_all(paths: np.ndarray) -> np.ndarray:
@@ -206,7 +206,7 @@ def _folder(config: DataConfig) -> pathlib.Path:
 
 
 def _usable(folder: pathlib.Path, split: str, on_error: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """Names of a split's images, and of those left out with the reason: with "skip" those that cannot be read."""
+    """Returns the names of a split's usable images, then the unusable ones with the reason (with "skip")."""
     names = _splits(folder).names[split]
     if on_error == "fail":
         return names, []
@@ -244,7 +244,7 @@ def _splits(folder: pathlib.Path) -> FoundImages:
 
 
 def _of_folders(folder: pathlib.Path, named: dict[str, str], others: list[str]) -> FoundImages:
-    """The images of folders with the names of splits, among them train."""
+    """Lists images in folders that are named after splits; one of them is train."""
     listings = {split: list_folder(folder / place) for split, place in named.items()}
     for split, listing in listings.items():
         if not listing.names:

@@ -1,4 +1,4 @@
-"""Which files are images: by their names or first bytes, each once whatever links lead to it, none that is hidden."""
+"""Lists image files, which their names or first bytes mark. Skips hidden files; lists a file once despite links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = (
     *(".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".pfm", ".qoi", ".psd", ".dds", ".ico", ".sgi", ".pcx", ".tga", ".mpo"),
 )
-# What operating systems and storage devices put beside files.
+# Folders that operating systems and storage devices create.
 _LITTER = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
 _MARK_LENGTH = 32
 _MARKS = re.compile(
@@ -29,11 +29,11 @@ class Listing:
     """The images under a folder.
 
     Attributes:
-        names: their paths relative to it, sorted, with / between folders.
-        passed_over: how many entries are not among them, by the reason.
-        folders: real paths of the folders with them, by their paths relative to it.
-        links: real paths of those that are links themselves, by name.
-        linked: whether any link leads to any of them.
+        names: sorted paths relative to the folder, with / between folders.
+        passed_over: the number of skipped entries for each reason.
+        folders: real paths of the folders that were read, by relative path.
+        links: real paths of the images that are links themselves, by name.
+        linked: whether the listing followed any link.
     """
 
     names: tuple[str, ...]
@@ -43,54 +43,54 @@ class Listing:
     linked: bool
 
     def real_path(self, name: str) -> str:
-        """Where an image lies when all links are followed."""
+        """Returns the path of an image after following all links."""
         return self.links.get(name) or posixpath.join(self.folders[posixpath.dirname(name)], posixpath.basename(name))
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a path, relative to where a user pointed, leads through a name that is hidden or litter."""
+    """Returns whether any name in a relative path is hidden, or litter from an operating system."""
     names = [name for name in path.split("/") if name not in (".", "..")]
     return any(name.startswith(".") or name.lower() in _LITTER for name in names)
 
 
 def named_as_image(name: str) -> bool:
-    """Whether a file is taken for an image by its name alone."""
+    """Returns whether a file's name alone marks it as an image."""
     return name.lower().endswith(SUFFIXES)
 
 
 def begins_as_image(first: bytes) -> bool:
-    """Whether a file is taken for an image by its first 32 bytes."""
+    """Returns whether a file's first 32 bytes mark it as an image."""
     return bool(_MARKS.match(first))
 
 
 def kind_of(name: str) -> str:
-    """What to call a file that is no image, in counts: by its suffix."""
+    """Returns the label under which files with this suffix are counted that are not images."""
     return f"no image ({posixpath.splitext(name)[1].lower() or 'without suffix'})"
 
 
 def shown(path: os.PathLike | str) -> str:
-    """A path as one line of valid Unicode, whatever its bytes are."""
+    """Formats a path as one line of valid Unicode, whatever bytes it has."""
     text = os.fspath(path)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def summed_up(passed_over: dict[str, int]) -> str:
-    """Counts of what was passed over, to stand in a line: "3 no image (.txt), 1 broken link"."""
+    """Formats counts of skipped entries for a message: "3 no image (.txt), 1 broken link"."""
     ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {reason}" for reason, count in ordered)
 
 
 def list_folder(folder: pathlib.Path) -> Listing:
-    """The images under a folder, at any depth and through links.
+    """Lists the images under a folder, at any depth and through links.
 
-    Every file and folder counts once, under the name by which no link leads to it if there is one; names of one file
-    that are no links (hard links) are files of their own. Links back to a folder around this one are not followed.
+    Every file and folder counts once, if possible under a path without links. Hard links are separate files. Links
+    to a parent of this folder are not followed.
     """
     return _Walk(folder).listing()
 
 
 class _Walk:
-    """A walk over real folders first, then over those that links lead to."""
+    """Walks over real folders first, then over the folders that links lead to."""
 
     def __init__(self, root: pathlib.Path):
         self.root, self.real_root = str(root), os.path.realpath(root)
@@ -161,7 +161,7 @@ class _Walk:
             self._walk(relative, real)
 
     def _take(self, relative: str) -> bool:
-        """Adds a file that is an image; says whether it is."""
+        """Adds a file if it is an image. Returns whether it is."""
         path = posixpath.join(self.root, relative)
         if named_as_image(relative) and os.path.isfile(path):
             self.names.append(relative)

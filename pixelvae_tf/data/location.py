@@ -1,4 +1,4 @@
-"""Where prepared data lies."""
+"""The folder of prepared data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from pixelvae_tf.config import DataConfig
 
 
 def prepared_folder(config: DataConfig) -> pathlib.Path:
-    """The folder in which prepared data is looked for, and to which a download goes."""
+    """Returns the folder to search for prepared data, and to download to."""
     chosen = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return pathlib.Path(chosen).expanduser()

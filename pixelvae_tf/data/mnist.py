@@ -1,7 +1,7 @@
 """MNIST and its fixed binarization, prepared by TensorFlow Datasets.
 
-Prepared data is looked for in `--data_dir`, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets, and downloaded
-where it is missing. Both are small (55 MB at most) and are kept in memory, a split at a time.
+Prepared data is read from `--data_dir`, else TFDS_DATA_DIR, else ~/tensorflow_datasets, and downloaded if missing.
+Both datasets are small (55 MB at most), and each split in use stays in memory.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _TFDS_SPLITS = {
     "binarized_mnist": {split: split for split in _SIZES},
     "mnist": {"train": "train[:50000]", "validation": "train[50000:]", "test": "test"},
 }
-# Where TensorFlow Datasets downloads each from.
+# The host from which TensorFlow Datasets downloads each.
 _SOURCES = {
     "binarized_mnist": "http://www.cs.toronto.edu",
     "mnist": "https://storage.googleapis.com",
 }
 _PROBE_SECONDS = 5
-# Examples read at a time: one by one, 60,000 take a minute.
+# Examples read at a time. One by one, 60,000 would take a minute.
 _BATCH = 1000
 _BINARIZATION_SEED = 0
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of the dataset."""
+    """Returns the facts of the dataset."""
     return DatasetInfo(config.dataset, _SHAPE, _LEVELS[config.dataset], dict(_SIZES))
 
 
 def classes(config: DataConfig) -> Classes:
-    """The digits. Raises DataError for the fixed binarization, and as `load_labelled`."""
+    """Returns the digits. Raises DataError for the fixed binarization, and as `load_labelled` does."""
     if config.dataset == "binarized_mnist":
         raise DataError(
             "--dataset=binarized_mnist: this fixed binarization comes without labels; a model of classes needs another "
@@ -58,23 +58,23 @@ def classes(config: DataConfig) -> Classes:
 
 @functools.cache
 def load(config: DataConfig, split: str) -> np.ndarray:
-    """The images of a split, (examples, 28, 28, 1) uint8.
+    """Returns the images of a split, (examples, 28, 28, 1) uint8.
 
     Raises:
-        DataError: where the data is neither prepared nor to be downloaded, or is damaged.
+        DataError: if the data is neither prepared nor downloadable, or is damaged.
     """
     return _read(config, _TFDS_SPLITS[config.dataset][split], "image", (_SIZES[split], *_SHAPE))
 
 
 @functools.cache
 def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images of this kind and their classes 0..9: (examples, 28, 28, 1) and (examples,) uint8.
+    """Returns images of this kind and their classes 0..9: (examples, 28, 28, 1) and (examples,) uint8.
 
-    The fixed binarization comes without classes and in another order. For it the images of `mnist` are binarised in
-    the same way, anew: a pixel is 1 with the probability of its intensity, by a fixed seed.
+    The fixed binarization has no classes and another order. In its place, the images of `mnist` are binarized anew in
+    the same way: a pixel is 1 with the probability of its intensity, from a fixed seed.
 
     Raises:
-        DataError: where `mnist` is neither prepared nor to be downloaded, or is damaged.
+        DataError: if `mnist` is neither prepared nor downloadable, or is damaged.
     """
     labelled = dataclasses.replace(config, dataset="mnist")
     images = load(labelled, split)
@@ -92,7 +92,7 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    # TFDS warns of folders that it then fails to read, which is told below.
+    # TFDS warns about folders that it then fails to read. The errors below report them.
     logging.getLogger("absl").setLevel(logging.ERROR)
     folder = prepared_folder(config)
     try:
@@ -115,7 +115,7 @@ def _read(config: DataConfig, tfds_split: str, feature: str, shape: tuple[int, .
 
 
 def _check_place(folder: pathlib.Path, name: str, version: str) -> None:
-    """Raises DataError where the dataset lies near the folder, or in it in another version."""
+    """Raises DataError if the dataset is above or below the folder, or in it in another version."""
     if hint := places.hint(folder, name):
         raise DataError(hint)
     others = sorted(place.parent.name for place in (folder / name).glob("*/dataset_info.json"))
@@ -136,7 +136,7 @@ def _damaged(folder: pathlib.Path, error: Exception) -> DataError:
 
 
 def _download(builder, name: str, folder: pathlib.Path) -> None:
-    """Downloads and prepares a dataset; fails at once where its host is not reached (TFDS retries for minutes)."""
+    """Downloads and prepares a dataset. Fails at once if its host is unreachable; TFDS would retry for minutes."""
     remedy = (
         f"on a machine with a network run: python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\" "
         "and pass the folder it fills as --data_dir or TFDS_DATA_DIR; flags/digits.cfg needs no download"
@@ -152,7 +152,7 @@ def _download(builder, name: str, folder: pathlib.Path) -> None:
 
 
 def _reachable(url: str) -> bool:
-    """Whether a connection to the host of `url`, or to the proxy for it, opens within a few seconds."""
+    """Returns whether a connection to the host of `url`, or to its proxy, opens within a few seconds."""
     address = urllib.parse.urlsplit(url)
     proxy = os.environ.get(f"{address.scheme}_proxy") or os.environ.get(f"{address.scheme}_proxy".upper())
     target = urllib.parse.urlsplit(proxy) if proxy else address

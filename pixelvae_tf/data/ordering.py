@@ -1,8 +1,8 @@
-"""The order of training: endless epochs, each a fresh shuffle from (seed, epoch), that may begin at any step.
+"""The order of training images: endless epochs, each shuffled anew from (seed, epoch), starting at any step.
 
-Small datasets have direct access to every image, and an epoch is one permutation. Sharded datasets are read in
-groups of whole shards: an epoch permutes the shards, takes them some at a time, and permutes the images of each
-group in memory. What lies before the first step is skipped by whole groups, without reading it.
+Small datasets have random access, and an epoch is one permutation. Sharded datasets are read in groups of whole
+shards: an epoch permutes the shards, reads one group at a time, and permutes the images of each group in memory.
+Groups before the first step are skipped without being read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHUFFLED_TOGETHER = 8_192
 
 
 def permuted_numbers(count: int, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Batches of numbers below `count`; every epoch is a permutation without its remainder."""
+    """Returns batches of numbers below `count`. Every epoch is a permutation without the incomplete last batch."""
     steps_per_epoch = count // batch_size
 
     def epoch(number):
@@ -30,7 +30,7 @@ def permuted_numbers(count: int, batch_size: int, seed: int, start_step: int) ->
 
 
 def shuffled_records(source: ImageSource, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Batches of the records of a sharded source; every epoch has each at most once and drops the remainder."""
+    """Returns batches of records from a sharded source. Every epoch shuffles anew and drops an incomplete batch."""
     lengths = np.array(source.shard_lengths, np.int64)
     group = max(1, round(SHUFFLED_TOGETHER / lengths.mean()))
     groups = -(-len(lengths) // group)

@@ -1,4 +1,4 @@
-"""Batches of images: shuffled anew every epoch from the seed for training, in order and whole for evaluation."""
+"""Batches of images: for training shuffled anew every epoch from the seed, for evaluation in order and complete."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ def training_batches(
     shard_index: int = 0,
     labelled: bool = False,
 ) -> tf.data.Dataset:
-    """An endless stream of training batches; batch k depends on the data, the batch size, the seed and k alone.
+    """Returns an endless stream of training batches. Batch k depends only on the data, batch size, seed and k.
 
-    Every epoch is a fresh order of the training split whose remainder is dropped. A stream that starts at
-    `start_step` gives what one from the beginning gives from there on, without decoding what it skips. Several
-    workers together have the batches that one process has alone: worker i of n has the images i*b/n up to (i+1)*b/n of
-    each batch of b.
+    Every epoch shuffles the training split anew and drops the incomplete last batch. A stream that starts at
+    `start_step` equals one from the beginning from that step on; it does not decode what it skips. Several workers
+    together read the batches of a single process: worker i of n reads images i*b/n up to (i+1)*b/n of each batch of b.
 
     Args:
         config: the dataset.
-        batch_size: images a batch, over all workers.
-        seed: of the orders.
+        batch_size: images in a batch, over all workers.
+        seed: determines the order of the images.
         start_step: number of the first batch, from 0.
         num_shards: workers that share each batch.
         shard_index: which of them this is, from 0.
-        labelled: give the class of each image beside it.
+        labelled: whether to add the class of each image.
 
     Returns:
-        A dataset of (batch_size / num_shards, height, width, colors) uint8; labelled, of pairs of that and
-        (batch_size / num_shards,) int32.
+        A dataset of (batch_size / num_shards, height, width, colors) uint8; with `labelled`, of pairs of such images
+        and labels, (batch_size / num_shards,) int32.
 
     Raises:
-        DataError: for unreadable data, a batch larger than the split, one that the workers cannot share, or labels of a
-            dataset without classes.
+        DataError: for unreadable data, a batch larger than the split, a batch size that the workers cannot share, or
+            labels of a dataset without classes.
     """
     _check_batch_size(batch_size, num_shards, shard_index)
     source = registry.training_source(config, labelled)
@@ -62,18 +61,18 @@ def training_batches(
 def evaluation_batches(
     config: DataConfig, split: str, *, batch_size: int, max_examples: int = 0, labelled: bool = False
 ) -> tf.data.Dataset:
-    """The images of a split in fixed order, each once; the last batch holds what is left.
+    """Returns each image of a split once, in fixed order. The last batch may be smaller.
 
     Args:
         config: the dataset.
         split: "train", "validation" or "test".
-        batch_size: images a batch.
-        max_examples: only the first so many; 0 for all.
+        batch_size: images in a batch.
+        max_examples: number of images to read; 0 for all.
         labelled: see `training_batches`.
 
     Returns:
-        A dataset of (at most batch_size, height, width, colors) uint8; labelled, of pairs of that and (at most
-        batch_size,) int32.
+        A dataset of (at most batch_size, height, width, colors) uint8; with `labelled`, of pairs of such images and
+        labels, (at most batch_size,) int32.
 
     Raises:
         DataError: for an unknown split, unreadable data, or labels of a dataset without classes.
@@ -84,7 +83,7 @@ def evaluation_batches(
     images = sum(source.shard_lengths)
     if max_examples:
         images = min(images, max_examples)
-    # Keras warns where the end of a dataset takes it by surprise.
+    # Keras warns if a dataset ends before its cardinality says so.
     batches = records.take(images).apply(tf.data.experimental.assert_cardinality(images)).batch(batch_size)
     return _with_options(batches.map(_decoder(source, None, labelled), num_parallel_calls=tf.data.AUTOTUNE))
 
@@ -98,7 +97,7 @@ def _decoder(source: ImageSource, size: int | None, labelled: bool):
 
 
 def _with_options(images: tf.data.Dataset, num_shards: int = 1) -> tf.data.Dataset:
-    """Prefetches and keeps the order; a strategy may share batches where workers do not already, but not files."""
+    """Prefetches in order. A strategy may split batches between workers if we have not; it never splits files."""
     options = tf.data.Options()
     options.deterministic = True
     policy = tf.data.experimental.AutoShardPolicy

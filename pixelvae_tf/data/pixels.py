@@ -1,6 +1,6 @@
-"""From an encoded image file to a small square: decode, centre-crop, area-resize. Pillow and NumPy alone.
+"""Decodes image files, crops them to the central square and resizes them, with Pillow and NumPy alone.
 
-The worker processes of a preparation import this module, so it must not need TensorFlow.
+The worker processes of a preparation import this module, so it must not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import warnings
 import numpy as np
 from PIL import Image
 
-# What Pillow may be asked to decode: pixels, and no format that runs other programs. TGA has no mark of its own and
-# comes last.
+# Formats that Pillow may decode; none of them runs other programs. TGA comes last, because no magic bytes mark it.
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "GIF", "MPO", "PPM", "DIB", "QOI"),
     *("PSD", "DDS", "ICO", "SGI", "PCX", "TGA"),
 )
-# What lies under transparent pixels of a photograph, drawing or logo: paper.
+# Transparent photographs, drawings and logos are meant for white paper.
 BACKGROUND = "white"
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -31,10 +30,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Formats that Pillow may read into 32 bits although their values have 16.
+# Formats whose 16-bit values Pillow may read into 32 bits.
 _SIXTEEN_BITS_IN_MORE = ("PNG", "PPM")
 
-# Pillow tells of broken EXIF data beside whole pixels, and of TIFF tags that it does not know.
+# Pillow warns about broken EXIF data in otherwise good files, and about TIFF tags that it does not know.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
@@ -44,13 +43,13 @@ class PixelError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How an image becomes a square.
+    """How to turn an image into a square.
 
     Attributes:
         size: height and width of the result, in pixels.
-        source_size: height and width that an image must have, in pixels; 0 for any, which are then cropped to
-            their central square and resized to `size` (or to twice as much, where `halve` is set).
-        halve: whether the result is the rounded 2x2 mean of an image of twice the size.
+        source_size: height and width that an image must have, in pixels. 0 accepts any size, crops the central
+            square and resizes it to `size` (to twice that with `halve`).
+        halve: whether to halve an image of twice the size by rounded 2x2 means.
         colors: 3 for RGB, 1 for grey.
     """
 
@@ -61,12 +60,12 @@ class Geometry:
 
 
 def decode(encoded: bytes, colors: int = 3) -> Image.Image:
-    """The image in a file's bytes as a viewer shows it: upright, on white where it is transparent, in RGB or grey.
+    """Decodes an image file as a viewer shows it: upright, with a white background, in RGB or grey.
 
-    Grey of 16 bits is scaled by the range of 16 bits. Of animations and pages the first counts.
+    16-bit grey is scaled down from its full range. Only the first frame or page is read.
 
     Raises:
-        PixelError: for bytes without a whole image, and for 32-bit and floating-point pixels, whose range is unknown.
+        PixelError: for an incomplete image, and for 32-bit and floating-point pixels, whose range is unknown.
     """
     if not encoded:
         raise PixelError("no readable image (the file is empty)")
@@ -83,6 +82,23 @@ def decode(encoded: bytes, colors: int = 3) -> Image.Image:
         raise PixelError(f"no readable image ({reason})") from None
 
 
+def lost(encoded: bytes, colors: int = 3) -> str | None:
+    """Describes what `decode` would lose of an image; None if nothing. Raises PixelError as `decode` does."""
+    decode(encoded, colors)
+    with Image.open(io.BytesIO(encoded), formats=_readable_formats()) as image:
+        image.load()
+        if getattr(image, "n_frames", 1) > 1:
+            return f"has {image.n_frames} frames"
+        if image.mode.startswith("I"):
+            return "has 16 bits a value"
+        rgba = np.asarray(image.convert("RGBA"))
+    if rgba[..., 3].min() < 255:
+        return "is transparent"
+    if colors == 1 and (rgba[..., :1] != rgba[..., 1:3]).any():
+        return "has colors, where the model takes grey images"
+    return None
+
+
 @functools.cache
 def _readable_formats() -> tuple[str, ...]:
     Image.init()
@@ -90,7 +106,7 @@ def _readable_formats() -> tuple[str, ...]:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a value, which Pillow's own conversions would get by cutting larger values off."""
+    """Scales an image to 8 bits a value. Pillow's own conversions would clip larger values instead."""
     wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BITS_IN_MORE)
     if wide:
         values = np.asarray(image).astype(np.uint32)
@@ -102,7 +118,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _opaque(image: Image.Image, mode: str) -> Image.Image:
-    """The image in `mode`, composed on the background where it is transparent."""
+    """Converts an image to `mode`, with the background behind transparent pixels."""
     if not (image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info):
         return image.convert(mode)
     if image.mode in ("RGBa", "La"):
@@ -112,37 +128,37 @@ def _opaque(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _upright(original: Image.Image, image: Image.Image) -> Image.Image:
-    """`image`, turned as the EXIF data of the file say, if they can be read."""
+    """Turns `image` as the original's EXIF data say, if they can be read."""
     try:
         orientation = original.getexif().get(_ORIENTATION, 1)
         orientation = orientation[0] if isinstance(orientation, tuple) else orientation
         method = _UPRIGHT.get(orientation)
-    except Exception:  # Whole pixels may lie beside any nonsense.
+    except Exception:  # Broken EXIF data raise almost anything; the pixels are still good.
         return image
     return image if method is None else image.transpose(method)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
-    """The central square, every pixel the mean of the area that it covers: (size, size, colors) uint8."""
+    """Crops the central square and resizes it by area means: (size, size, colors) uint8."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     if side % size == 0:
-        resized = image.reduce(side // size, box)  # rounds once, where resize rounds after each axis
+        resized = image.reduce(side // size, box)  # rounds once; resize rounds after each axis
     else:
         resized = image.resize((size, size), Image.Resampling.BOX, box)
     return np.asarray(resized).reshape(size, size, -1)
 
 
 def halve(images: np.ndarray) -> np.ndarray:
-    """The mean of every 2x2 pixels, rounded half up: (..., height, width, colors) uint8 to half the size."""
+    """Halves (..., height, width, colors) uint8 in height and width by 2x2 means, rounded half up."""
     *rest, height, width, colors = images.shape
     blocks = images.reshape(*rest, height // 2, 2, width // 2, 2, colors).astype(np.uint16)
     return ((blocks.sum(axis=(-4, -2)) + 2) // 4).astype(np.uint8)
 
 
 def convert(encoded: bytes, geometry: Geometry) -> np.ndarray:
-    """One image file as (size, size, colors) uint8. Raises PixelError."""
+    """Converts one image file to (size, size, colors) uint8. Raises PixelError if it cannot be used."""
     image = decode(encoded, geometry.colors)
     full = geometry.size * (2 if geometry.halve else 1)
     if geometry.source_size:
@@ -157,7 +173,7 @@ def convert(encoded: bytes, geometry: Geometry) -> np.ndarray:
 
 
 def convert_many(batch: list[tuple[str, bytes]], geometry: Geometry) -> list[tuple[str, np.ndarray | str]]:
-    """Converts named image files; one that cannot be used is answered with the reason in place of its pixels."""
+    """Converts named image files. Returns for each its name and its pixels, or the reason why it cannot be used."""
     results = []
     for name, encoded in batch:
         try:

@@ -1,4 +1,4 @@
-"""Where prepared datasets lie, for a user who names a folder above or below it."""
+"""Finds a prepared dataset if the user named a folder above or below the right one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _DEPTH = 3  # dataset, size, version
 
 
 def meant(folder: pathlib.Path, dataset: str) -> pathlib.Path | None:
-    """The folder that holds a prepared dataset, where `folder` lies inside the dataset or one level above; or None."""
+    """Returns the folder that the user meant if `folder` is inside the dataset or one level too high; or None."""
     if not folder.is_dir():
         return None
     inside = folder.absolute()
@@ -20,7 +20,7 @@ def meant(folder: pathlib.Path, dataset: str) -> pathlib.Path | None:
 
 
 def hint(folder: pathlib.Path, dataset: str) -> str | None:
-    """What to tell a user who named such a folder, or None."""
+    """Returns a message that names the right folder, or None if `meant` finds none."""
     right = meant(folder, dataset)
     if right is None:
         return None

@@ -2,8 +2,8 @@
 
     <data_dir>/<name>/<size>x<size>/<version>/<name>-<split>.tfrecord-00000-of-00016
 
-An image is stored as its raw bytes, which read ten times faster than a PNG decodes. Beside TFDS's own description
-lies `metadata.json`, which says how the images were made: the variant, and for each split its source.
+Images are stored as raw bytes, which read ten times faster than a PNG decodes. Beside TFDS's own description,
+`metadata.json` says how the images were made: the variant, and the source of each split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION = "1.0.0"
 SIZES = (32, 64)
 NAMES = {"lsun_bedroom": "tools/prepare_lsun.py", "imagenet64": "tools/prepare_imagenet.py"}
 METADATA_FILE = "metadata.json"
-# What an evaluation of `test` reads where the source has none: images that no training sees.
+# LSUN and ImageNet publish no test images. Evaluation reads the validation images in their place.
 _STAND_IN = {"test": "validation"}
 
 
@@ -33,8 +33,8 @@ class Prepared:
     """A prepared dataset on disk.
 
     Attributes:
-        folder: where its files lie.
-        shards: for each split, the files and the number of images in each.
+        folder: the folder of its files.
+        shards: for each split, the files and the number of images in each file.
         image_size: height and width.
         variant: how its images were made.
     """
@@ -46,12 +46,12 @@ class Prepared:
 
 
 def size_name(image_size: int) -> str:
-    """The folder, and TFDS configuration, of a size."""
+    """Returns the name of the folder, and of the TFDS configuration, for a size."""
     return f"{image_size}x{image_size}"
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of the dataset, from its files. Raises DataError where it is not prepared."""
+    """Describes the dataset from its files. Raises DataError if it is not prepared."""
     found = find(config)
     counts = {split: sum(length for _, length in found.shards.get(split, ())) for split in SPLITS}
     for split, stand_in in _STAND_IN.items():
@@ -60,7 +60,7 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
-    """By split, the number of images, and the names of its shards, each with its checksum when it was prepared."""
+    """Returns for each split the number of images, and its shards: name, length and checksum when prepared."""
     found = find(config)
     sums = files.read_json(found.folder / METADATA_FILE).get("sha256", {})
     return {
@@ -73,7 +73,7 @@ def fingerprint(config: DataConfig) -> dict[str, tuple[int, list]]:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The folders that the training images were prepared from, sorted. Raises DataError where these were no classes."""
+    """Returns the sorted folders that the training images came from. Raises DataError if these are not classes."""
     if config.dataset != "imagenet64":
         raise DataError(f"--dataset={config.dataset}: all of its images are of one class; leave --num_classes at 0")
     counts = _classes(config, "train")["images"]
@@ -81,7 +81,7 @@ def classes(config: DataConfig) -> Classes:
 
 
 def _classes(config: DataConfig, split: str) -> dict:
-    """What the metadata says of a split's classes: `images` of each, and `depth`, the folders around theirs."""
+    """Reads a split's classes from the metadata: `images` of each class, and `depth`, the folders above theirs."""
     found = find(config)
     described = files.read_json(found.folder / METADATA_FILE)["splits"]
     split = split if split in described else _STAND_IN.get(split, split)
@@ -96,7 +96,7 @@ def _classes(config: DataConfig, split: str) -> dict:
 
 
 def _class_of(serialized, names: tuple[str, ...], depth: int):
-    """The labels of serialized examples, (records,) int32: a folder in the name of each, among the classes."""
+    """Returns the labels of serialized examples, (records,) int32: the index of the class folder in each name."""
     import tensorflow as tf
 
     paths = tf.io.parse_example(serialized, {"name": tf.io.FixedLenFeature([], tf.string)})["name"]
@@ -105,7 +105,7 @@ def _class_of(serialized, names: tuple[str, ...], depth: int):
 
 
 def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
-    """The images of a split, read from its shards as they are needed."""
+    """Returns the images of a split, which are read from its shards on demand."""
     import tensorflow as tf
 
     found = find(config)
@@ -115,7 +115,7 @@ def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSourc
     shape = (found.image_size, found.image_size, 3)
 
     def read(numbers):
-        # A whole shard before the next, while the ones after it are opened and read ahead.
+        # Reads one whole shard after the other, and opens and prefetches the next ones meanwhile.
         records = tf.data.Dataset.from_tensor_slices(tf.gather(paths, numbers)).interleave(
             tf.data.TFRecordDataset,
             cycle_length=4,
@@ -156,7 +156,7 @@ def find(config: DataConfig) -> Prepared:
     """Finds the dataset of a configuration.
 
     Raises:
-        DataError: where it is not prepared, has another size or variant, or its description is damaged.
+        DataError: if it is not prepared, has another size or variant, or its description is damaged.
     """
     root = prepared_folder(config) / config.dataset
     there = [size for size in SIZES if (root / size_name(size) / VERSION / "dataset_info.json").is_file()]
@@ -188,14 +188,14 @@ def find(config: DataConfig) -> Prepared:
 
 
 def read_description(folder: pathlib.Path) -> Prepared:
-    """Reads what a dataset's own files say of it. Raises DataError where they are missing or damaged."""
+    """Reads a dataset's own description. Raises DataError if it is missing or damaged."""
     metadata_file, info_file = folder / METADATA_FILE, folder / "dataset_info.json"
     times = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (metadata_file, info_file))
     return _read_description(folder, times)
 
 
 def _check_counts(shards: dict[str, tuple[tuple[pathlib.Path, int], ...]], splits: dict[str, dict]) -> None:
-    """Raises ValueError where the two descriptions of a dataset differ in what they count."""
+    """Raises ValueError if the two descriptions of a dataset give different numbers of images."""
     for name in {*shards, *splits}:
         counted, written = sum(length for _, length in shards.get(name, ())), splits.get(name, {}).get("images", 0)
         if counted != written:

@@ -1,9 +1,8 @@
-"""Python code inside a tf.data pipeline that cannot keep the interpreter from ending.
+"""Runs Python code inside a tf.data pipeline without blocking the exit of the interpreter.
 
-An interpreter that ends holds its lock for good. A pipeline that is still alive then, as after an error or where a
-variable holds it, waits on its way out for calls that wait for that lock: the process would never end. So calls that
-are made once the interpreter begins to end return at once, and it goes on when the pipelines have filled their
-buffers and make no more.
+At exit the interpreter takes its lock and keeps it. A pipeline that is still alive then (after an error, or because a
+variable refers to it) waits for its Python calls, and these wait for the lock: the process would hang. So once the
+exit begins, calls return at once, and the exit waits until the pipelines have filled their buffers and stop calling.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _LONGEST_SECONDS = 5.0
 
 
 class _Calls:
-    """The calls under way in all pipelines of the process."""
+    """Counts the calls that run now in all pipelines of the process."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -29,7 +28,7 @@ class _Calls:
         self.last = 0.0
 
     def begin(self) -> bool:
-        """Notes a call; says whether there is still use for its result."""
+        """Counts a call. Returns whether its result is still needed."""
         with self.lock:
             self.under_way += 1
             self.last = time.monotonic()
@@ -41,7 +40,7 @@ class _Calls:
             self.last = time.monotonic()
 
     def come_to_rest(self) -> None:
-        """Waits until no call is under way and none follows, some seconds at most."""
+        """Waits until no call runs and none follows, for a few seconds at most."""
         self.ending = True
         start = time.monotonic()
         while (now := time.monotonic()) < start + _LONGEST_SECONDS:
@@ -54,15 +53,15 @@ _CALLS = _Calls()
 
 
 def python_stage(function: Callable[[np.ndarray], np.ndarray], image_shape: tuple[int, int, int]) -> Callable:
-    """What `Dataset.map` takes for a Python function that makes images.
+    """Wraps a Python function that makes images for `Dataset.map`.
 
     Args:
-        function: from a vector of records to (records, *image_shape) uint8; it may raise.
+        function: maps a vector of records to (records, *image_shape) uint8; it may raise.
         image_shape: height, width, colors.
     """
     import tensorflow as tf
 
-    # Registered after TensorFlow's own, so that it runs before them.
+    # Handlers run in reverse order: registered after TensorFlow's own, this one runs before them.
     atexit.unregister(_CALLS.come_to_rest)
     atexit.register(_CALLS.come_to_rest)
 

@@ -16,7 +16,7 @@ from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import digits, image_folder, mnist, prepared
 from pixelvae_tf.data.schema import SPLITS, Classes, DataError, DatasetInfo, ImageSource
 
-# Small ones are kept in memory and offer `load`; the others are read as they are needed and offer `source`.
+# Small datasets stay in memory and offer `load`. The others are read on demand and offer `source`.
 _IN_MEMORY: dict[str, types.ModuleType] = {"digits": digits, "binarized_mnist": mnist, "mnist": mnist}
 _STREAMED: dict[str, types.ModuleType] = {
     "lsun_bedroom": prepared,
@@ -26,20 +26,20 @@ _STREAMED: dict[str, types.ModuleType] = {
 
 
 def names() -> list[str]:
-    """The names that `--dataset` takes."""
+    """Returns the names that `--dataset` accepts."""
     return sorted({**_IN_MEMORY, **_STREAMED})
 
 
 def in_memory(config: DataConfig) -> bool:
-    """Whether a dataset is small and always kept in memory."""
+    """Returns whether a dataset is small and always kept in memory."""
     return config.dataset in _IN_MEMORY
 
 
 def describe(config: DataConfig) -> DatasetInfo:
-    """The facts of a dataset, without reading its images.
+    """Describes a dataset without reading its images (but see `image_folder.describe`).
 
     Raises:
-        DataError: for an unknown name, a dataset that is not prepared, or another size than the configuration's.
+        DataError: for an unknown name, a dataset that is not prepared, or a size that differs from the configuration.
     """
     info = _module(config).describe(config)
     height, width, _ = info.image_shape
@@ -49,7 +49,7 @@ def describe(config: DataConfig) -> DatasetInfo:
 
 
 def classes(config: DataConfig) -> Classes:
-    """The classes of a dataset. Raises DataError where it has none, or its data is missing or damaged."""
+    """Returns the classes of a dataset. Raises DataError if it has none, or its data is missing or damaged."""
     module = _module(config)
     if not hasattr(module, "classes"):
         known = [name for name in names() if hasattr({**_IN_MEMORY, **_STREAMED}[name], "classes")]
@@ -58,7 +58,7 @@ def classes(config: DataConfig) -> Classes:
 
 
 def classes_of_model(config: DataConfig, num_classes: int) -> Classes | None:
-    """The classes of a dataset, for a model of so many; None for 0. Raises DataError where the dataset has others."""
+    """Returns the classes of a dataset, or None if `num_classes` is 0. Raises DataError if the numbers differ."""
     if not num_classes:
         return None
     found = classes(config)
@@ -72,10 +72,10 @@ def classes_of_model(config: DataConfig, num_classes: int) -> Classes | None:
 
 
 def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSource:
-    """The images of a split, for the pipeline to order and read.
+    """Returns the images of a split, for the pipeline to order and read.
 
     Raises:
-        DataError: for an unknown dataset or split, data that is missing or damaged, or labels of a dataset without.
+        DataError: for an unknown dataset or split, missing or damaged data, or labels of a dataset without classes.
     """
     if split not in SPLITS:
         raise DataError(f"split={split!r}: choose one of {', '.join(SPLITS)}")
@@ -88,23 +88,23 @@ def source(config: DataConfig, split: str, labelled: bool = False) -> ImageSourc
 
 
 def image_names(config: DataConfig, split: str) -> Iterable[str]:
-    """What to call the images of a split, in their order: paths in a folder of images, elsewhere numbers from 0."""
+    """Returns a name for each image of a split, in order: its path for `image_folder`, else its number from 0."""
     if config.dataset == "image_folder":
         return image_folder.list_split(config, split)
     return map(str, itertools.count())
 
 
 def notes(config: DataConfig) -> list[str]:
-    """Lines that a user should read before a training: how the images were found, and what was passed over."""
+    """Returns lines for the user to read before training: how the images were found, and what was skipped."""
     module = _module(config)
     return module.notes(config) if hasattr(module, "notes") else []
 
 
 def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
-    """What tells the images of one run from those of another, without reading them: by split, how many and a checksum.
+    """Identifies the images of each split by their number and a checksum, without reading them.
 
-    It is made of names and sizes of image files, or of the checksums of prepared shards; empty for the datasets that
-    are the same everywhere.
+    The checksum covers names and sizes of image files, or the checksums of prepared shards. The result is empty for
+    datasets that are the same everywhere.
     """
     module = _module(config)
     if not hasattr(module, "fingerprint"):
@@ -117,7 +117,7 @@ def fingerprint(config: DataConfig) -> dict[str, dict[str, int | str]]:
 
 
 def training_source(config: DataConfig, labelled: bool = False) -> ImageSource:
-    """The training images; in memory where the configuration asks for it, in shards of the same lengths."""
+    """Returns the training images; with `config.cache` in memory, in shards of the same lengths."""
     if config.cache and not in_memory(config):
         return _kept(config, labelled)
     return source(config, "train", labelled)
@@ -133,7 +133,7 @@ def _kept(config: DataConfig, labelled: bool) -> ImageSource:
 
 
 def _load_streamed(found: ImageSource) -> tuple[np.ndarray, ...]:
-    """All images of a source, and their labels where it has them."""
+    """Returns all images of a source, and their labels where it has them."""
     import tensorflow as tf
 
     def decode(records):
@@ -151,7 +151,7 @@ def _load_streamed(found: ImageSource) -> tuple[np.ndarray, ...]:
 
 
 def load(config: DataConfig, split: str) -> np.ndarray:
-    """All images of a split, (examples, height, width, colors) uint8, in memory.
+    """Reads all images of a split into memory: (examples, height, width, colors) uint8.
 
     Raises:
         DataError: for an unknown dataset or split, or data that is missing or damaged.
@@ -167,10 +167,10 @@ def load(config: DataConfig, split: str) -> np.ndarray:
 
 
 def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a split as `load` gives them, and their classes: (examples, height, width, colors), (examples,) uint8.
+    """Reads images as `load` does, and their classes: (examples, height, width, colors) and (examples,) uint8.
 
     Raises:
-        DataError: for a dataset without classes, or as `load`.
+        DataError: for a dataset without classes, or as `load` does.
     """
     module = _module(config)
     if not hasattr(module, "load_labelled"):
@@ -180,10 +180,10 @@ def load_labelled(config: DataConfig, split: str) -> tuple[np.ndarray, np.ndarra
 
 
 def _held(images: np.ndarray, labels: np.ndarray | None = None, shard_lengths: tuple[int, ...] = ()) -> ImageSource:
-    """Images in memory as a source, whose records are their numbers."""
+    """Makes a source of images in memory. Its records are the numbers of the images."""
     import tensorflow as tf
 
-    # Held outside the graph, where a constant would be copied into every saved one.
+    # Made outside the graph: a constant inside would be copied into every saved graph.
     with tf.device("CPU"):
         held = tf.constant(images)
         classes = None if labels is None else tf.constant(labels, tf.int32)

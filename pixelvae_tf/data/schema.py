@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the package, and how it says that it cannot be read."""
+"""How a dataset describes itself and its images to the rest of the package, and the error for unreadable data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class DataError(UserError):
-    """Images that cannot be had; the message is one line that names the place and the remedy."""
+    """Images are missing or unreadable. The message is one line that names the place and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,11 @@ class DatasetInfo:
     """The facts of a dataset.
 
     Attributes:
-        name: as `--dataset` names it.
+        name: the value of `--dataset`.
         image_shape: height, width, colors.
         pixel_levels: pixels are integers 0..levels-1.
         num_examples: images in each split.
-        variant: how the images were made, where there are several ways; likelihoods compare within one alone.
+        variant: how the images were made, if there are several ways. Likelihoods compare only within one variant.
     """
 
     name: str
@@ -40,8 +40,8 @@ class Classes:
     """The classes of a dataset, in the order of their labels 0, 1, ...
 
     Attributes:
-        names: what they are called.
-        images: training images of each.
+        names: the names of the classes.
+        images: the number of training images of each class.
     """
 
     names: tuple[str, ...]
@@ -49,23 +49,23 @@ class Classes:
 
     @classmethod
     def of_record(cls, record: dict[str, list]) -> Classes:
-        """What `dataclasses.asdict` made into JSON."""
+        """Inverts `dataclasses.asdict`, also after a round trip through JSON."""
         return cls(tuple(map(str, record["names"])), tuple(map(int, record["images"])))
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """The images of a split as they lie on disk, for the pipeline to order and read.
+    """The encoded images of a split, for the pipeline to order and read.
 
-    A record is an image before it is decoded: its serialized example, the name of its file, or its number.
+    A record is an image before it is decoded: its serialized example, its file name, or its number.
 
     Attributes:
         shard_lengths: records in each shard.
         image_shape: height, width, colors.
-        read: from an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
-        decode: from a vector of records to (records, height, width, colors) uint8.
-        files: where the images lie on disk.
-        labels: from a vector of records to (records,) int32, the class of each; None where that was not asked for.
+        read: maps an int64 tensor of shard numbers to a tf.data.Dataset of their records, shard by shard.
+        decode: maps a vector of records to (records, height, width, colors) uint8.
+        files: the files of the images, if they are on disk.
+        labels: maps a vector of records to their classes, (records,) int32; None without labels.
     """
 
     shard_lengths: tuple[int, ...]

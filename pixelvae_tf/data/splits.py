@@ -1,4 +1,4 @@
-"""Which images belong to which split: by folders of the usual names, else by a hash of each image's path."""
+"""Assigns images to splits: by folders with the usual names, else by a hash of each image's path."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _NAMES = {
 }
 # Also train_64x64, val_data, test-images.
 _NAMED = re.compile(rf"({'|'.join(_NAMES)})([_-](data|set|images|\d+x\d+))?", re.IGNORECASE)
-_SHARES = (0.90, 0.95)  # where validation and test begin, of the hashes from 0 to 1
-_WRAPPERS = 3  # folders that hold nothing but one folder, as archives unpack to
+_SHARES = (0.90, 0.95)  # the hashes, from 0 to 1, at which validation and test begin
+_WRAPPERS = 3  # most folders to descend that hold nothing but one folder, as unpacked archives do
 
 
 def split_of(folder: str) -> str | None:
-    """The split that a folder's name stands for, or None."""
+    """Returns the split that a folder's name stands for, or None."""
     found = _NAMED.fullmatch(folder)
     return _NAMES[found[1].lower()] if found else None
 
 
 def split_folders(root: pathlib.Path) -> tuple[dict[str, str], list[str]]:
-    """The folders of splits under a folder, or under the only folder in it.
+    """Finds the folders of splits in a folder, or in the only folder inside it.
 
     Returns:
-        Paths relative to `root` by split: empty, or of two splits at least with `train` or `validation` among them.
-        Then what else lies beside a folder that is named like a split.
+        The folder of each split, relative to `root`: none, or those of two splits or more, one of them `train` or
+        `validation`. Then the names of other entries beside a folder that is named after a split.
 
     Raises:
-        DataError: where two folders stand for one split.
+        DataError: if two folders stand for one split.
     """
     place = ""
     for _ in range(_WRAPPERS):
@@ -63,7 +63,7 @@ def split_folders(root: pathlib.Path) -> tuple[dict[str, str], list[str]]:
 
 
 def _entries(folder: pathlib.Path) -> tuple[list[str], list[str]]:
-    """Names of the folders in a folder, and of its images."""
+    """Returns the names of the folders and of the images in a folder."""
     try:
         names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
     except OSError:
@@ -73,7 +73,7 @@ def _entries(folder: pathlib.Path) -> tuple[list[str], list[str]]:
 
 
 def check_apart(listings: dict[str, Listing]) -> None:
-    """Raises DataError where links make a training image one of another split too."""
+    """Raises DataError if links put a training image into another split as well."""
     if not any(listing.linked for listing in listings.values()):
         return
     train = {listings["train"].real_path(name): name for name in listings["train"].names}
@@ -87,14 +87,14 @@ def check_apart(listings: dict[str, Listing]) -> None:
 
 
 def by_hash(names: Sequence[str], shares: tuple[float, float] = _SHARES) -> dict[str, list[str]]:
-    """Splits names by a hash of each, the same on every machine and in every Unicode form.
+    """Splits names by their hashes, which are the same on every machine and in every Unicode form.
 
     Args:
         names: relative paths.
-        shares: where validation and test begin, of hashes from 0 to 1; 1 for no test images.
+        shares: the hashes, from 0 to 1, at which validation and test begin; 1 for no test images.
 
     Returns:
-        Names by split, sorted; at least one in each that has a share, which of few names are those nearest to it.
+        The sorted names of each split. A split that has a share gets at least one name: the one with the nearest hash.
     """
     hashes = {name: _hash(name) for name in names}
     ordered = sorted(names, key=hashes.get)
@@ -107,7 +107,7 @@ def by_hash(names: Sequence[str], shares: tuple[float, float] = _SHARES) -> dict
 
 
 def is_natural(names: Sequence[str], by_split: dict[str, list[str]]) -> bool:
-    """Whether `by_hash` left every name where its hash alone puts it, so that added names will not move it."""
+    """Returns whether each name's split follows from its hash alone, so that added names cannot move it."""
     return all(
         (_hash(name) >= _SHARES[0]) == (split != "train") and (_hash(name) >= _SHARES[1]) == (split == "test")
         for split, members in by_split.items()
@@ -116,6 +116,6 @@ def is_natural(names: Sequence[str], by_split: dict[str, list[str]]) -> bool:
 
 
 def _hash(name: str) -> float:
-    """0 up to 1. Composed and decomposed letters are the same: file systems change one into the other."""
+    """Hashes a name to [0, 1). Composed and decomposed letters count as equal: file systems convert them."""
     encoded = unicodedata.normalize("NFC", name).encode(errors="surrogateescape")
     return int(hashlib.md5(encoded).hexdigest()[:16], 16) / 2**64

@@ -1,4 +1,4 @@
-"""Likelihoods without a network, which a model has to beat."""
+"""Baseline likelihoods without a network, which a model should beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelvae_tf.data import DatasetInfo
 
 
 def uniform_nats(info: DatasetInfo) -> float:
-    """Nats per image if every value of every pixel is equally likely."""
+    """Returns the nats per image if every value of every pixel is equally likely."""
     return math.prod(info.image_shape) * math.log(info.pixel_levels)
 
 
@@ -35,7 +35,7 @@ class IndependentMarginals:
         return self
 
     def negative_log_likelihood(self, images) -> np.ndarray:
-        """Nats of each image, (batch,), from integer images (batch, height, width, colors)."""
+        """Returns the nats of each image, (batch,), for integer images (batch, height, width, colors)."""
         log_p = np.log(self.counts / self.counts.sum(axis=1, keepdims=True))
         flat = np.asarray(images).reshape(len(images), -1)
         return -log_p[np.arange(flat.shape[1]), flat].sum(axis=1)

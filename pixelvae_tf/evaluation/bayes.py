@@ -1,7 +1,6 @@
-"""Classes by Bayes' rule from a model of classes: p(y | x) is proportional to p(x | y) p(y).
+"""Classifies images by Bayes' rule with a model of classes: p(y | x) is proportional to p(x | y) p(y).
 
-The bound and the importance estimate take the place of log p(x | y). Neither is log p(x | y) itself: a class whose
-bound is loose loses images to others.
+The bound or the importance estimate approximates log p(x | y). A class with a looser bound loses images to others.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ class ClassScores(NamedTuple):
     """Scores of images with every class.
 
     Attributes:
-        labels: the classes of the images, (images,).
-        log_joint: by the estimate, `BOUND` or `IMPORTANCE`: log p(x | y) + log p(y), (images, classes), in nats.
+        labels: the true classes of the images, (images,).
+        log_joint: log p(x | y) + log p(y), (images, classes), in nats, for each estimate: `BOUND` or `IMPORTANCE`.
     """
 
     labels: np.ndarray
     log_joint: dict[str, np.ndarray]
 
     def summary(self) -> dict[str, Any]:
-        """The fields of a record: for each estimate the accuracy of the most likely class, and its log p(x).
+        """Returns fields of a record: for each estimate the accuracy of the most likely class, and -log p(x).
 
-        `nll_<estimate>_marginal_nats` is -log of the sum over y of p(x | y) p(y): what compares with a model without
-        classes.
+        `nll_<estimate>_marginal_nats` is -log of the sum over y of p(x | y) p(y). It compares with the likelihood of a
+        model without classes.
         """
         found = {}
         for estimate, log_joint in self.log_joint.items():
@@ -39,12 +38,12 @@ class ClassScores(NamedTuple):
         return found
 
     def predicted(self, estimate: str) -> np.ndarray:
-        """The most likely class of each image, (images,)."""
+        """Returns the most likely class of each image, (images,)."""
         return self.log_joint[estimate].argmax(axis=1)
 
 
 def log_prior(classes: Classes) -> np.ndarray:
-    """log p(y), (classes,): the frequencies of the classes in training."""
+    """Returns log p(y), (classes,), from the frequencies of the classes in training."""
     images = np.array(classes.images, "float64")
     return np.log(images / images.sum())
 
@@ -52,14 +51,14 @@ def log_prior(classes: Classes) -> np.ndarray:
 def log_joint(
     model, images: np.ndarray, prior: np.ndarray, importance_samples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """A batch with every class, each with the same noise: see `ClassScores.log_joint`.
+    """Scores a batch with every class, with the same noise for each; see `ClassScores.log_joint`.
 
     Args:
         model: a `PixelVAE` of classes.
         images: (batch, height, width, colors) integers.
         prior: log p(y), (classes,), nats.
-        importance_samples: latent samples an image and class for the estimate; 0 leaves it out.
-        seed: of the noise.
+        importance_samples: latent samples per image and class for the importance estimate; 0 for no estimate.
+        seed: seed of the noise.
     """
     classes = range(len(prior))
     found = {BOUND: [model.elbo(images, seed, label).elbo for label in classes]}
@@ -69,7 +68,7 @@ def log_joint(
 
 
 def joined(batches: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> ClassScores:
-    """The scores of all batches, from the labels and `log_joint` of each."""
+    """Joins the labels and the `log_joint` of all batches."""
     labels, scores = zip(*batches, strict=True)
     return ClassScores(
         np.concatenate(labels), {name: np.concatenate([each[name] for each in scores]) for name in scores[0]}

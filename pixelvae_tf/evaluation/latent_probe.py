@@ -1,4 +1,4 @@
-"""The features that are probed: latents of a model, or pixels and their principal components. Records of probes."""
+"""Features to probe (latents of a model, pixels or their principal components), and records of probes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pixelvae_tf.evaluation.likelihood import evaluate
 from pixelvae_tf.evaluation.probing import Labelled, Splits
 from pixelvae_tf.model.pixelvae import PixelVAE
 
-# Test images in the picture; the bound and its KL are measured on the same ones.
+# Number of test images in the picture, on which the bound and its KL are measured too.
 PICTURED = 1000
 _BATCH = 1000
 
 
 def labelled_images(config: DataConfig) -> Splits:
-    """All images of a dataset and their classes. Raises DataError."""
+    """Loads all images of a dataset and their classes. Raises DataError if it has no classes or cannot be read."""
     return Splits(*(Labelled(*data.load_labelled(config, split)) for split in SPLITS))
 
 
 def of_pixels(images: Splits, components: int) -> dict[str, Splits]:
-    """Pixels, and `components` principal components of them."""
+    """Returns the pixels as features, and their first `components` principal components."""
     pixels = Splits(*(Labelled(x.reshape(len(x), -1).astype("float32"), labels) for x, labels in images))
     return {"pixels": pixels, "principal components": probing.principal_components(pixels, components)}
 
@@ -34,12 +34,12 @@ def of_pixels(images: Splits, components: int) -> dict[str, Splits]:
 def of_model(
     model: PixelVAE, images: Splits, on_batch: Callable[[int], Any] | None = None
 ) -> tuple[dict[str, Splits], dict[str, Any]]:
-    """The latents z1 of a model, and its bound on the first test images.
+    """Computes the latents z1 of a model, and its bound on the first test images.
 
     Returns:
-        Features by name: a `sample` of the posterior of each image, which carries at most the KL in nats about the
-        class; and the posteriors' `means`, which can differ by less than the noise of the posterior. Then the bound on
-        `bound_images` images, and its KL.
+        Features by name, then measurements. The features are a `sample` of the posterior of each image, which carries
+        at most the KL in nats about the class, and the posteriors' `means`, which can differ by less than the noise of
+        the posterior. The measurements are the bound on `bound_images` images, and its KL.
     """
     encoded = [latents(model, split.features, on_batch) for split in images]
     features = {
@@ -53,7 +53,7 @@ def of_model(
 
 
 def latents(model: PixelVAE, images: np.ndarray, on_batch: Callable[[int], Any] | None = None) -> dict[str, np.ndarray]:
-    """`means` and a `sample` of q(z1 | x), (images, dimensions) float32 each, maps of latents flattened."""
+    """Returns the `means` and a `sample` of q(z1 | x), (images, dimensions) float32 each; maps are flattened."""
     batches: dict[str, list[np.ndarray]] = {"means": [], "sample": []}
     for start in range(0, len(images), _BATCH):
         encoding = model.encode(images[start : start + _BATCH], seed=start)
@@ -65,7 +65,7 @@ def latents(model: PixelVAE, images: np.ndarray, on_batch: Callable[[int], Any] 
 
 
 def probes(features: dict[str, Splits], counts: Sequence[int], draws: int, seed: int, on_probe=None) -> dict[str, Any]:
-    """The results of `probing.measure` for features by name, as `rows`, and the `picture` of the last features."""
+    """Probes features by name. Returns `rows`, the results of `probing.measure`, and a `picture` of the last ones."""
     rows = [
         {"features": name, "dimensions": splits.train.features.shape[1], **row}
         for name, splits in features.items()
@@ -76,7 +76,7 @@ def probes(features: dict[str, Splits], counts: Sequence[int], draws: int, seed:
 
 
 def told(record: dict[str, Any]) -> str:
-    """The accuracies of a record of `probes`, as one line."""
+    """Formats the accuracies in a record of `probes` as one line."""
     words = []
     for row in record["rows"]:
         accuracy = np.mean([draw["test_accuracy"] for draw in row["draws"]])

@@ -21,11 +21,11 @@ class Evaluation:
     """The scores of all images in order: arrays of (images,) float64, in nats.
 
     Attributes:
-        config: of the model.
+        config: the configuration of the model.
         bound: negative ELBO, which is at least -log p(x).
         reconstruction: the term -log p(x | z1) of the bound.
         kl: the KL terms of the bound, one array for each level of latents, z1 first.
-        importance: importance-sampled estimate of -log p(x), or None.
+        importance: the importance-sampled estimate of -log p(x), or None.
         importance_samples: number of latent samples per image for `importance`.
         seconds: duration of the evaluation.
         by_class: scores of the images with every class, or None.
@@ -41,14 +41,14 @@ class Evaluation:
     by_class: ClassScores | None = None
 
     def per_example(self) -> dict[str, np.ndarray]:
-        """The columns of `scores`, (images,) each."""
+        """Returns the columns of `scores`, (images,) each."""
         columns = {scores.BOUND: self.bound}
         if self.importance is not None:
             columns[scores.IMPORTANCE] = self.importance
         return {**columns, scores.BITS: objectives.bits_per_dim(self.bound, self.config.num_dimensions)}
 
     def summary(self) -> dict[str, Any]:
-        """Means over images in nats with their standard errors: the measured fields of an evaluation's record."""
+        """Returns means over images in nats with standard errors: the measured fields of an evaluation's record."""
         dimensions = self.config.num_dimensions
         mean = float(self.bound.mean())
         summary = {"num_examples": len(self.bound), "nll_bound_nats": mean, "nll_bound_stderr": _stderr(self.bound)}
@@ -85,13 +85,14 @@ def evaluate(
     without latents has no noise, and its scores are exact.
 
     Args:
-        model: with the weights to evaluate.
-        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes; for a model of
-            classes of pairs of these and labels (batch,).
-        importance_samples: latent samples per image for the importance estimate; 0 leaves it out.
-        seed: of the latent noise.
+        model: the model with the weights to evaluate.
+        batches: an iterable of integer images (batch, height, width, colors), of any batch sizes. For a model of
+            classes, an iterable of pairs of images and labels (batch,).
+        importance_samples: latent samples per image for the importance estimate; 0 for no estimate.
+        seed: seed of the latent noise.
         on_batch: called with the number of images after each batch.
-        log_prior: of the classes, (classes,), to score every image with every class too; None leaves that out.
+        log_prior: log p(y) of the classes, (classes,), to also score every image with every class; None for no such
+            scores.
     """
     started = time.perf_counter()
     bounds, estimates, with_classes = [], [], []
@@ -123,10 +124,10 @@ def _joined(batches) -> np.ndarray:
 
 
 def _stderr(values: np.ndarray) -> float:
-    """Standard error of a mean over images; 0 for a single image, which has no spread."""
+    """Returns the standard error of a mean over images; 0 for a single image, which has no spread."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _batch_seed(seed: int, index: int) -> int:
-    """A different seed for every batch, the same on every machine."""
+    """Derives a different seed for every batch, the same on every machine."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:4], "big") >> 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,8 +17,23 @@ _STRIPES = ((38, 60, 120), (120, 150, 215))
 
 
 def as_bytes(images: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """Integer images 0..levels-1 to uint8 0..255."""
+    """Scales integer images 0..levels-1 to uint8 0..255."""
     return np.round(images.astype("float32") * (255.0 / (pixel_levels - 1))).astype("uint8")
+
+
+def save_each(folder: pathlib.Path, names: Sequence[str], images: np.ndarray, pixel_levels: int) -> None:
+    """Writes every image as a PNG of its own size.
+
+    Args:
+        folder: the folder to write to; names may contain subfolders.
+        names: paths in the folder, one for each image.
+        images: (batch, height, width, 1 or 3 colors) integers 0..levels-1.
+        pixel_levels: number of values of a pixel.
+    """
+    for name, image in zip(names, as_bytes(images, pixel_levels), strict=True):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, format="PNG")
 
 
 def grid(images: np.ndarray, pixel_levels: int, columns: int = 0, hidden: np.ndarray | None = None) -> np.ndarray:
@@ -50,13 +66,13 @@ def grid(images: np.ndarray, pixel_levels: int, columns: int = 0, hidden: np.nda
 
 
 def _hatching(height: int, width: int) -> np.ndarray:
-    """Diagonal stripes, (height, width, 3) uint8."""
+    """Draws diagonal stripes, (height, width, 3) uint8."""
     stripe = np.add.outer(np.arange(height), np.arange(width)) // _STRIPE % 2
     return np.array(_STRIPES, "uint8")[stripe]
 
 
 def labelled(canvas: np.ndarray, labels: list[str]) -> np.ndarray:
-    """A grid with a label to the left of each of its rows, (height, wider, 1 or 3) uint8."""
+    """Adds a label to the left of each row of a grid: (height, wider, 1 or 3) uint8."""
     font = ImageFont.load_default(size=12)
     margin = 12 + max(math.ceil(font.getlength(label)) for label in labels)
     height, _, colors = canvas.shape
@@ -68,7 +84,7 @@ def labelled(canvas: np.ndarray, labels: list[str]) -> np.ndarray:
 
 
 def headed(canvas: np.ndarray, headings: list[tuple[str, int]]) -> np.ndarray:
-    """A grid with a heading above its columns, (larger height, width, 1 or 3) uint8.
+    """Adds headings above the columns of a grid: (larger height, width, 1 or 3) uint8.
 
     Args:
         canvas: from `grid`.
@@ -87,7 +103,7 @@ def headed(canvas: np.ndarray, headings: list[tuple[str, int]]) -> np.ndarray:
 
 
 def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_levels: int) -> np.ndarray:
-    """A row for each image: its known pixels, several completions, and the original.
+    """Draws a row for each image: its known pixels, several completions, and the original.
 
     Args:
         given: (images, height, width, 1 or 3 colors) integers 0..levels-1.
@@ -104,6 +120,22 @@ def completions(given: np.ndarray, known: np.ndarray, drawn: np.ndarray, pixel_l
     images, columns, height, width, colors = cells.shape
     canvas = grid(cells.reshape(-1, height, width, colors), pixel_levels, columns, hidden.reshape(-1, height, width))
     return headed(canvas, [("given", 1), ("completed", columns - 2), ("original", 1)])
+
+
+def interpolations(start: np.ndarray, drawn: np.ndarray, end: np.ndarray, pixel_levels: int) -> np.ndarray:
+    """Draws a row for each pair of images: the first, those between them, and the second.
+
+    Args:
+        start, end: (pairs, height, width, 1 or 3 colors) integers 0..levels-1.
+        drawn: (pairs, steps, height, width, colors).
+        pixel_levels: number of values of a pixel.
+
+    Returns:
+        (height, width, 1 or 3) uint8, with headings.
+    """
+    cells = np.concatenate([start[:, None], drawn, end[:, None]], axis=1)
+    canvas = grid(cells.reshape(-1, *cells.shape[2:]), pixel_levels, cells.shape[1])
+    return headed(canvas, [("given", 1), ("decoded", cells.shape[1] - 2), ("given", 1)])
 
 
 def save_grid(

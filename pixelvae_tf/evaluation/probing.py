@@ -1,4 +1,4 @@
-"""How well a linear classifier reads classes from features of images: latents, pixels or principal components.
+"""Measures how well a linear classifier recognizes classes from features: latents, pixels or principal components.
 
 The classifier is logistic regression on standardized features. Validation images choose the strength of its penalty;
 only the chosen classifier is measured on test images.
@@ -14,7 +14,7 @@ import numpy as np
 
 from pixelvae_tf.errors import UserError
 
-# From strong to weak; each fit starts from the last one.
+# From strong to weak. Each fit starts from the previous one.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 100
 # Latents have a scale of about 1 and pixels of at least 1. Features that differ by less share one position.
@@ -29,7 +29,7 @@ class Labelled(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """Images to learn from, images that choose the penalty, and images to measure."""
+    """Images to train on, images that choose the penalty, and images to test on."""
 
     train: Labelled
     validation: Labelled
@@ -37,7 +37,7 @@ class Splits(NamedTuple):
 
 
 def balanced_draw(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The indices of `count` images to learn from, equally many of each class.
+    """Draws the indices of `count` images to train on, with the same number of each class.
 
     Raises:
         UserError: if the number of classes does not divide `count`, or a class has too few images.
@@ -61,11 +61,11 @@ def standardized(splits: Splits) -> Splits:
 
 
 def probe(splits: Splits) -> dict[str, Any]:
-    """The test accuracy of the classifier whose penalty is best on validation.
+    """Trains classifiers with different penalties and tests the one that is best on validation.
 
     Returns:
         `test_accuracy`, `validation_accuracy`, the chosen `inverse_penalty` (scikit-learn's C), and whether its fit
-        had `converged`.
+        `converged`.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -93,13 +93,13 @@ def measure(
 
     Args:
         splits: features, not yet standardized.
-        counts: numbers of labels; the number of all labels is added.
-        draws: number of draws for each number of labels. They depend only on the seed, so all features share them.
-        seed: of the draws.
+        counts: numbers of labels to train on, in addition to all labels.
+        draws: draws for each number of labels. They depend only on the seed, so all features share them.
+        seed: seed of the draws.
         on_probe: called with 1 after each probe.
 
     Returns:
-        For each number of labels `num_labels` and `draws`, a list of results of `probe`.
+        A row for each number of labels: `num_labels`, and `draws`, a list of results of `probe`.
     """
     splits = standardized(splits)
     labels, rows = splits.train.labels, []
@@ -119,7 +119,7 @@ def measure(
 
 
 def principal_components(splits: Splits, dimensions: int) -> Splits:
-    """The features' coordinates along the directions of highest variance over all training images."""
+    """Projects features on the directions of highest variance over all training images."""
     from sklearn.decomposition import PCA
 
     pca = PCA(dimensions, random_state=0).fit(splits.train.features)
@@ -127,7 +127,7 @@ def principal_components(splits: Splits, dimensions: int) -> Splits:
 
 
 def picture(examples: Labelled) -> dict[str, list]:
-    """Positions of images on a plane that keep neighbors in feature space close together (t-SNE).
+    """Places images on a plane so that neighbors in feature space stay close together (t-SNE).
 
     Returns:
         `x`, `y` (to three digits) and `label` of each image, for a record. Nearly equal features share one position.

@@ -1,4 +1,4 @@
-"""Scores of single images as a CSV file with a row for each image, to rank images and to detect foreign ones.
+"""Scores of single images as a CSV file with a row for each image, to rank images and to detect anomalies.
 
     image                  path in its folder, or number from 0 in its split
     nll_bound_nats         bound on -log p(image)
@@ -24,21 +24,21 @@ BOUND, IMPORTANCE, BITS = "nll_bound_nats", "nll_importance_nats", "bits_per_dim
 
 
 def summary_file(path: pathlib.Path) -> pathlib.Path:
-    """The path of the record of the evaluation."""
+    """Returns the path of the record of the evaluation."""
     return path.with_name(f"{path.name}.json")
 
 
 def write(path: pathlib.Path, names: Iterable[str], scores: Mapping[str, np.ndarray]) -> None:
-    """Writes the whole file, or nothing.
+    """Writes the complete file, or nothing.
 
     Args:
-        path: of the file.
-        names: of the images, in order; names after the last score are ignored.
+        path: the file to write.
+        names: names of the images, in order; names after the last score are ignored.
         scores: columns by name, each (images,).
     """
     count = len(scores[BOUND])
     named = list(itertools.islice(names, count))
-    # Names of files need not be valid Unicode.
+    # File names need not be valid Unicode.
     with (
         files.replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -49,7 +49,7 @@ def write(path: pathlib.Path, names: Iterable[str], scores: Mapping[str, np.ndar
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The columns of scores by name, each (images,) float64.
+    """Reads the columns of scores by name, each (images,) float64.
 
     Raises:
         FileError: if the file is missing or does not hold scores.

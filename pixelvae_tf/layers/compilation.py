@@ -1,7 +1,8 @@
-"""What XLA compiles inside graphs that are otherwise TensorFlow's own: the gates, and the samplers' loops over pixels.
+"""Compiles small parts of TensorFlow's graphs with XLA: the gates, and the samplers' loops over pixels.
 
-Compiling pays in training and in sampling, not where a graph runs once: a small model's takes longer to compile than
-to run.
+Compilation pays off in training and sampling. If a graph of a small model runs only once, compilation takes longer.
+
+Also gives functions with custom gradients their own graph.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _compiling = True
 
 
 def compiled(function: Callable) -> Callable:
-    """A function of tensors that XLA compiles, or not, as `compiling` says when a graph with it is traced."""
+    """Wraps a function of tensors. XLA compiles it if `compiling` says so when a graph that calls it is traced."""
     of_xla = tf.function(function, jit_compile=True, autograph=False)
 
     @functools.wraps(function)
@@ -27,15 +28,15 @@ def compiled(function: Callable) -> Callable:
 
 
 def is_compiling() -> bool:
-    """Whether graphs that are traced now have XLA compile gates and loops."""
+    """Returns whether XLA compiles gates and loops in graphs that are traced now."""
     return _compiling
 
 
 @contextlib.contextmanager
 def compiling(by_xla: bool) -> Iterator[None]:
-    """Whether graphs that are traced in it have XLA compile gates and loops; outside of any, they do.
+    """Sets whether XLA compiles gates and loops in graphs that are traced inside the block. Outside it does.
 
-    Graphs that were traced before stay as they are.
+    Graphs that were traced before do not change.
     """
     global _compiling
     before, _compiling = _compiling, by_xla
@@ -43,3 +44,27 @@ def compiling(by_xla: bool) -> Iterator[None]:
         yield
     finally:
         _compiling = before
+
+
+def traced_once(function: Callable) -> Callable:
+    """Puts a function of tensors with a `tf.custom_gradient` into its own graph, which all other graphs share.
+
+    TensorFlow keeps every graph that calls `tf.custom_gradient` until the process ends: all graphs of a model, some 20
+    MB for every small model that a process has loaded. With this wrapper, it keeps only one small graph for each shape
+    and type of the inputs, and frees the graphs that call it.
+
+    Arguments that are not tensors are constants of the graph.
+    """
+
+    # The first arguments make a graph of its own for each way of compiling and for each set of shapes. TensorFlow would
+    # reuse a graph of unknown sizes, whose gradient does not sum over the axes that turn out to have one element.
+    @tf.function(autograph=False)
+    def traced(_compiled, _shapes, *arguments):
+        return function(*arguments)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        shapes = tuple(str(argument.shape) for argument in arguments if isinstance(argument, tf.Tensor))
+        return traced(_compiling, shapes, *arguments)
+
+    return call

@@ -1,4 +1,4 @@
-"""How z and the class enter a network: vectors through the bias of every unit, maps through a 1x1 convolution."""
+"""Conditions networks on z and the class: vectors through the bias of every unit, maps through a 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pixelvae_tf.layers.weight_norm import Conv2D, Dense
 
 
 def maps_convolution(filters: int, conditional_on_maps: bool, **settings) -> Conv2D | None:
-    """The convolution that turns maps of z into feature maps of a network; None for a network without maps."""
-    # It draws a seed. A network without maps draws it too, so that its other layers start with the same weights.
+    """Makes the convolution from maps of z to feature maps of a network; None for a network without maps."""
+    # The initializer draws a seed. A network without maps draws it too, so its other layers start with equal weights.
     initializer = keras.initializers.GlorotUniform()
     if not conditional_on_maps:
         return None
@@ -20,7 +20,7 @@ def maps_convolution(filters: int, conditional_on_maps: bool, **settings) -> Con
 
 
 def build_maps_convolution(conv: Conv2D | None, maps_shape) -> None:
-    """Builds what `maps_convolution` gave. Raises ValueError if the network was made for maps and has none, or not."""
+    """Builds the result of `maps_convolution`. Raises ValueError for maps without a convolution, or the reverse."""
     if (conv is None) != (maps_shape is None):
         needs = "gets maps" if conv is None else "gets no maps"
         raise ValueError(f"conditional_on_maps={conv is not None}: the network {needs}; make it with the other value")
@@ -29,26 +29,26 @@ def build_maps_convolution(conv: Conv2D | None, maps_shape) -> None:
 
 
 def check_label(label, num_classes: int) -> None:
-    """Raises ValueError for a network of classes that gets no label, or a network of none that gets one."""
+    """Raises ValueError if a network with classes gets no label, or one without classes gets a label."""
     if (label is None) == bool(num_classes):
         raise ValueError(f"num_classes={num_classes}: the network gets {'no' if label is None else 'a'} label")
 
 
 def _vector_of_class(vectors, label):
-    """The rows of `vectors` (classes, channels) of the labels. As a product, whose gradient is dense.
+    """Returns the labels' rows of `vectors` (classes, channels), by a product with one-hot vectors.
 
-    The gradient of a look-up is sparse, which clipping over replicas does not take.
+    A look-up would have a sparse gradient, which clipping over replicas does not support.
     """
     return ops.matmul(ops.one_hot(label, vectors.shape[0], dtype=vectors.dtype), vectors)
 
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class LabelInput(keras.layers.Layer):
-    """Joins a learned vector of the class to what a network reads, the same at every position.
+    """Appends a learned vector of the class to a network's input, the same at every position.
 
     Args:
-        num_classes: classes.
-        channels: dimensions of the vector. It stands for a one-hot vector, which would be as wide as there are classes.
+        num_classes: number of classes.
+        channels: dimensions of the vector. It replaces a one-hot vector, which would have a dimension for each class.
 
     Call: `features` (batch, ..., channels), and `label` (batch,), integers 0..classes-1. Returns (batch, ...,
     channels of the features + channels).
@@ -84,13 +84,11 @@ class LabelInput(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class ClassBiases(keras.layers.Layer):
-    """What the class of an image adds to the biases of many units: a learned vector a class for each unit.
-
-    They start at zero, as biases do.
+    """The class's shifts of the biases of many units: a learned vector for each class and unit, which starts at zero.
 
     Args:
         sizes: number of input maps of each unit.
-        num_classes: classes.
+        num_classes: number of classes.
 
     Call: `label` (batch,), integers 0..classes-1. Returns a list with one tensor of shape (batch, 1, 1, size) for each
     of `sizes`.
@@ -115,7 +113,7 @@ class ClassBiases(keras.layers.Layer):
 
 
 def _of_units(biases, sizes: tuple[int, ...]) -> list:
-    """(batch, sum of sizes) as a list of (batch, 1, 1, size)."""
+    """Splits (batch, sum of sizes) into a list of (batch, 1, 1, size)."""
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes) - 1)]
     of_units = ops.split(biases, ends, axis=-1) if ends else [biases]
     return [ops.reshape(bias, (-1, 1, 1, bias.shape[-1])) for bias in of_units]
@@ -125,13 +123,13 @@ def _of_units(biases, sizes: tuple[int, ...]) -> list:
 class UnitBiases(keras.layers.Layer):
     """The biases of many units: learned, and shifted by a linear map of the latent vector and by the class, if any.
 
-    tanh(a + W z) * sigmoid(b + V z) needs W z and V z of every layer. One matrix product computes all of them and
-    includes the ordinary biases of the layers.
+    tanh(a + W z) * sigmoid(b + V z) needs W z and V z of every layer. One matrix product computes all of them, and adds
+    the ordinary biases of the layers.
 
     Args:
         sizes: number of input maps of each unit.
         weight_normalization: see `weight_norm`.
-        num_classes: classes of the images; 0 without labels. See `ClassBiases`.
+        num_classes: number of classes; 0 without labels. See `ClassBiases`.
 
     Call: `z` of shape (batch, dimensions), or None without latents; `label` (batch,) integers, or None without classes.
     Returns a list with one tensor of shape (batch, 1, 1, size), or (1, 1, 1, size) without both, for each of `sizes`.
@@ -156,7 +154,7 @@ class UnitBiases(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(total,), initializer="zeros")
             return
         # A quarter of Glorot's limit for one layer's map of z. The initial posterior is noise. If it were as strong as
-        # the pixels, it would hide them from the masked layers, which would then learn to ignore z for good.
+        # the pixels, it would drown them, and the masked layers would learn to ignore z for good.
         limit = 0.25 * math.sqrt(6.0 / (z_shape[-1] + sum(self.sizes) / len(self.sizes)))
         self.linear = Dense(
             total,

@@ -1,4 +1,4 @@
-"""A masked convolution whose input arrives in the order of generation.
+"""The steps of a masked convolution whose input arrives in the order of generation.
 
 A full pass computes all positions at once. A sampler gets the rows one after another, the pixels of a row one after
 another, and the colors of a pixel one after another. So the work of a masked layer splits in two steps:
@@ -31,10 +31,10 @@ class Steps(Protocol):
     """
 
     def start_rows(self, columns: int, batch):
-        """Caches above the first row."""
+        """Returns the caches above the first row."""
 
     def row(self, caches, row, features, finished):
-        """The step from one row to the next.
+        """Steps from one row to the next.
 
         Args:
             caches: from `start_rows` or the step before.
@@ -47,14 +47,14 @@ class Steps(Protocol):
         """
 
     def start_pixels(self, batch):
-        """Windows left of the first pixel."""
+        """Returns the windows left of the first pixel."""
 
     def pixel(self, windows, from_above, newest, color: int):
-        """The step from one color of a pixel to the next.
+        """Steps from one color of a pixel to the next.
 
         Args:
             windows: from `start_pixels` or the step before.
-            from_above: of this pixel.
+            from_above: the contribution of the rows above to this pixel, from `row`.
             newest: (batch, channels), the features of the previous color, which may be the last of the previous pixel.
             color: number of the current color.
 
@@ -63,7 +63,7 @@ class Steps(Protocol):
         """
 
     def finished(self, windows):
-        """What later rows need of a pixel in addition to its features, after its last color."""
+        """Returns what later rows need of a pixel in addition to its features, after its last color."""
 
 
 class ConvSteps:
@@ -79,7 +79,7 @@ class ConvSteps:
         self.dtype = conv.compute_dtype
         kernel = conv.effective_kernel(ops.cast(conv.kernel, self.dtype))
         self.rows = height if conv.stack == "vertical" else conv.reach_rows[0]
-        # One row of many channels: the kernel's rows side by side, as the cache holds them.
+        # The kernel's rows side by side as the channels of one row, as in the cache.
         self.row_kernel = ops.reshape(
             ops.transpose(kernel[: self.rows], (1, 0, 2, 3)), (width, 1, self.rows * self.inputs, outputs)
         )
@@ -97,7 +97,7 @@ class ConvSteps:
         of_color = np.bincount(masks.color_of_channel(self.inputs, conv.colors))
         before = left_channels + np.cumsum(of_color) - of_color
         seen = before + (of_color if conv.mask_type == "B" else 0)
-        # The window holds the channels of the current pixel's earlier colors, but not yet those of later ones.
+        # The window contains the channels of the current pixel's earlier colors, but not of later ones.
         self.pixel_kernels = self.by_color(taps)
         self.pixel_kernels = [kernel[:rows] for kernel, rows in zip(self.pixel_kernels, seen, strict=True)]
         self.biases = None if self.bias is None else self.by_color(self.bias)
@@ -111,11 +111,11 @@ class ConvSteps:
         return [ops.take(maps, channels, axis=-1) for channels in self.channels_of_color]
 
     def start_rows(self, columns, batch):
-        """The cache above the first row, which is padding."""
+        """Returns the cache above the first row, which is padding."""
         return (ops.zeros((columns, batch, self.inputs), self.dtype),) * (self.rows - 1)
 
     def row(self, cache, newest):
-        """The contribution of the rows above (for a vertical stack also of the current row) to all pixels of a row.
+        """Computes what the rows above (for a vertical stack also the current row) contribute to all pixels of a row.
 
         Args:
             cache: from `start_rows`, or from the step before.
@@ -135,11 +135,11 @@ class ConvSteps:
         return rows[1:], maps if self.has_pixels or self.bias is None else maps + self.bias
 
     def start_pixels(self, batch):
-        """The window left of a row's first pixel, which is padding."""
+        """Returns the window left of a row's first pixel, which is padding."""
         return ops.zeros((batch, self.window_channels), self.dtype)
 
     def pixel(self, window, newest, color: int, from_above=None):
-        """The maps of one color of one pixel, from what the layer sees of the current row.
+        """Computes the maps of one color of one pixel, from what the layer sees of the current row.
 
         Args:
             window: from `start_pixels`, or from the step before.
@@ -160,5 +160,5 @@ class ConvSteps:
         return window[:, self.inputs :] if is_last else window, maps
 
     def finished(self, window):
-        """The inputs of a pixel, (batch, inputs), after its last color. The next rows see these."""
+        """Returns the inputs of a pixel, (batch, inputs), after its last color. The next rows see them."""
         return window[:, -self.inputs :]

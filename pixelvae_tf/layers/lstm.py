@@ -14,17 +14,17 @@ GATES = 4
 
 
 class _MaskedLSTM(keras.layers.Layer):
-    """What both layers share: a recurrence over h units, a 1x1 convolution to 2h maps, and the identity around them.
+    """The base of both layers: a recurrence over h units, a 1x1 convolution to 2h maps, and the identity around them.
 
     Args:
-        filters: h, the units of a direction.
+        filters: h, the units of each direction.
         kernel_size: length of the kernels along the row, odd.
         colors: colors of a pixel, generated in order.
-        residual: whether the input is added to the output.
+        residual: whether to add the input to the output.
         weight_normalization: see `weight_norm`.
 
-    Given `dropout`, (batch, height, width, directions * filters) (see `dropout.replica_factors`), a call multiplies the
-    states by it on their way out, not from step to step.
+    `dropout`, (batch, height, width, directions * filters) (see `dropout.replica_factors`), multiplies the states in
+    the output, but not between steps.
     """
 
     directions = 1
@@ -48,16 +48,16 @@ class _MaskedLSTM(keras.layers.Layer):
         self.output_conv = self._masked(2 * filters, 1, "horizontal", "output")
 
     def _masked(self, filters: int, length: int, stack: str, name: str, **settings) -> MaskedConv2D:
-        """A masked convolution of type B along the row."""
+        """Makes a masked convolution of type B along the row."""
         settings |= {"colors": self.colors, "weight_normalization": self.weight_normalization}
         return MaskedConv2D(filters, (1, length), "B", stack, name=name, dtype=self.dtype_policy, **settings)
 
     def _input_to_state(self, length: int, stack: str, name: str) -> MaskedConv2D:
-        # The biases come from outside, together with what z adds to them.
+        # The caller passes the biases, including z's shift of them.
         return self._masked(self.gate_inputs, length, stack, name, parts=GATES, use_bias=False)
 
     def _state_to_state(self, kernel_size: tuple[int, int], name: str) -> Conv2D:
-        """Holds the weights from states to gates. No mask: these states belong to earlier pixels, whole."""
+        """Makes the layer of the weights from states to gates. It needs no mask: these states are of earlier pixels."""
         return Conv2D(
             self.gate_inputs,
             kernel_size,
@@ -79,7 +79,7 @@ class _MaskedLSTM(keras.layers.Layer):
         for conv in states:
             conv.build(units)
         self.output_conv.build(units)
-        # States in which every position outside of the image is: h and c of each direction.
+        # The state of every position outside the image: h and c of each direction.
         self.initial_state = self.add_weight(
             name="initial_state", shape=(2, self.directions, self.filters), initializer="zeros", autocast=False
         )
@@ -106,7 +106,7 @@ def _dropped(states, dropout):
 
 
 def state_kernel(conv: Conv2D):
-    """The weights from states to gates as (taps * units, gates), with weight normalization."""
+    """Returns the weights from states to gates as (taps * units, gates), with weight normalization."""
     kernel = conv.effective_kernel(ops.convert_to_tensor(conv.kernel))
     return ops.reshape(kernel, (-1, kernel.shape[-1]))
 
@@ -117,9 +117,9 @@ class RowLSTM(_MaskedLSTM):
 
         (o, f, i, g) = K_is * x[r] + K_ss * h[r - 1] + b,  c[r] = f c[r - 1] + i g,  h[r] = o tanh(c[r])
 
-    K_is is a masked convolution of 1 x k over the current row, K_ss an unmasked one over the states of the row above:
-    of the rows above it sees a triangle, which widens by k // 2 a row and a layer to the left, and by k // 2 a row to
-    the right.
+    K_is is a masked 1 x k convolution over the current row, K_ss an unmasked one over the states of the row above. So
+    the layer sees a triangle of the rows above. It widens by k // 2 with each row and each layer to the left, and by
+    k // 2 with each row to the right.
 
     Args: see `_MaskedLSTM`.
 
@@ -147,7 +147,7 @@ class RowLSTM(_MaskedLSTM):
         return self._added(maps, self.output_conv(states))
 
     def incremental(self, bias) -> RowLSTMSteps:
-        """The same layer for inputs that arrive in the order of generation; the bias without its positions."""
+        """Returns the same layer for inputs that arrive in the order of generation; the bias without its positions."""
         return RowLSTMSteps(self, bias, state_kernel(self.state_conv))
 
 
@@ -157,13 +157,13 @@ class DiagonalBiLSTM(_MaskedLSTM):
 
         left: (o, f, i, g) at (r, c) = K_is x[r, c] + K_ss (h[r - 1, c], h[r, c - 1]) + b, with c from (r, c - 1)
 
-    The other direction is the same over the mirrored image, with weights of its own. It has seen pixels to the right,
-    so that its states enter one row further down. With each row of the maps one position to the right of the row above
-    (`skewed`), a diagonal is a column, and both directions take a column a step.
+    The other direction does the same on the mirrored image, with its own weights. Its states depend on pixels to the
+    right, so they enter one row further down. `skewed` shifts each row of the maps one position to the right of the
+    row above. This makes each diagonal a column, and both directions process one column per step.
 
-    Nothing masks the mirrored direction: where it is used, the whole row that it comes from is known.
+    The mirrored direction needs no mask: where its states enter, the whole row behind them is known.
 
-    Args: see `_MaskedLSTM`; kernels are 1x1, so that kernel_size does not matter.
+    Args: see `_MaskedLSTM`; kernels are 1x1, so kernel_size does not matter.
 
     Call: maps (batch, height, width, inputs), and the biases of the gates (batch or 1, 1, 1, 2 * `gate_inputs`), the
     mirrored ones last. Returns (batch, height, width, 2 * filters).
@@ -177,7 +177,7 @@ class DiagonalBiLSTM(_MaskedLSTM):
         super().__init__(filters, kernel_size, colors, residual, weight_normalization, **kwargs)
         self.input_conv = self._input_to_state(1, "horizontal", "input")
         self.mirrored_input_conv = self._input_to_state(1, "vertical", "mirrored_input")
-        # Of two rows: the state above, and the one to the left.
+        # Two rows: the state above, and the state to the left.
         self.state_conv = self._state_to_state((2, 1), "state")
         self.mirrored_state_conv = self._state_to_state((2, 1), "mirrored_state")
         self.mirrored_output_conv = self._masked(2 * filters, 1, "vertical", "mirrored_output", use_bias=False)
@@ -191,7 +191,7 @@ class DiagonalBiLSTM(_MaskedLSTM):
         )
 
     def state_kernels(self):
-        """The weights from states to gates, (directions, 2 * units, gates)."""
+        """Returns the weights from states to gates, (directions, 2 * units, gates)."""
         return ops.stack([state_kernel(self.state_conv), state_kernel(self.mirrored_state_conv)])
 
     def call(self, maps, bias, dropout=None):
@@ -208,25 +208,25 @@ class DiagonalBiLSTM(_MaskedLSTM):
         return self._added(maps, self.output_conv(states) + self.mirrored_output_conv(mirrored))
 
     def incremental(self, bias) -> DiagonalBiLSTMSteps:
-        """The same layer for inputs that arrive in the order of generation; the bias without its positions."""
+        """Returns the same layer for inputs that arrive in the order of generation; the bias without its positions."""
         return DiagonalBiLSTMSteps(self, bias, self.state_kernels())
 
 
 def skewed(maps):
-    """Each row one position to the right of the row above: (..., height, width, n) to (..., height, lines, n).
+    """Shifts each row one position to the right of the row above: (..., height, width, n) to (..., height, lines, n).
 
     There are height + width - 1 lines; zeros fill the corners.
     """
     *outer, height, width, channels = maps.shape
     outer = [-1 if size is None else size for size in outer]
     padded = ops.pad(maps, [(0, 0)] * len(outer) + [(0, 0), (0, height), (0, 0)])
-    # Read with rows one shorter than they were written.
+    # Reads rows that are one shorter than they were written.
     flat = ops.reshape(padded, (*outer, height * (width + height), channels))[..., :-height, :]
     return ops.reshape(flat, (*outer, height, height + width - 1, channels))
 
 
 def straightened(maps, width: int):
-    """The inverse of `skewed`: (..., height, lines, n) to (..., height, width, n)."""
+    """Inverts `skewed`: (..., height, lines, n) to (..., height, width, n)."""
     *outer, height, lines, channels = maps.shape
     outer = [-1 if size is None else size for size in outer]
     flat = ops.reshape(maps, (*outer, height * lines, channels))

@@ -1,8 +1,8 @@
-"""The layers of PixelRNN whose input arrives in the order of generation.
+"""The steps of PixelRNN's layers, whose input arrives in the order of generation.
 
-What an LSTM has seen of the rows above is one state a position, which the `row` step reads. Within a row the `pixel`
-step advances the LSTM, the units of one color at a time. The mirrored direction of a Diagonal BiLSTM runs from right to
-left: it takes a whole row at once, as soon as the row is complete.
+For the rows above, an LSTM has one state for each position, which the `row` step reads. Within a row the `pixel` step
+advances the LSTM, the units of one color at a time. The mirrored direction of a Diagonal BiLSTM runs from right to
+left, so it processes a whole row once the row is complete.
 
 States are float32, as in `recurrence`.
 """
@@ -17,7 +17,7 @@ from pixelvae_tf.layers.recurrence import cell, recurrence
 
 
 class _Steps:
-    """What both layers share: their convolutions of the current pixel, and states by color."""
+    """The base of both layers' steps: their convolutions of the current pixel, and states by color."""
 
     def __init__(self, layer):
         self.dtype = layer.compute_dtype
@@ -26,18 +26,18 @@ class _Steps:
         self.output = layer.output_conv.incremental()
         units_of_color = np.bincount(color_of_channel(layer.filters, layer.colors))
         self.ends = [int(end) for end in np.cumsum(units_of_color)[:-1]]
-        # h and c outside the image, of each direction, (directions, units).
+        # h and c of each direction outside the image, (directions, units).
         self.initial_hidden, self.initial_memory = ops.unstack(ops.cast(layer.initial_state, "float32"), axis=0)
 
     def by_color(self, units) -> tuple:
-        """The units of each color, of (..., units)."""
+        """Splits (..., units) into the units of each color."""
         return tuple(ops.split(units, self.ends, axis=-1)) if self.ends else (units,)
 
     def start_by_color(self, state, batch) -> tuple:
         return self.by_color(ops.broadcast_to(state, (batch, state.shape[-1])))
 
     def start_pixels(self, batch):
-        # The first states are never read: they are there for the form of the window.
+        # The first states are never read. They only give the window its structure.
         return (
             self.input.start_pixels(batch),
             self.output.start_pixels(batch),
@@ -46,7 +46,7 @@ class _Steps:
         )
 
     def _outputs(self, window, hidden, newest, color: int, from_above=None):
-        """The layer's maps of a color, from its states, and the next window of the 1x1 convolution."""
+        """Returns the next window of the 1x1 convolution, and the layer's maps of a color from its states."""
         window, outputs = self.output.pixel(window, ops.cast(hidden, self.dtype), color, from_above)
         return window, newest + outputs if self.residual else outputs
 
@@ -60,12 +60,12 @@ def _joined(values: tuple):
 
 
 class RowLSTMSteps(_Steps):
-    """A `RowLSTM` a row, a pixel and a color at a time.
+    """The steps of a `RowLSTM`, by row, pixel and color.
 
     Args:
         layer: a built `RowLSTM`.
-        bias: of the gates, (batch or 1, gates).
-        kernel: from states to gates, (taps * units, gates).
+        bias: biases of the gates, (batch or 1, gates).
+        kernel: weights from states to gates, (taps * units, gates).
     """
 
     def __init__(self, layer, bias, kernel):
@@ -78,12 +78,12 @@ class RowLSTMSteps(_Steps):
         return ()
 
     def row(self, cache, row, finished):
-        """What a row's gates see of the states above, and those states: both color by color.
+        """Computes what a row's gates see of the states above, and returns it with those states, both by color.
 
         Args:
-            cache: nothing.
-            row: its number.
-            finished: of the row above, see `finished`.
+            cache: empty.
+            row: number of the row.
+            finished: the result of `finished` for the row above.
         """
         outside = (self.initial_hidden[0], self.initial_memory[0])
         hidden, memory = (ops.where(row > 0, above, start) for above, start in zip(finished, outside, strict=True))
@@ -95,7 +95,7 @@ class RowLSTMSteps(_Steps):
         return cache, (tuple(self.input.by_color(gates)), self.by_color(memory))
 
     def pixel(self, windows, newest, from_above, color: int):
-        """One color of a pixel: `newest` (batch, inputs of the color) to (batch, outputs of the color)."""
+        """Computes one color of a pixel, (batch, outputs of the color), from `newest`, (batch, inputs of the color)."""
         inputs, outputs, hidden, memory = windows
         gates, memory_above = from_above
         inputs, sums = self.input.pixel(inputs, newest, color)
@@ -104,17 +104,17 @@ class RowLSTMSteps(_Steps):
         return (inputs, outputs, _replaced(hidden, color, now), _replaced(memory, color, memory_now)), maps
 
     def finished(self, windows) -> tuple:
-        """h and c of a pixel, (batch, units), after its last color."""
+        """Returns h and c of a pixel, (batch, units), after its last color."""
         return _joined(windows[2]), _joined(windows[3])
 
 
 class DiagonalBiLSTMSteps(_Steps):
-    """A `DiagonalBiLSTM`: from left to right a color of a pixel at a time, mirrored a row at a time.
+    """The steps of a `DiagonalBiLSTM`: from left to right by color of each pixel, in the mirrored direction by row.
 
     Args:
         layer: a built `DiagonalBiLSTM`.
-        bias: of the gates, (batch or 1, 2 * gates), the mirrored ones last.
-        kernels: from states to gates, (directions, 2 * units, gates): the units above, then those beside.
+        bias: biases of the gates, (batch or 1, 2 * gates), the mirrored ones last.
+        kernels: weights from states to gates, (directions, 2 * units, gates): the units above, then those beside.
     """
 
     def __init__(self, layer, bias, kernels):
@@ -131,16 +131,16 @@ class DiagonalBiLSTMSteps(_Steps):
         self.mirrored_initial = ops.cast(layer.initial_state[:, 1:], "float32")
 
     def start_rows(self, columns, batch):
-        """Mirrored states of the row before the one above."""
+        """Returns the mirrored states two rows above the first row."""
         return ops.broadcast_to(self.initial_hidden[1], (columns, batch, self.units))
 
     def row(self, cache, row, finished):
-        """What a row sees from above: in its gates, and of the mirrored direction in its maps; both color by color.
+        """Computes what a row sees from above, in its gates and through the mirrored direction in its maps, by color.
 
         Args:
             cache: from `start_rows`, or from the step before.
-            row: its number.
-            finished: of the row above, see `finished`.
+            row: number of the row.
+            finished: the result of `finished` for the row above.
         """
         hidden, inputs = finished
         gates = ops.matmul(ops.where(row > 0, hidden, self.initial_hidden[0]), self.above) + self.bias
@@ -150,7 +150,7 @@ class DiagonalBiLSTMSteps(_Steps):
         return mirrored, (tuple(self.input.by_color(gates)), tuple(self.output.by_color(maps)))
 
     def _mirrored_row(self, states_above, inputs):
-        """Mirrored states of a complete row, (columns, batch, units)."""
+        """Computes the mirrored states of a complete row, (columns, batch, units)."""
         _, sums = self.mirrored_input.row((), inputs)
         sums = ops.cast(sums, "float32") + ops.matmul(states_above, self.mirrored_above) + self.mirrored_bias
         leftwards = ops.flip(sums, axis=0)[:, None, :, None]
@@ -158,7 +158,7 @@ class DiagonalBiLSTMSteps(_Steps):
         return ops.flip(states[:, 0, :, 0], axis=0)
 
     def start_pixels(self, batch):
-        # The inputs, and h of the pixel to the left besides, which all colors read.
+        # Also keeps the inputs, and h of the pixel to the left, which all colors read.
         inputs = ops.zeros((batch, self.inputs), self.dtype)
         sizes = np.cumsum(np.bincount(color_of_channel(self.inputs, self.colors)))[:-1]
         by_color = tuple(ops.split(inputs, [int(end) for end in sizes], axis=-1)) if self.colors > 1 else (inputs,)
@@ -166,7 +166,7 @@ class DiagonalBiLSTMSteps(_Steps):
         return (*super().start_pixels(batch), by_color, left)
 
     def pixel(self, windows, newest, from_above, color: int):
-        """One color of a pixel: `newest` (batch, inputs of the color) to (batch, outputs of the color)."""
+        """Computes one color of a pixel, (batch, outputs of the color), from `newest`, (batch, inputs of the color)."""
         window, outputs, hidden, memory, inputs, left = windows
         gates, mirrored = from_above
         window, sums = self.input.pixel(window, newest, color)
@@ -178,5 +178,5 @@ class DiagonalBiLSTMSteps(_Steps):
         return (window, outputs, hidden, memory, _replaced(inputs, color, newest), left), maps
 
     def finished(self, windows) -> tuple:
-        """h and the inputs of a pixel, (batch, units) and (batch, inputs), after its last color."""
+        """Returns h and the inputs of a pixel, (batch, units) and (batch, inputs), after its last color."""
         return windows[5], _joined(windows[4])

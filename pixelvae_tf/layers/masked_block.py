@@ -17,8 +17,8 @@ class MaskedBlock(keras.layers.Layer):
     enter the horizontal stack before their unit, through a 1x1 convolution.
 
     The paper's network shifts the vertical maps down a row at every layer. Here the shift happens once: the first
-    layer's vertical mask is of type A (rows above the current one), so that row r of all vertical maps depends on
-    image rows before r and needs no further shift.
+    layer's vertical mask is of type A (rows above the current one). So row r of all vertical maps depends only on image
+    rows before r and needs no further shift.
 
     Args:
         filters: feature maps of each stack.
@@ -30,8 +30,8 @@ class MaskedBlock(keras.layers.Layer):
 
     Call: vertical (batch, height, width, inputs), horizontal of the same shape, and the biases of both units,
     which broadcast against (batch, height, width, filters * parts_of(activation)). Returns both stacks' maps,
-    (batch, height, width, filters). A type B block adds its horizontal input to its horizontal output. Given `dropout`,
-    of their shape (see `dropout.replica_factors`), it multiplies what the horizontal unit gives.
+    (batch, height, width, filters). A type B block adds its horizontal input to its horizontal output. `dropout`, of
+    the same shape (see `dropout.replica_factors`), multiplies the horizontal unit's output.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class MaskedBlock(keras.layers.Layer):
             "dtype": self.dtype_policy,
         }
         parts = parts_of(activation)
-        # The units' biases come from outside, together with what z adds to them.
+        # The caller passes the units' biases, including z's shift of them.
         unit_input = {"filters": filters * parts, "parts": parts, "use_bias": False, **shared}
         self.vertical_conv = MaskedConv2D(
             kernel_size=kernel_size, mask_type=mask_type, stack="vertical", name="vertical", **unit_input
@@ -66,7 +66,7 @@ class MaskedBlock(keras.layers.Layer):
         self.horizontal_conv = MaskedConv2D(
             kernel_size=(1, kernel_size), mask_type=mask_type, stack="horizontal", name="horizontal", **unit_input
         )
-        # Vertical maps hold nothing of the current row, so that every color may see all of them.
+        # Vertical maps do not depend on the current row, so every color may see all of them.
         self.link = MaskedConv2D(kernel_size=1, mask_type="B", stack="vertical", name="link", **unit_input)
         self.output_conv = MaskedConv2D(
             filters,
@@ -97,7 +97,7 @@ class MaskedBlock(keras.layers.Layer):
         return apply_unit(self.activation, vertical_bias, vertical_maps), outputs
 
     def incremental(self) -> BlockSteps:
-        """The same block for inputs that arrive in the order of generation."""
+        """Returns the block's steps, for inputs that arrive in the order of generation."""
         return BlockSteps(self)
 
     def get_config(self):
@@ -113,9 +113,10 @@ class MaskedBlock(keras.layers.Layer):
 
 
 class BlockSteps:
-    """A `MaskedBlock` a row at a time (vertical stack) and a color of a pixel at a time (horizontal stack).
+    """The steps of a `MaskedBlock`.
 
-    The vertical stack advances by rows and the horizontal one by pixels; the link between them is one product per row.
+    The vertical stack advances by rows, the horizontal stack by colors of pixels. The link between them is one product
+    per row.
     """
 
     def __init__(self, block: MaskedBlock):
@@ -134,7 +135,7 @@ class BlockSteps:
         Args:
             cache: from `start_rows`, or from the step before.
             newest: (columns, batch, inputs), the newest row of the vertical stack's input.
-            vertical_bias, horizontal_bias: of the units; they broadcast against (columns, batch, filters * parts).
+            vertical_bias, horizontal_bias: the units' biases; they broadcast to (columns, batch, filters * parts).
 
         Returns:
             The next cache, the vertical maps (columns, batch, filters), and for each color the contribution of the rows

@@ -23,9 +23,9 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
      [0. 0. 1.]
      [1. 1. 1.]]
 
-    The layer neither stores nor computes the rows and columns that the mask hides as a whole: a 5x5 vertical kernel of
-    type B becomes a 3x5 one, padded above. It multiplies the other hidden weights by zero, from the first call on:
-    those of a later color at the current pixel, and of the right end of a raster kernel's last row.
+    The layer neither stores nor computes rows and columns that the mask hides completely: a 5x5 vertical kernel of type
+    B becomes a 3x5 one, padded above. It multiplies the other hidden weights by zero, from the first call on: those of
+    a later color at the current pixel, and of the right end of a raster kernel's last row.
 
     Args:
         filters: output feature maps.
@@ -37,8 +37,8 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         weight_normalization: see `weight_norm`.
 
     Attributes:
-        full_kernel_size: height and width of the whole kernel, as `get_config` has it. Keras's `kernel_size` is the
-            size of what the layer stores, which `build` finds.
+        full_kernel_size: height and width of the whole kernel, which `get_config` saves. Keras's `kernel_size` is the
+            size of the stored kernel, which `build` determines.
 
     Shapes: (batch, height, width, inputs) to (batch, height, width, filters).
 
@@ -82,7 +82,7 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         rows, columns = masks.visible_box(mask)
         self.mask = mask[rows, columns]
         self.kernel_size = self.mask.shape[:2]
-        # The reach of the visible box from the current position: rows above and below, columns left and right.
+        # How far the visible box reaches from the current position: rows above and below, columns left and right.
         height, width = self.full_kernel_size
         self.reach_rows = (height // 2 - rows.start, rows.stop - 1 - height // 2)
         self.reach_columns = (width // 2 - columns.start, columns.stop - 1 - width // 2)
@@ -95,7 +95,7 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         return super().convolution_op(self._aligned(inputs), self.effective_kernel(kernel))
 
     def _aligned(self, inputs):
-        """The inputs, padded where the kernel reaches outside the image, without the last lines that it never sees."""
+        """Pads the inputs where the kernel reaches outside the image, and drops the last lines that it never sees."""
         (above, below), (left, right) = self.reach_rows, self.reach_columns
         if below < 0 or right < 0:
             height, width = inputs.shape[1:3]
@@ -104,7 +104,7 @@ class MaskedConv2D(WeightNormalization, keras.layers.Conv2D):
         return ops.pad(inputs, padding) if any(map(any, padding)) else inputs
 
     def incremental(self) -> ConvSteps:
-        """The same convolution for inputs that arrive in the order of generation."""
+        """Returns the convolution's steps, for inputs that arrive in the order of generation."""
         return ConvSteps(self)
 
     def compute_output_shape(self, input_shape):

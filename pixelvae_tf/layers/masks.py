@@ -1,4 +1,4 @@
-"""The mask rule: what each tap of a convolution kernel may see. It needs only NumPy.
+"""The mask rule: which taps of a convolution kernel are visible. It needs only NumPy.
 
 Pixels are generated in raster order, and the colors of one pixel in order (R, G, B). A mask of type A hides the
 current position, type B shows it. Feature maps belong to colors in contiguous groups.
@@ -13,10 +13,10 @@ STACKS = ("raster", "vertical", "horizontal")
 
 
 def color_of_channel(channels: int, colors: int, parts: int = 1) -> np.ndarray:
-    """The color each of `channels` belongs to, as (channels,) integers: contiguous groups of nearly equal size.
+    """Returns the color of each channel, (channels,) integers, in contiguous groups of nearly equal size.
 
-    With `parts` > 1 the channels are that many sets of maps side by side, and each set has its own groups. The two
-    halves of a gate are two such sets.
+    `parts` is the number of sets of maps side by side in the channels. Each set has its own groups. The two halves of a
+    gate are two such sets.
     """
     per_part = channels // parts
     return np.tile(np.arange(per_part) * colors // per_part, parts)
@@ -29,14 +29,14 @@ def causal_mask(
     mask_type: str,
     stack: str = "raster",
 ) -> np.ndarray:
-    """The mask of a kernel with odd sides whose middle is the current position.
+    """Returns the mask of a kernel with odd sides, whose center is the current position.
 
     Args:
         kernel_size: height and width, odd.
         input_colors, output_colors: color of each input and output channel.
         mask_type: "A" hides the current position, "B" shows it.
-        stack: "raster" sees all rows above and the left of the current row; "vertical" sees whole rows, those above
-            (A) or those above and the current one (B), of every color; "horizontal" sees only the current row.
+        stack: "raster" sees all rows above, and the current row to the left; "vertical" sees whole rows in all colors,
+            those above (A) or also the current one (B); "horizontal" sees only the current row to the left.
 
     Returns:
         (height, width, inputs, outputs) of 0 and 1, float32.
@@ -60,7 +60,7 @@ def causal_mask(
 
 
 def visible_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns of a kernel with at least one visible tap; the others need no computation.
+    """Returns the rows and columns of a kernel with at least one visible tap. The others need no computation.
 
     Raises:
         ValueError: if the mask hides everything.

@@ -1,4 +1,4 @@
-"""Integer pixels to the real-valued features that a network reads."""
+"""Converts integer pixels to the real-valued input of a network."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class PixelInput(keras.layers.Layer):
         return ops.reshape(embedded, (-1, height, width, colors * self.embedding_channels))
 
     def scaled(self, pixels):
-        """The pixels in the type of the computation: 0 and 1, or about -2..2."""
+        """Scales pixels to the network's input in its compute type: 0 and 1, or about -2..2."""
         pixels = ops.cast(pixels, self.compute_dtype)
         return pixels if self.pixel_levels == 2 else pixels * (4.0 / self.pixel_levels) - 2.0
 
     def incremental(self) -> PixelInputSteps:
-        """The same for pixels that arrive in the order of generation, color by color."""
+        """Returns the layer's steps, for pixels that arrive in the order of generation, color by color."""
         return PixelInputSteps(self)
 
     def compute_output_shape(self, input_shape):
@@ -63,14 +63,14 @@ class PixelInput(keras.layers.Layer):
 
 
 class PixelInputSteps:
-    """A `PixelInput` for one color of a pixel, or of a row of pixels, at a time. It keeps nothing between steps."""
+    """The steps of a `PixelInput`: one color of a pixel, or of a row of pixels. They keep no state."""
 
     def __init__(self, layer: PixelInput):
         self.layer = layer
         self.table = ops.cast(layer.embedding, layer.compute_dtype) if layer.embedding_channels else None
 
     def features(self, pixels, color: int):
-        """Integers of one color, (..., 1), to its features, (..., max(1, embedding_channels)); colors count from 0."""
+        """Converts integers of color number `color`, (..., 1), to features, (..., max(1, embedding_channels))."""
         if self.table is None:
             return self.layer.scaled(pixels)
         return ops.take(self.table, pixels[..., 0] + color * self.layer.pixel_levels, axis=0)

@@ -1,32 +1,34 @@
 """A convolutional LSTM over lines of positions, one line after another, and its gradient.
 
-A step takes all positions of a line at once: a row of the image for the Row LSTM, a diagonal for the Diagonal BiLSTM.
-The products of input and weights are computed before, outside the loop. What is left is one small product a step, and
-an element-wise chain. The loop backward gives the gradient of what enters every gate; the gradient of the weights is
-one product over all lines after it.
+A step processes all positions of a line: a row of the image for the Row LSTM, a diagonal for the Diagonal BiLSTM. The
+products of input and weights are computed before the loop. A step then has one small product and an element-wise chain.
+The backward loop computes the gradients of the gates' inputs. One product over all lines after it gives the gradient of
+the weights.
 
-Both loops are ordinary loops of the graph. Compiled by XLA they take as long on the CPU in float32, twice as long in
-bfloat16, and ten times as long before the first step (one layer of the MNIST network, 16 images, one core).
+Both loops are ordinary loops of the graph. Compiled by XLA, they take as long on the CPU in float32, twice as long in
+bfloat16, and ten times as long until the first step (one layer of the MNIST network, 16 images, one core).
 
-States are float32, whatever the precision of the maps: rounding would add up over the steps.
+States are always float32, because rounding errors would accumulate over the steps.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-# As Keras's LSTM does, a fresh network keeps most of its state from step to step.
+from pixelvae_tf.layers.compilation import traced_once
+
+# A new network keeps most of its state between steps, as Keras's LSTM does.
 _FORGET_BIAS = 1.0
 
 
 def activated(gates):
-    """The four gates (..., 4 * units) of their inputs: o, f, i are sigmoids and the candidate g a tanh."""
+    """Computes the four gates from their inputs (..., 4 * units): o, f, i by a sigmoid, and the candidate g by tanh."""
     out, forget, enter, candidate = tf.split(gates, 4, axis=-1)
     return tf.sigmoid(out), tf.sigmoid(forget + _FORGET_BIAS), tf.sigmoid(enter), tf.tanh(candidate)
 
 
 def cell(gates, memory):
-    """One step of an LSTM: the inputs of its gates (..., 4 * units) and c (..., units) to the next h and c."""
+    """Takes one LSTM step, from the inputs of its gates (..., 4 * units) and c (..., units) to the next h and c."""
     return _updated(activated(gates), memory)
 
 
@@ -37,24 +39,28 @@ def _updated(gates, memory):
 
 
 def recurrence(inputs, kernel, initial, offsets: tuple[int, ...], first_lines: tuple[int, ...] | None = None):
-    """h of all positions of all lines.
+    """Computes h at all positions of all lines.
 
         (o, f, i, g) = inputs[s] + K h[s - 1],  c[s] = f c[s - 1] + i g,  h[s] = o tanh(c[s])
 
-    K reads h at the position itself and at those beside it. What lies outside has the initial state.
+    K reads h at the position itself and at its neighbors. Positions outside have the initial state.
 
     Args:
-        inputs: (lines, directions, batch, positions, 4 * units), what enters the gates besides.
+        inputs: (lines, directions, batch, positions, 4 * units), the other inputs of the gates.
         kernel: (directions, taps * units, 4 * units), K of each direction.
         initial: (2, directions, units), h and c before the first line.
-        offsets: where each of K's taps lies, in positions from the current one.
-        first_lines: the line that each position begins with; None for the first one.
+        offsets: the offset of each of K's taps from the current position.
+        first_lines: the first line of each position; None for line 0.
 
     Returns:
-        (lines, directions, batch, positions, units) of the inputs' type; without meaning before `first_lines`.
+        (lines, directions, batch, positions, units) of the inputs' type; meaningless before `first_lines`.
     """
     kernel, initial = (tf.cast(tf.convert_to_tensor(array), tf.float32) for array in (kernel, initial))
+    return _recurrence(tf.convert_to_tensor(inputs), kernel, initial, offsets, first_lines)
 
+
+@traced_once
+def _recurrence(inputs, kernel, initial, offsets, first_lines):
     @tf.custom_gradient
     def run(inputs, kernel, initial):
         given = map(tf.stop_gradient, (inputs, kernel, initial))
@@ -76,16 +82,16 @@ def recurrence(inputs, kernel, initial, offsets: tuple[int, ...], first_lines: t
 
 
 class _Taps:
-    """Where K's taps lie: from a line's states to what K reads at each position, and back."""
+    """The taps of K: gathers the states that K reads at each position, and scatters their gradients back."""
 
     def __init__(self, offsets: tuple[int, ...]):
         self.offsets = offsets
         self.before, self.after = max(0, -min(offsets)), max(0, *offsets, 0)
 
     def read(self, states, initial):
-        """States (..., batch, positions, units) to (..., batch, positions, taps * units).
+        """Gathers states (..., batch, positions, units) to (..., batch, positions, taps * units).
 
-        `initial`, (..., 1, 1, units), is what lies outside.
+        `initial`, (..., 1, 1, units), is the state of positions outside.
         """
         if self.offsets == (0,):
             return states
@@ -96,7 +102,7 @@ class _Taps:
         return tf.concat([padded[..., start : start + positions, :] for start in starts], axis=-1)
 
     def spread(self, of_read):
-        """The transpose of `read`: the gradients of the states, and of what lies outside, (..., units)."""
+        """Transposes `read`: returns the gradients of the states, and of the state outside, (..., units)."""
         positions, total = of_read.shape[-2], 0.0
         for offset, gradient in zip(self.offsets, tf.split(of_read, len(self.offsets), axis=-1), strict=True):
             padding = [(0, 0)] * (len(gradient.shape) - 2) + [(self.before + offset, self.after - offset), (0, 0)]
@@ -106,17 +112,17 @@ class _Taps:
 
 
 def _product(maps, kernel, transpose_b: bool = False):
-    """(directions, batch, positions, n) times (directions, n, m)."""
+    """Multiplies (directions, batch, positions, n) by (directions, n, m)."""
     directions, _, positions, size = maps.shape
     outputs = tf.matmul(tf.reshape(maps, (directions, -1, size)), kernel, transpose_b=transpose_b)
     return tf.reshape(outputs, (directions, -1, positions, outputs.shape[-1]))
 
 
 def _kernel_gradient(read, of_sums):
-    """The gradient of K from what it read and that of what it gave, both (lines, directions, batch, positions, n)."""
+    """Computes K's gradient from its inputs and its output gradients, both (lines, directions, batch, positions, n)."""
     lines, directions = read.shape[:2]
     flat = [tf.reshape(array, (lines, directions, -1, array.shape[-1])) for array in (read, of_sums)]
-    # Six times as fast as one product over all lines, for which both would be transposed.
+    # Six times as fast as one product over all lines, which would have to transpose both.
     return tf.reduce_sum(tf.matmul(*flat, transpose_a=True), axis=0)
 
 
@@ -125,14 +131,14 @@ def _arrays(lines: int, *examples) -> list:
 
 
 def _begun(first_lines: tuple[int, ...], line):
-    """Which positions have begun at a line, (positions, 1) of 0 and 1."""
+    """Returns which positions have begun at a line, (positions, 1) of 0 and 1."""
     return tf.cast(line >= tf.constant(first_lines), tf.float32)[:, None]
 
 
-# Python values among the arguments belong to the function: layers of one shape share it.
+# Python arguments are constants of the graph. Layers of one shape share it.
 @tf.function(autograph=False)
 def _forward(inputs, kernel, initial, offsets, first_lines):
-    """h, c and the gates of every line: float32, float32 and the type of the inputs."""
+    """Returns h, c and the gates of every line: float32, float32 and the type of the inputs."""
     taps, start = _Taps(offsets), initial[:, :, None, None]
 
     def step(line, hidden, memory, *arrays):
@@ -154,7 +160,7 @@ def _forward(inputs, kernel, initial, offsets, first_lines):
 
 @tf.function(autograph=False)
 def _backward(upstream, kernel, initial, memories, memories_before, gates, offsets, first_lines):
-    """The gradients of what enters the gates, float32, and of the initial state, from that of h."""
+    """Returns the gradients of the gates' inputs, float32, and of the initial state, given the gradient of h."""
     taps = _Taps(offsets)
 
     def step(line, of_hidden, of_memory, of_initial, array):

@@ -33,18 +33,18 @@ class WeightNormalization:
             )
 
     def _norm(self, kernel):
-        """Euclidean norm of each output unit's weights, (units,), float32."""
+        """Returns the Euclidean norm of each output unit's weights, (units,), float32."""
         kernel = self.visible_kernel(ops.cast(kernel, "float32"))
         output_axis = self.kernel_output_axis % len(kernel.shape)
         axes = [axis for axis in range(len(kernel.shape)) if axis != output_axis]
         return ops.sqrt(ops.sum(ops.square(kernel), axis=axes) + 1e-12)
 
     def visible_kernel(self, kernel):
-        """The kernel without the weights that a mask hides; masked layers override it."""
+        """Returns the kernel with zeros for weights that a mask hides; masked layers override it."""
         return kernel
 
     def effective_kernel(self, kernel):
-        """The weights that the layer computes with, in its compute type."""
+        """Returns the weights that the layer computes with, in its compute type."""
         kernel = self.visible_kernel(kernel)
         if self.gain is None:
             return kernel

@@ -1,4 +1,4 @@
-"""What the methods of a model accept: one line that says what is wrong, and what to give."""
+"""Checks the arguments of a model's methods. Each error is one line that says what is wrong and what to give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelvae_tf.probability.seeds import checked_seed
 
 
 def whole_number(value, name: str, least: int = 1) -> int:
-    """The value as an int. Raises UserError for anything but a whole number of at least `least`."""
+    """Converts the value to an int. Raises UserError for anything but a whole number of at least `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise UserError(f"{name}={value!r}: give a whole number")
     if value < least:
@@ -22,7 +22,7 @@ def whole_number(value, name: str, least: int = 1) -> int:
 
 
 def seed_outside_graphs(seed, method: str) -> int:
-    """The seed, checked, of a method that gives arrays. Raises UserError inside a graph, where there are none yet."""
+    """Checks the seed of a method that returns arrays. Raises UserError inside a graph, where there are no arrays."""
     if not tf.executing_eagerly():
         raise UserError(
             f"{method}: gives arrays, which a tf.function or a dataset's map cannot have; use the functions of "
@@ -32,7 +32,7 @@ def seed_outside_graphs(seed, method: str) -> int:
 
 
 def images_outside_graphs(images, config: ModelConfig) -> np.ndarray:
-    """The images as a uint8 array. Raises UserError for another shape, type or range."""
+    """Converts images to a uint8 array. Raises UserError for a wrong shape, type or range."""
     if tf.is_tensor(images) and not hasattr(images, "numpy"):
         raise UserError("images: are tensors of a graph; use the functions of model.graphs, such as model.graphs.elbo")
     images = np.asarray(images)
@@ -59,10 +59,10 @@ def _check_range(images: np.ndarray, config: ModelConfig) -> None:
 
 
 def images_in_graph(images, config: ModelConfig):
-    """The images, whose type and shape are checked now, and whose pixels are checked when the graph runs.
+    """Checks the type and shape of images now, and their pixels when the graph runs.
 
     Raises:
-        UserError: for another type or shape; the graph raises InvalidArgumentError for another range.
+        UserError: for a wrong type or shape; the graph raises InvalidArgumentError for a wrong range.
     """
     images = tf.convert_to_tensor(images)
     if images.shape.rank is not None:
@@ -77,22 +77,77 @@ def images_in_graph(images, config: ModelConfig):
 
 
 def require(value, condition, message: str):
-    """The value, once the condition is known to hold; else an InvalidArgumentError with the message."""
+    """Returns the value if the condition holds when the graph runs; else raises InvalidArgumentError."""
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(condition), [message])]):
         return tf.identity(value)
 
 
-def labels_outside_graphs(label, count: int, config: ModelConfig) -> tuple[np.ndarray, ...]:
-    """The classes of so many images as the last argument of a graph: an int32 array (count,) alone in a tuple.
+def one_temperature(value) -> float:
+    """Returns the temperature of the pixels. Raises UserError for several numbers, or one that is not positive."""
+    if np.ndim(value) > 1 or np.size(value) != 1:
+        raise UserError(f"temperature={value}: the latents are given; give one number, of the pixels")
+    value = float(np.ravel(value)[0])
+    if not 0 < value < np.inf:
+        raise UserError(f"temperature={value}: use a positive number; 1 is the model's own")
+    return value
+
+
+def latents_outside_graphs(z, config: ModelConfig) -> tuple[int, np.ndarray]:
+    """Returns the number of the lowest given level of latents, from 0, and its values, float32.
 
     Args:
-        label: one class for all images, or (count,) of them.
-        count: images.
-        config: of the model; an empty tuple for one without classes.
+        z: an array of z1, (batch, channels) or (batch, height, width, channels); or a list or tuple with an array or
+            None for each level, z1 first.
+        config: the configuration of the model.
 
     Raises:
-        UserError: for labels that are missing, of another number or type, or no class of the model; for any label of a
-            model without classes.
+        UserError: for a wrong number of levels, if no level is given, or for values of a wrong shape or type.
+    """
+    levels = list(z) if isinstance(z, (list, tuple)) else [z, *[None] * (config.num_levels - 1)]
+    if len(levels) != config.num_levels:
+        raise UserError(
+            f"z has {len(levels)} levels: this model has {config.num_levels}; give an array or None for each, z1 first"
+        )
+    given = {
+        level: _latents(values, f"z{level + 1}", config.latent_shapes[level])
+        for level, values in enumerate(levels)
+        if values is not None
+    }
+    if not given:
+        raise UserError("z: no level is given; give one, or use sample")
+    counts = sorted({len(values) for values in given.values()})
+    if len(counts) > 1:
+        raise UserError(f"z: the levels have {' and '.join(map(str, counts))} examples; give as many of each")
+    lowest = min(given)
+    return lowest, given[lowest]
+
+
+def _latents(values, name: str, wanted: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise UserError(f"{name} of type {values.dtype.name}: give numbers, for example float32")
+    if values.shape[1:] != wanted or not values.shape[:1] or not len(values):
+        raise UserError(f"{name} of shape {values.shape}: this model takes (batch, {_listed(wanted)})")
+    values = values.astype("float32")
+    if not np.isfinite(values).all():
+        raise UserError(f"{name}: has values that are not finite; give finite numbers")
+    return values
+
+
+def labels_outside_graphs(label, count: int, config: ModelConfig) -> tuple[np.ndarray, ...]:
+    """Returns the classes of images as the last arguments of a graph.
+
+    Args:
+        label: one class for all images, or an array (count,).
+        count: number of images.
+        config: the configuration of the model.
+
+    Returns:
+        (labels,), with int32 labels of shape (count,); an empty tuple for a model without classes.
+
+    Raises:
+        UserError: for labels that are missing, of a wrong number or type, or not classes of the model; for any label
+            if the model has no classes.
     """
     if not _takes_label(label, config):
         return ()
@@ -108,10 +163,10 @@ def labels_outside_graphs(label, count: int, config: ModelConfig) -> tuple[np.nd
 
 
 def label_in_graph(label, config: ModelConfig):
-    """The classes of a batch as int32, whose range is checked when the graph runs; None for a model without classes.
+    """Converts the classes of a batch to int32 and checks their range when the graph runs; None without classes.
 
     Raises:
-        UserError: as `labels_outside_graphs`; the graph raises InvalidArgumentError for another range.
+        UserError: as `labels_outside_graphs` does; the graph raises InvalidArgumentError for a wrong range.
     """
     if not _takes_label(label, config):
         return None
@@ -141,12 +196,12 @@ def _classes(config: ModelConfig) -> str:
 
 
 def batch_of(data, config: ModelConfig) -> tuple:
-    """Images, their labels and the weights of the examples, of what `fit` hands a step.
+    """Unpacks the data that `fit` passes to a step: images, labels and weights of the examples.
 
-    The labels are None for a model without classes, the weights where there are none.
+    The labels are None for a model without classes. The weights are None if there are none.
 
     Raises:
-        UserError: for a dictionary, as TensorFlow Datasets gives it, or images without the labels that a model needs.
+        UserError: for a dictionary, which TensorFlow Datasets yields, or images without labels for a model of classes.
     """
     if isinstance(data, dict):
         wanted = '(example["image"], example["label"])' if config.num_classes else 'example["image"]'
@@ -163,7 +218,7 @@ def batch_of(data, config: ModelConfig) -> tuple:
 
 
 def given_data(data, config: ModelConfig) -> None:
-    """Checks what can be seen of the data before `fit`, `evaluate` or `predict` start. Raises UserError."""
+    """Checks the data before `fit`, `evaluate` or `predict` start, as far as possible. Raises UserError."""
     if isinstance(data, tf.data.Dataset):
         images, label, _ = batch_of(data.element_spec, config)
         _check_shape_and_type(images.shape.as_list(), images.dtype, config)
@@ -180,11 +235,10 @@ def given_data(data, config: ModelConfig) -> None:
 
 
 def labels(x, y, arguments: dict, config: ModelConfig):
-    """The labels that `fit` hands to Keras, which drops the weights of examples that have none.
+    """Returns the labels for Keras's `fit`, which drops the weights of examples without labels.
 
     Raises:
-        UserError: for weights of classes without labels; as `labels_outside_graphs` for the arrays of a model of
-            classes.
+        UserError: for class weights without labels; for arrays of a model of classes, as `labels_outside_graphs` does.
     """
     if config.num_classes and isinstance(x, np.ndarray):
         return labels_outside_graphs(y, len(x), config)[0]
@@ -196,7 +250,7 @@ def labels(x, y, arguments: dict, config: ModelConfig):
 
 
 def mask_of(config: ModelConfig, keep_rows: int | None, mask) -> np.ndarray:
-    """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises UserError as it does."""
+    """Returns which pixels `complete` keeps, (1 or batch, height, width) bool. Raises UserError as it does."""
     if (keep_rows is None) == (mask is None):
         raise UserError("keep_rows, mask: give one of the two, to say which pixels are kept")
     height, width, _ = config.image_shape
@@ -213,7 +267,7 @@ def mask_of(config: ModelConfig, keep_rows: int | None, mask) -> np.ndarray:
     return mask if mask.ndim == 3 else mask[None]
 
 
-# The arguments of `compile`, by the field of `TrainConfig` that says what they may be.
+# For each argument of `compile`, the field of `TrainConfig` that checks its value.
 _COMPILED = {
     "kl_warmup_steps": "kl_warmup_steps",
     "prior_scale_floor_steps": "prior_scale_floor_steps",
@@ -229,10 +283,10 @@ _OF_THE_LOSS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def compile_arguments(settings: dict, keras_arguments: dict) -> None:
-    """Checks what `compile` is given, as the flags are checked.
+    """Checks the arguments of `compile` in the same way as flags.
 
     Raises:
-        UserError: for a value that cannot be used, or a loss or metrics beside the bound.
+        UserError: for a value that is not allowed, or a loss or metrics in addition to the bound.
     """
     for name in _OF_THE_LOSS:
         if keras_arguments.get(name) is not None:

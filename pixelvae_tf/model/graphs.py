@@ -1,7 +1,7 @@
 """The graphs behind a model: tensors in, tensors out, each traced once for all batch sizes.
 
-The methods of `PixelVAE` call them with checked arrays; an export holds them; benchmarks time them; and a tf.function
-or a dataset's map can call them, where those methods cannot be used.
+The methods of `PixelVAE` call them with checked arrays, exports contain them, and benchmarks time them. A tf.function
+or a dataset's map can call them too, where those methods do not work.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
+from pixelvae_tf.errors import UserError
+from pixelvae_tf.model.batch_sizes import computed_size, in_few_sizes
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.probability.objectives import ElboTerms
@@ -22,15 +24,15 @@ from pixelvae_tf.sampling.noise import SamplingNoise, draw_noise, latent_noise, 
 if TYPE_CHECKING:
     from pixelvae_tf.probability.objectives import Values
 
-# Importance samples of few images are taken together, up to so many pixels in a pass of the network: a pass of less
-# does not keep a core busy, and one of more takes more memory and is no faster.
+# Importance samples of small batches are computed together, up to this many pixels in a pass of the network. A smaller
+# pass does not keep a core busy. A larger one takes more memory and is not faster.
 PIXELS_A_PASS = 1 << 16
 
 _INTEGER = tf.TensorSpec((), tf.int32)
 
 
 class Sampler(NamedTuple):
-    """How values are drawn in the order of generation: those of a level of latents, and pixels.
+    """Functions that draw a level of latents, and pixels, in the order of generation.
 
     All samplers draw the same images from the same noise.
     """
@@ -45,8 +47,15 @@ SAMPLERS = {
 }
 
 
+def checked_sampler(name: str) -> str:
+    """Returns the name of a sampler. Raises UserError for an unknown name."""
+    if name not in SAMPLERS:
+        raise UserError(f"method={name!r}: choose one of {', '.join(SAMPLERS)}")
+    return name
+
+
 class Encoding(NamedTuple):
-    """What inference finds for a batch, by level (z1 first): (batch, channels) or (batch, height, width, channels)."""
+    """The posteriors of a batch, by level (z1 first): (batch, channels) or (batch, height, width, channels)."""
 
     mean: tuple[Values, ...]
     scale: tuple[Values, ...]
@@ -56,7 +65,7 @@ class Encoding(NamedTuple):
 class Graphs:
     """The graphs of one model. Images are (batch, height, width, colors) uint8, seeds and counts int32 scalars.
 
-    Those of a model of classes take one argument more, the last: the label of each image, (batch,) int32.
+    For a model of classes they take one more argument at the end: the label of each image, (batch,) int32.
 
     Args:
         model: a `PixelVAE`.
@@ -99,20 +108,21 @@ class Graphs:
 
             def add_samples(first, log_total):
                 count = tf.minimum(at_once, importance_samples - first)
+                computed = computed_size(count)
 
                 def repeated(array):
-                    return tf.tile(array, [count, *[1] * (array.shape.rank - 1)])
+                    return tf.tile(array, [computed, *[1] * (array.shape.rank - 1)])
 
-                noise = tf.map_fn(noise_of, tf.range(first, first + count), fn_output_signature=self._latents)
+                noise = tf.map_fn(noise_of, tf.range(first, first + computed), fn_output_signature=self._latents)
                 noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)
                 of_images = tf.nest.map_structure(repeated, (images, posteriors))
                 of_label = None if label is None else repeated(label)
                 log_weights = model.log_importance_weight(*of_images, noise, of_label)
-                log_weights = tf.reshape(log_weights, (count, batch))
+                log_weights = tf.reshape(log_weights, (computed, batch))[:count]
                 together = tf.reduce_logsumexp(log_weights, axis=0)
                 return first + count, objectives.accumulate_log_weight(log_total, together)
 
-            # Some samples after others: memory does not grow with their number.
+            # A loop over groups of samples: memory does not grow with their number.
             _, log_total = tf.while_loop(
                 lambda first, _: first < importance_samples, add_samples, (0, tf.fill([batch], -float("inf")))
             )
@@ -122,7 +132,7 @@ class Graphs:
 
     @functools.cached_property
     def encode(self) -> Callable[..., Encoding]:
-        """The posteriors and samples of them, `encode(images, seed)`."""
+        """The posteriors and samples from them, `encode(images, seed)`."""
 
         def encode(images, seed, label=None):
             posteriors = self.model.q_z_given_x(images, label)
@@ -134,7 +144,7 @@ class Graphs:
 
     @functools.cached_property
     def draw(self) -> dict[str, Callable[..., tf.Tensor]]:
-        """By the name of the sampler: new images, `draw[name](noise, temperatures)`.
+        """For each sampler, a graph that draws new images: `draw[name](noise, temperatures)`.
 
         `noise` is a `SamplingNoise`; `temperatures` (1 + levels,) are those of the pixels and of each level, z1 first.
         """
@@ -152,12 +162,43 @@ class Graphs:
         return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
 
     @functools.cached_property
-    def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
-        """By the name of the sampler: images of which some pixels are kept, `complete[name](images, known, seed,
-        temperatures)`.
+    def noise_of(self) -> Callable[..., tuple]:
+        """The noise from which the prior makes given latents, `noise_of(latents)`; `draw` makes images of it."""
 
-        `known` is (1 or batch, height, width, colors) bool; `seed` is (2,), see `randomness.as_seed`. Latents are
-        drawn from the posterior of the images.
+        def noise_of(latents, label=None):
+            priors = self.model.priors(latents, label=label)
+            return tuple(prior.noise_of(z) for prior, z in zip(priors, latents, strict=True))
+
+        return _traced(noise_of, self._latents, *self._label)
+
+    @functools.cached_property
+    def decode(self) -> dict[str, tuple[Callable[..., tf.Tensor], ...]]:
+        """For each sampler and given level, a graph that draws images: `decode[name][level](z, noise, temperatures)`.
+
+        `z` are latents of that level. `noise` contains the noise of the pixels and of the levels below. Temperatures
+        are as for `draw`.
+        """
+        pixels = tf.TensorSpec((None, *self.config.image_shape), tf.float32)
+
+        def traced(sampler: Sampler, level: int):
+            def decode(z, noise, temperatures, label=None):
+                latents = with_temperature(noise.latents, temperatures[1:])
+                z1 = sample_latents(self.model, latents, sampler.draw_level, label, given=z)
+                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
+                return tf.cast(pixels, tf.uint8)
+
+            noise = SamplingNoise(self._latents[:level], pixels)
+            return _traced(decode, self._latents[level], noise, self._temperatures, *self._label)
+
+        levels = range(self.config.num_levels)
+        return {name: tuple(traced(sampler, level) for level in levels) for name, sampler in SAMPLERS.items()}
+
+    @functools.cached_property
+    def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
+        """For each sampler, a graph that keeps known pixels and draws the others, at a posterior sample of the images.
+
+        Call `complete[name](images, known, seed, temperatures)`, with `known` (1 or batch, height, width, colors) bool
+        and `seed` (2,), see `randomness.as_seed`.
         """
         known = tf.TensorSpec((None, *self.config.image_shape), tf.bool)
         seed = tf.TensorSpec((2,), tf.int32)
@@ -180,6 +221,6 @@ def _traced(function: Callable, *signature) -> Callable:
     @functools.wraps(function)
     def with_own_settings(*arguments):
         with own_settings():
-            return function(*arguments)
+            return in_few_sizes(function)(*arguments)
 
     return tf.function(with_own_settings, input_signature=signature, autograph=False)

@@ -1,4 +1,4 @@
-"""What users call of a model: integer images in, arrays out, every random result from a seed."""
+"""The methods of a model for users: integer images in, arrays out, every random result from a seed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import tensorflow as tf
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.model import checks
-from pixelvae_tf.model.averaging import AveragedModel
-from pixelvae_tf.model.graphs import SAMPLERS, Encoding, Graphs
+from pixelvae_tf.model.codes import CodedModel
+from pixelvae_tf.model.graphs import Encoding, Graphs, checked_sampler
 from pixelvae_tf.model.settings import precision
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.probability.objectives import ElboTerms
 from pixelvae_tf.sampling.noise import checked_temperatures, draw_noise, sources_of_noise, varying_noise
 
 
-class ImageModel(AveragedModel):
-    """A Keras model of integer images. It checks what users give, and calls its graphs.
+class ImageModel(CodedModel):
+    """A Keras model of integer images. It checks its arguments and calls its graphs.
 
-    Its methods read `config` and `graphs` alone. A subclass defines the distributions that the graphs compute.
+    Its methods use only `config` and `graphs`. A subclass defines the distributions that the graphs compute.
 
     Args:
         config: the network.
@@ -29,28 +29,28 @@ class ImageModel(AveragedModel):
         dtype: the precision, see `settings.precision`.
 
     Attributes:
-        graphs: the functions of tensors behind the methods of arrays, for a tf.function or a dataset's map.
+        graphs: the functions of tensors behind the methods, for a tf.function or a dataset's map.
     """
 
     def __init__(self, config: ModelConfig, graphs: Callable[..., Graphs] = Graphs, dtype=None, **kwargs):
-        # Noise and latents are float32 whatever the layers compute in.
+        # Noise and latents are always float32.
         super().__init__(autocast=False, dtype=precision(dtype), **kwargs)
         self.config = config
         self.graphs = graphs(self)
 
     def elbo(self, images, seed: int = 0, label=None) -> ElboTerms:
-        """The bound of each image and its terms, nats.
+        """Computes the bound of each image and its terms, in nats.
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
-            seed: of the latent noise.
-            label: for a model of classes, which is then given it: one class 0..classes-1 for all, or (batch,) of them.
+            seed: seed of the latent noise.
+            label: for a model of classes: the class of all images 0..classes-1, or an array (batch,).
 
         Returns:
             `ElboTerms` of (batch,) arrays; `elbo` is -(reconstruction + sum of kl).
 
         Raises:
-            ValueError: for images of another shape, type or range, or a label that is missing or no class of the model.
+            ValueError: for images of a wrong shape, type or range, or a label that is missing or not a class.
         """
         seed = checks.seed_outside_graphs(seed, "elbo")
         images = checks.images_outside_graphs(images, self.config)
@@ -58,19 +58,19 @@ class ImageModel(AveragedModel):
         return tf.nest.map_structure(np.asarray, self.graphs.elbo(images, seed, *label))
 
     def log_likelihood(self, images, importance_samples: int = 50, seed: int = 0, label=None) -> np.ndarray:
-        """The importance-sampled estimate of log p(x) of each image, nats; exact for a model without latents.
+        """Estimates log p(x) of each image by importance sampling, in nats; exact for a model without latents.
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
-            importance_samples: latent samples an image; in expectation a bound that rises with it.
-            seed: of the latent noise.
+            importance_samples: latent samples per image. In expectation, the estimate is a bound that rises with them.
+            seed: seed of the latent noise.
             label: see `elbo`.
 
         Returns:
             (batch,) float32.
 
         Raises:
-            ValueError: for fewer than one sample, and as `elbo`.
+            ValueError: for fewer than one sample, and as `elbo` does.
         """
         seed = checks.seed_outside_graphs(seed, "log_likelihood")
         importance_samples = checks.whole_number(importance_samples, "importance_samples")
@@ -79,11 +79,11 @@ class ImageModel(AveragedModel):
         return np.asarray(self.graphs.log_likelihood(images, tf.constant(importance_samples), seed, *label))
 
     def encode(self, images, seed: int = 0, label=None) -> Encoding:
-        """Posterior means, scales and samples of every level.
+        """Returns posterior means, scales and samples of every level.
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
-            seed: of the samples.
+            seed: seed of the samples.
             label: see `elbo`.
 
         Returns:
@@ -91,7 +91,7 @@ class ImageModel(AveragedModel):
             arrays.
 
         Raises:
-            ValueError: as `elbo`.
+            ValueError: as `elbo` does.
         """
         seed = checks.seed_outside_graphs(seed, "encode")
         images = checks.images_outside_graphs(images, self.config)
@@ -104,19 +104,19 @@ class ImageModel(AveragedModel):
         """Draws images from the model.
 
         Args:
-            num_samples: images.
-            seed: of all the noise.
-            temperature: under 1 keeps to likely values; one number for all, or a sequence of one for the pixels and
-                one for each level of latents, z1 first. It divides logits and multiplies the scales of latents.
+            num_samples: number of images.
+            seed: seed of all the noise.
+            temperature: below 1 favors likely values. One number for all, or a sequence with one for the pixels and one
+                for each level of latents, z1 first. It divides logits and multiplies the scales of latents.
             method: "cached", or "naive" for a full pass of the decoder for every pixel: slow, with the same images.
-            label: for a model of classes: the class to draw 0..classes-1, or (num_samples,) of them.
+            label: for a model of classes: the class to draw 0..classes-1, or an array (num_samples,).
 
         Returns:
             (num_samples, height, width, colors) uint8.
 
         Raises:
             ValueError: for fewer than one sample, a temperature that is not positive, an unknown method, or a label
-                that is missing or no class of the model.
+                that is missing or not a class.
         """
         seed = checks.seed_outside_graphs(seed, "sample")
         num_samples = checks.whole_number(num_samples, "num_samples")
@@ -126,21 +126,21 @@ class ImageModel(AveragedModel):
     def sample_varying(
         self, vary: str, rows: int, columns: int, seed: int = 0, temperature=1.0, method: str = "cached", label=None
     ) -> np.ndarray:
-        """Draws a grid in which one level's noise varies along a row and all else is the same there (Figure 6).
+        """Draws a grid in which only one level's noise varies along each row (Figure 6).
 
         Args:
             vary: "top" (the topmost level of latents), "middle" (the levels below it) or "pixels".
-            rows: independent draws of what is held constant.
-            columns: draws of what varies.
-            seed: of all the noise.
+            rows: number of independent draws of the constant noise.
+            columns: number of draws of the varying noise.
+            seed: seed of all the noise.
             temperature, method: see `sample`.
-            label: for a model of classes: the class of all images, or (rows,) of them.
+            label: for a model of classes: the class of all images, or an array (rows,).
 
         Returns:
             (rows * columns, height, width, colors) uint8, row after row.
 
         Raises:
-            ValueError: for a level that the model does not have, or an empty grid, and as `sample`.
+            ValueError: for a level that the model does not have, or an empty grid, and as `sample` does.
         """
         seed = checks.seed_outside_graphs(seed, "sample_varying")
         known = sources_of_noise(self.config)
@@ -153,7 +153,7 @@ class ImageModel(AveragedModel):
 
     def _drawn(self, noise, temperature, method: str, label) -> np.ndarray:
         temperatures = checked_temperatures(self.config, temperature)
-        draw = self.graphs.draw[_checked_method(method)]
+        draw = self.graphs.draw[checked_sampler(method)]
         return np.asarray(draw(noise, tf.constant(temperatures, tf.float32), *label))
 
     def reconstruct(self, images, seed: int = 0, temperature=1.0, method: str = "cached", label=None) -> np.ndarray:
@@ -161,12 +161,12 @@ class ImageModel(AveragedModel):
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
-            seed: of all the noise.
-            temperature, method: see `sample`; here the latents' temperatures are of the posterior.
+            seed: seed of all the noise.
+            temperature, method: see `sample`; the latents' temperatures apply to the posterior.
             label: see `elbo`.
 
         Raises:
-            ValueError: for images of another shape, type or range, and as `sample`.
+            ValueError: for images of a wrong shape, type or range, and as `sample` does.
         """
         seed = checks.seed_outside_graphs(seed, "reconstruct")
         images = checks.images_outside_graphs(images, self.config)
@@ -188,25 +188,25 @@ class ImageModel(AveragedModel):
     ) -> np.ndarray:
         """Keeps the first rows of each image, or the pixels of a mask, and draws all others from the model, uint8.
 
-        The unknown pixels are drawn in raster order, each given all those before it, known and drawn. What comes
-        after a pixel reaches it through the latents alone: they are drawn from the posterior of the image whose
-        unknown pixels are blank, since the model gives no posterior of an incomplete image. An encoder takes blank for
-        black; where that shows, refine: latents from the posterior of the completed image, and the unknown pixels
-        anew (the Markov chain of Rezende et al. 2014).
+        The unknown pixels are drawn in raster order, each given all known and drawn pixels before it. Later known
+        pixels affect it only through the latents. These are drawn from the posterior of the image with black in place
+        of unknown pixels, because the model has no posterior of an incomplete image. If black misleads the encoder,
+        refine: this draws latents from the posterior of the completed image, then the unknown pixels again (the Markov
+        chain of Rezende et al. 2014).
 
         Args:
             images: integers 0..levels-1, (batch, height, width, colors).
-            keep_rows: rows to keep; or
-            mask: bool, (height, width) for all images or (batch, height, width): True where a pixel is kept, in all
-                of its colors.
-            seed: of all the noise.
+            keep_rows: number of rows to keep, from the top; or give `mask`.
+            mask: bool, (height, width) for all images or (batch, height, width): True to keep a pixel, in all its
+                colors.
+            seed: seed of all the noise.
             temperature, method: see `reconstruct`.
-            refinements: times to refine, each as long as the first drawing; without latents there is nothing to.
+            refinements: number of refinements, each as slow as the first completion. Without latents they do nothing.
             label: see `elbo`.
 
         Raises:
-            ValueError: for images of another shape, type or range, for both or neither of rows and mask, rows outside
-                0..height, a mask of another shape or type, fewer than 0 refinements, and as `sample`.
+            ValueError: for images of a wrong shape, type or range, for both or neither of rows and mask, rows outside
+                0..height, a mask of a wrong shape or type, fewer than 0 refinements, and as `sample` does.
         """
         seed = checks.seed_outside_graphs(seed, "complete")
         images = checks.images_outside_graphs(images, self.config)
@@ -224,37 +224,36 @@ class ImageModel(AveragedModel):
         return images
 
     def checked_mask(self, keep_rows: int | None = None, mask=None) -> np.ndarray:
-        """Which pixels `complete` keeps, (1 or batch, height, width) bool. Raises ValueError as it does."""
+        """Returns which pixels `complete` keeps, (1 or batch, height, width) bool. Raises ValueError as it does."""
         return checks.mask_of(self.config, keep_rows, mask)
 
     def _completed(self, images, known, seed, temperature, method: str, label) -> np.ndarray:
         temperatures = tf.constant(checked_temperatures(self.config, temperature), tf.float32)
-        complete = self.graphs.complete[_checked_method(method)]
+        complete = self.graphs.complete[checked_sampler(method)]
         return np.asarray(complete(images, known, randomness.as_seed(seed), temperatures, *label))
 
-    # Keras's own methods, of integer images.
+    # Keras's own methods, for integer images.
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        """Keras's, of integer images: an array, a dataset of batches, or (images, labels, weights) of these.
+        """Trains as Keras does, on integer images: an array, a dataset of batches, or (images, labels, weights).
 
-        A model of classes needs the labels, integers 0..classes-1; others do not use them.
-
-        Its `loss` has the weighted KL of the warm-up; `val_loss` is the bound.
+        A model of classes needs the labels, integers 0..classes-1; others do not use them. `loss` contains the weighted
+        KL of the warm-up; `val_loss` is the bound.
 
         Raises:
-            UserError: for images of another shape, type or range, or missing labels, where that can be seen beforehand.
+            UserError: for images of a wrong shape, type or range, or missing labels, as far as visible beforehand.
         """
         for data in (x, kwargs.get("validation_data")):
             checks.given_data(data, self.config)
         return super().fit(x, checks.labels(x, y, kwargs, self.config), *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Keras's, of what `fit` takes. Raises UserError as `fit` does."""
+        """Evaluates as Keras does, on the same data as `fit`. Raises UserError as `fit` does."""
         checks.given_data(x, self.config)
         return super().evaluate(x, checks.labels(x, y, kwargs, self.config), *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        """Keras's: `ElboTerms` of (batch,) arrays, with the noise of seed 0 in each batch. Raises as `fit` does.
+        """Returns `ElboTerms` of arrays (images,), with the noise of seed 0 in each batch. Raises as `fit` does.
 
         A model of classes takes a dataset of (images, labels).
         """
@@ -262,15 +261,13 @@ class ImageModel(AveragedModel):
         return super().predict(x, *args, **kwargs)
 
     def export(self, *args, **kwargs):
-        """Refused: an export has several endpoints, which `serving.export` writes."""
-        raise UserError(
-            "export: use python -m pixelvae_tf.export --workdir=DIR --output=DIR, or pixelvae_tf.model.serving.export"
-        )
+        """Raises UserError: an export has several endpoints, which `pixelvae_tf.export_model` writes."""
+        raise UserError("export: use pixelvae_tf.export_model(model, folder), or python -m pixelvae_tf.export")
 
     def _maybe_symbolic_build(self, *args, **kwargs):
-        """Does nothing: Keras would average a batch of integers over all workers, to find the shapes of it."""
+        """Does nothing. Keras would average a batch of integers over all workers to find its shapes."""
 
-    # A saved model is for use, and rebuilds itself from its configuration.
+    # A saved model is for inference, and is rebuilt from its configuration.
 
     def get_compile_config(self):
         # Training continues from the checkpoints of a work directory.
@@ -282,9 +279,3 @@ class ImageModel(AveragedModel):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "config": ModelConfig.from_dict(config["config"])})
-
-
-def _checked_method(method: str) -> str:
-    if method not in SAMPLERS:
-        raise UserError(f"method={method!r}: choose one of {', '.join(SAMPLERS)}")
-    return method

@@ -54,9 +54,9 @@ class PixelVAE(ImageModel):
     >>> model.sample(2, seed=0).shape
     (2, 8, 8, 1)
 
-    Images are integers 0..levels-1 of shape (batch, height, width, colors). Results are in nats an image, and a
-    seed, a whole number 0..2**31-1, makes every random one repeatable. Keras's global settings (floatx, dtype policy,
-    data format) do not change a model.
+    Images are integers 0..levels-1 of shape (batch, height, width, colors). Results are in nats per image. A seed, a
+    whole number 0..2**31-1, makes every random result repeatable. Keras's global settings (floatx, dtype policy, data
+    format) do not change a model.
 
     Args:
         config: the network.
@@ -65,7 +65,7 @@ class PixelVAE(ImageModel):
             losses.
 
     Attributes:
-        graphs: the functions of tensors behind the methods of arrays, for a tf.function or a dataset's map.
+        graphs: the functions of tensors behind the methods, for a tf.function or a dataset's map.
         average: the moving average of the weights, once compiled with `ema_decay`.
     """
 
@@ -73,13 +73,15 @@ class PixelVAE(ImageModel):
     def __init__(self, config: ModelConfig, networks: Callable[..., NetworkFactory] = NetworkFactory, **kwargs):
         super().__init__(config, Graphs, **kwargs)
         layers = networks(config, self.dtype_policy)
-        self.pixel_input = PixelInput(config.pixel_levels, config.embedding_channels, dtype=self.dtype_policy)
+        self.pixel_input = PixelInput(
+            config.pixel_levels, config.embedding_channels, name="pixel_input", dtype=self.dtype_policy
+        )
         self.encoder = layers.encoder()
         self.pixel_decoder = layers.pixel_decoder()
         self.latent_decoders = [layers.latent_decoder(level) for level in range(config.num_levels - 1)]
         self.prior_flow = layers.prior_flow()
         self.label_input = layers.label_input()
-        # What training and validation report, as `ElboTerms.reported` orders it, and what `compile` sets.
+        # Names in training and validation reports, in the order of `ElboTerms.reported`; then settings of `compile`.
         self.term_names = ["bound", "reconstruction", *(f"kl_z{n + 1}" for n in range(config.num_levels))]
         self.weight_names = [f"kl_weight_z{n + 1}" for n in range(config.num_levels)]
         self.evaluation_metrics = [keras.metrics.Mean(name=name, dtype="float32") for name in self.term_names]
@@ -114,7 +116,7 @@ class PixelVAE(ImageModel):
     # The conditional distributions of the model.
 
     def q_z_given_x(self, images, label=None) -> list[DiagonalGaussian]:
-        """The approximate posteriors q(z1 | x), ..., q(zL | x)."""
+        """Returns the approximate posteriors q(z1 | x), ..., q(zL | x)."""
         if self.encoder is None:
             return []
         features = self.pixel_input(images)
@@ -124,45 +126,44 @@ class PixelVAE(ImageModel):
         return [gaussian_from_parameters(values, self.config.latent_scale) for values in parameters]
 
     def p_x_given_z1(self, images, condition: dict):
-        """The distribution of every pixel given z1 and the pixels before it in `images` (equation 1).
+        """Returns the distribution of every pixel given z1 and the pixels before it in `images` (equation 1).
 
-        `condition` is what the decoder needs of z1, `pixel_decoder.condition(z1, label)`, the same for all of these
-        pixels.
+        `condition` is `pixel_decoder.condition(z1, label)`, which all pixels share.
         """
         return self.p_x_from_parameters(self.pixel_decoder(self.pixel_input(images), **condition))
 
     def p_x_from_parameters(self, parameters):
-        """The same, from the decoder's output at any positions, (batch, height, width, units)."""
+        """Returns the same from the decoder's output at any positions, (batch, height, width, units)."""
         config = self.config
         return pixel_distribution(
             parameters, config.pixel_levels, config.output_distribution, config.mixture_components
         )
 
     def p_z_given_upper(self, level: int, z, condition: dict, scale_floor=0.0) -> DiagonalGaussian:
-        """p(z_l | z_l+1): every position of `level` given the level above and the positions of `z` before it.
+        """Returns p(z_l | z_l+1): every position of `level` given the level above and the positions of `z` before it.
 
-        `condition` is what the decoder needs of the level above, `latent_decoders[level].condition(z_upper, label)`.
+        `condition` is `latent_decoders[level].condition(z_upper, label)`.
         """
         parameters = self.latent_decoders[level](self.latent_features(z), **condition)
         return self.p_z_from_parameters(parameters, scale_floor)
 
     def p_z_from_parameters(self, parameters, scale_floor=0.0) -> DiagonalGaussian:
-        """The same, from the decoder's output at any positions, (..., units)."""
+        """Returns the same from the decoder's output at any positions, (..., units)."""
         gaussian = gaussian_from_parameters(parameters, self.config.latent_scale)
         return bounded_prior(gaussian, scale_floor) if self.config.latent_scale == "softsign" else gaussian
 
     def p_topmost(self, z, label=None) -> DiagonalGaussian | TransformedNormal:
-        """p(zL) for latents or noise of the shape of `z`: standard normal, or what the flow makes of that."""
+        """Returns p(zL) for latents or noise of the shape of `z`: standard normal, or transformed by the flow."""
         return standard_normal_like(z) if self.prior_flow is None else TransformedNormal(self.prior_flow, label)
 
     def latent_features(self, z):
-        """What a decoder over maps of latents reads of those before."""
+        """Converts maps of latents to the input of the decoder over them."""
         return ops.clip(z, -LATENT_LIMIT, LATENT_LIMIT)
 
     # The bound.
 
     def priors(self, samples, scale_floor=0.0, dropout=None, label=None) -> list[DiagonalGaussian | TransformedNormal]:
-        """p(z1 | z2), ..., p(zL) at the given samples."""
+        """Returns p(z1 | z2), ..., p(zL) at the given samples."""
         below = []
         for level, (z, z_upper) in enumerate(zip(samples[:-1], samples[1:], strict=True)):
             condition = self.latent_decoders[level].condition(z_upper, label) | (dropout[level] if dropout else {})
@@ -170,16 +171,16 @@ class PixelVAE(ImageModel):
         return below + [self.p_topmost(z, label) for z in samples[-1:]]
 
     def reconstruction(self, images, samples, dropout=None, label=None):
-        """-log p(x | z1) of each example, nats."""
+        """Returns -log p(x | z1) of each example, in nats."""
         condition = self.pixel_decoder.condition(samples[0] if samples else None, label) | (dropout or {})
         p_x = self.p_x_given_z1(images, condition)
         return -objectives.sum_over_dimensions(p_x.log_prob(images))
 
     def elbo_terms(self, images, noise, scale_floor=0.0, dropout=None, label=None) -> ElboTerms:
-        """Equation 2 for a batch of integer images, with the given latent noise and, in training, `replica_dropout`.
+        """Computes equation 2 for integer images, with the given latent noise and, in training, `replica_dropout`.
 
-        Over maps of latents the KL is exact position by position, given the sampled positions before. To a flow it is
-        an estimate from the sample, which can be negative for an image (`TransformedNormal.kl_from`).
+        Over maps of latents the KL is exact at each position, given the sampled positions before. With a flow it is an
+        estimate from the sample, which can be negative for an image (`TransformedNormal.kl_from`).
         """
         posteriors = self.q_z_given_x(images, label)
         samples = sample_posteriors(posteriors, noise)
@@ -193,7 +194,7 @@ class PixelVAE(ImageModel):
         return objectives.elbo_terms(self.reconstruction(images, samples, of_pixels, label), kl)
 
     def log_importance_weight(self, images, posteriors, noise, label=None):
-        """log p(x, z) - log q(z | x) of each example at one sample of all latents, nats."""
+        """Returns log p(x, z) - log q(z | x) of each example at one sample of all latents, in nats."""
         samples = sample_posteriors(posteriors, noise)
         log_weight = -self.reconstruction(images, samples, label=label)
         for posterior, prior, z in zip(posteriors, self.priors(samples, label=label), samples, strict=True):
@@ -203,9 +204,9 @@ class PixelVAE(ImageModel):
 
     @own_settings()
     def call(self, images, noise=None, scale_floor=0.0, dropout=None, label=None):
-        """The terms of the bound of each image; with the noise of seed 0 where none is given.
+        """Returns the terms of the bound of each image; by default with the noise of seed 0.
 
-        Called like a layer, so that `training=True` reaches the batch normalization.
+        Call the model like a layer, so that `training=True` reaches the batch normalization.
         """
         images = checks.images_in_graph(images, self.config)
         label = checks.label_in_graph(label, self.config)
@@ -213,7 +214,7 @@ class PixelVAE(ImageModel):
             noise = latent_noise(self.config, ops.shape(images)[0], 0)
         return self.elbo_terms(images, noise, scale_floor, dropout, label)
 
-    # What Keras's `fit` and `evaluate` call.
+    # The methods that Keras's `fit` and `evaluate` call.
 
     @own_settings()
     def compile(
@@ -231,10 +232,11 @@ class PixelVAE(ImageModel):
         seed: int = 0,
         **kwargs,
     ):
-        """Sets what `fit` optimises with; see `TrainConfig` for the arguments, and Keras for further ones.
+        """Configures training; see `TrainConfig` for the arguments, and Keras for others.
 
         Raises:
-            UserError: for a value that cannot be used, a loss or metrics, or what several replicas cannot honour.
+            UserError: for a value that is not allowed, a loss or metrics, or an argument that several replicas cannot
+                honor.
         """
         settings = {
             "kl_warmup_steps": kl_warmup_steps,
@@ -250,7 +252,7 @@ class PixelVAE(ImageModel):
         super().compile(optimizer=optimizer, **{"jit_compile": False, **kwargs})
         if self.distribute_strategy.num_replicas_in_sync > 1:
             replicas.check_compiled(self)
-        # Each has an attribute of its name, which the constructor declares.
+        # The constructor declares an attribute for each.
         for name, value in settings.items():
             setattr(self, name, tuple(value) if name == "kl_warmup_steps" else value)
         self.optimizer.build(self.trainable_variables)
@@ -262,10 +264,10 @@ class PixelVAE(ImageModel):
 
     @own_settings()
     def train_step(self, data):
-        """One step on a batch of images; returns the batch's means in nats and the step's settings.
+        """Takes a step on a batch of images. Returns the batch's means in nats and the step's settings.
 
-        `data` is as `fit` gives it: images, alone or with labels, which a model without classes does not use, and
-        weights of the examples.
+        `data` comes from `fit`: images, alone or with labels, which only a model of classes uses, and weights of the
+        examples.
         """
         images, label, weights_of_images = checks.batch_of(data, self.config)
         images = replicas.divided_evenly(images)
@@ -297,7 +299,7 @@ class PixelVAE(ImageModel):
         }
 
     def replica_dropout(self, batch_size, step) -> list[dict]:
-        """What the decoders drop at a step on this replica's rows, as their calls take it: pixels, z1, z2, ..."""
+        """Draws the decoders' dropout at a step for this replica's rows, as arguments of their calls; pixels first."""
         seed = randomness.stream(self.seed, "dropout", step)
         sides = [shape[:2] for shape in (self.config.image_shape, *self.config.latent_shapes)]
         return [
@@ -307,14 +309,14 @@ class PixelVAE(ImageModel):
 
     @own_settings()
     def test_step(self, data):
-        """The bound with full KL weight, also as `loss`: means over examples so far, in nats.
+        """Returns the bound with full KL weight and its terms: running means over all examples so far, in nats.
 
-        They are running means, so that a short last batch counts right.
+        Running means give a short last batch its correct weight. `loss` is the bound.
         """
         images, label, weights_of_images = checks.batch_of(data, self.config)
         images = checks.images_in_graph(images, self.config)
         label = checks.label_in_graph(label, self.config)
-        # The number of examples so far numbers the batches, and starts again with every evaluation.
+        # The number of examples so far identifies the batch. It restarts with every evaluation.
         counted = tf.cast(self.evaluation_metrics[0].count.value, tf.int32)
         seed = randomness.stream(self.seed, "validation", counted)
         terms = self.elbo_terms(images, latent_noise(self.config, tf.shape(images)[0], seed), label=label)
@@ -324,7 +326,7 @@ class PixelVAE(ImageModel):
         return {**results, "loss": results["bound"]}
 
     def predict_step(self, data):
-        """`ElboTerms` of a batch, with the noise of seed 0."""
+        """Returns `ElboTerms` of a batch, with the noise of seed 0."""
         images, label, _ = checks.batch_of(data, self.config)
         return self(images, label=label)
 

@@ -1,4 +1,4 @@
-"""A training step over several replicas, on one machine or many: what `PixelVAE.train_step` needs of the others."""
+"""Training steps over several replicas, on one machine or many: communication that `PixelVAE.train_step` needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelvae_tf.probability.objectives import ElboTerms
 
 
 class StopFlag:
-    """One worker's wish to stop, which the training function reads; not in the model's state."""
+    """One worker's request to stop, which the training function reads. It is not part of the model's state."""
 
     def __init__(self):
         self.value = tf.Variable(0.0, trainable=False, name="stop")
@@ -26,15 +26,14 @@ class StopFlag:
 
 
 def train_function(model: keras.Model, stop_flag: StopFlag | None) -> Callable:
-    """What `fit` calls with an iterator: a step of `model.train_step` on all replicas of the model's strategy.
+    """Makes the function that `fit` calls with an iterator: `model.train_step` on all replicas of its strategy.
 
-    Keras's own training function asks a multi-worker strategy for a reduction that it refuses. This one averages
-    everything that `train_step` returns over all replicas, in one collective, so that every worker sees the means
-    of the whole global batch.
+    Keras's own training function needs a reduction that multi-worker strategies refuse. This one averages all results
+    of `train_step` over all replicas, in one collective, so every worker sees the means of the whole global batch.
 
     Args:
         model: built and compiled.
-        stop_flag: this worker's; the share of the workers that have set theirs is returned as "stop".
+        stop_flag: this worker's flag; "stop" in the results is the fraction of workers that have set theirs.
     """
     strategy, names = model.distribute_strategy, []
 
@@ -55,7 +54,7 @@ def train_function(model: keras.Model, stop_flag: StopFlag | None) -> Callable:
 
 
 def check_compiled(model: keras.Model) -> None:
-    """Refuses what several replicas cannot honour of `compile`. Raises UserError that names it and the remedy."""
+    """Raises UserError for arguments of `compile` that several replicas cannot honor."""
     optimizer = model.optimizer
     refused = {
         "steps_per_execution": (model.steps_per_execution > 1, "leave it at 1"),
@@ -78,9 +77,9 @@ def check_compiled(model: keras.Model) -> None:
 
 
 def divided_evenly(images):
-    """The images of this replica, which when the graph runs must be as many as every other's.
+    """Checks, when the graph runs, that all replicas have equally many images; returns this replica's.
 
-    The mean over replicas is the mean over images in that case alone.
+    Only then is the mean over replicas the mean over images.
     """
     replica = tf.distribute.get_replica_context()
     replicas = replica.num_replicas_in_sync
@@ -88,18 +87,18 @@ def divided_evenly(images):
         return images
     count = tf.cast(tf.shape(images)[0], tf.float32)
     total, squares = replica.all_reduce(tf.distribute.ReduceOp.SUM, [count, tf.square(count)])
-    # Equal counts alone have the square of their sum as great as their number times the sum of their squares.
+    # The square of the sum equals the number of counts times the sum of squares only if all counts are equal.
     message = f"a batch does not divide over {replicas} replicas; use .batch(n, drop_remainder=True), n their multiple"
     return checks.require(images, tf.square(total) == replicas * squares, message)
 
 
 def batch_mean(weights=None) -> Callable:
-    """A function of (batch,) values: this replica's share of their mean over the whole batch.
+    """Returns a function from (batch,) values to this replica's contribution to their mean over the whole batch.
 
-    The mean over replicas of what it gives is the (weighted) mean over the whole batch.
+    The mean of its results over replicas is the (weighted) mean over the whole batch.
 
     Args:
-        weights: (batch,) of the examples; None where all weigh the same. Weights that are all 0 give 0.
+        weights: (batch,) weights of the examples; None for equal weights. If all are 0, the mean is 0.
     """
     if weights is None:
         return ops.mean
@@ -112,12 +111,12 @@ def batch_mean(weights=None) -> Callable:
 
 
 def with_free_bits(terms: ElboTerms, mean: Callable, free_bits: float) -> ElboTerms:
-    """The terms as the training loss counts them; what is reported stays the full bound.
+    """Returns the terms for the training loss, with free bits. The reported bound does not use them.
 
     Args:
-        terms: of this replica's images.
-        mean: from `batch_mean`; a rate counts by its mean over the whole batch.
-        free_bits: nats of each level that cost nothing; 0 changes nothing.
+        terms: the terms of this replica's images.
+        mean: the result of `batch_mean`; a rate counts by its mean over the whole batch.
+        free_bits: free nats of each level; 0 changes nothing.
     """
     if not free_bits or not terms.kl:
         return terms
@@ -129,15 +128,15 @@ def with_free_bits(terms: ElboTerms, mean: Callable, free_bits: float) -> ElboTe
 
 
 def clipped_gradients(gradients, clip_norm: float, clip_value: float, scale=1.0) -> tuple[list, tf.Tensor]:
-    """Gradients of the mean over all replicas, clipped, as shares that the optimizer sums; and their norm.
+    """Clips the gradients of the mean over all replicas. Returns shares for the optimizer to sum, and the norm.
 
-    Clipping must see the gradient of the whole batch, and Keras clips each replica's before it adds them up.
+    Clipping must see the gradient of the whole batch, but Keras clips each replica's gradient before it adds them.
 
     Args:
-        gradients: of this replica's loss times the scale.
-        clip_norm: greatest global norm; 0 does not clip.
-        clip_value: greatest absolute value of an element; 0 does not clip.
-        scale: of the loss, by which the optimizer divides.
+        gradients: gradients of this replica's loss times the scale.
+        clip_norm: largest global norm; 0 does not clip.
+        clip_value: largest absolute value of an element; 0 does not clip.
+        scale: scale of the loss, by which the optimizer divides.
     """
     replica = tf.distribute.get_replica_context()
     replicas = replica.num_replicas_in_sync
@@ -152,7 +151,7 @@ def clipped_gradients(gradients, clip_norm: float, clip_value: float, scale=1.0)
     if clip_value:
         gradients = [tf.clip_by_value(gradient, -clip_value, clip_value) for gradient in gradients]
     if is_scaled:
-        # The optimizer skips a step whose gradients overflow, and lowers the scale; a clipped infinity would hide that.
+        # If gradients overflow, the optimizer skips the step and lowers the scale. Clipping must not hide infinities.
         finite = tf.math.is_finite(norm)
         gradients = [tf.where(finite, now, before) * scale for now, before in zip(gradients, given, strict=True)]
     return [gradient / replicas for gradient in gradients] if replicas > 1 else gradients, norm

@@ -1,7 +1,7 @@
-"""Exports a model as a SavedModel, which TensorFlow loads and runs alone; `docs/serving.md` is the page for users.
+"""Exports a model as a SavedModel, which TensorFlow runs without this package; `docs/serving.md` is for users.
 
-The endpoints are the graphs behind the methods of `PixelVAE`, so that a seed gives the same numbers here and
-there. What those methods check of their arguments is checked in the graph.
+The endpoints use the graphs behind the methods of `PixelVAE`, so a seed gives the same results in both. They check
+their arguments in the graph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import tensorflow as tf
 from pixelvae_tf import files
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
+from pixelvae_tf.layers.compilation import compiling
 from pixelvae_tf.model import checks
+from pixelvae_tf.model.batch_sizes import in_few_sizes
+from pixelvae_tf.model.codes import noise_below
 from pixelvae_tf.model.pixelvae import PixelVAE
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import draw_noise, latent_noise
@@ -24,17 +27,17 @@ from pixelvae_tf.sampling.noise import draw_noise, latent_noise
 RECORD = "export.json"
 KERAS_FILE = "model.keras"
 _FORMAT = "pixelvae_tf SavedModel"
-# What an export may hold; a folder with anything else in it is not replaced.
+# The files of an export. A folder with any other file is not replaced.
 _OWN = {"assets", "fingerprint.pb", "saved_model.pb", "variables", RECORD, KERAS_FILE}
 
 
 class Endpoints:
     """The functions of a SavedModel: tensors in, a dictionary of named tensors out.
 
-    Those of a model of classes take one argument more, the last: the label of all images, (1,), or of each.
+    For a model of classes they take one more argument at the end: the label of all images, (1,), or of each.
 
     Args:
-        model: whose graphs they are.
+        model: the model.
     """
 
     def __init__(self, model: PixelVAE):
@@ -45,10 +48,10 @@ class Endpoints:
     def serving_default(self, images, label=None):
         """Scores images: the bound of each, by itself and not by what else is in the batch, and its terms."""
         images = self._checked(images)
-        # A server may put the images of several requests together, so each of them has the noise of a first image.
+        # A server may batch the images of several requests, so every image gets the noise of a first image.
         noise = latent_noise(self.config, 1, 0)
         noise = tuple(tf.repeat(level, tf.shape(images)[0], axis=0) for level in noise)
-        terms = self.model.elbo_terms(images, noise, label=self._checked_label(label, images))
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
         return {
             "elbo_nats": terms.elbo,
             "bits_per_dim": objectives.bits_per_dim(-terms.elbo, self.config.num_dimensions),
@@ -73,7 +76,7 @@ class Endpoints:
     def posterior(self, images, label=None):
         """Finds the posterior of every level for each image, without samples; converts to TensorFlow Lite."""
         images = self._converting(images)
-        posteriors = self.model.q_z_given_x(images, self._checked_label(label, images))
+        posteriors = in_few_sizes(self.model.q_z_given_x)(images, self._checked_label(label, images))
         return {
             f"z{level + 1}_{name}": getattr(q, name) for level, q in enumerate(posteriors) for name in ("mean", "scale")
         }
@@ -82,7 +85,7 @@ class Endpoints:
         """Scores images with standard normal noise that is given, level by level; converts to TensorFlow Lite."""
         images, levels = self._converting(images), self.config.num_levels
         noise, label = noise_and_label[:levels], [*noise_and_label[levels:], None][0]
-        terms = self.model.elbo_terms(images, noise, label=self._checked_label(label, images))
+        terms = in_few_sizes(self.model.elbo_terms)(images, noise, label=self._checked_label(label, images))
         return {"elbo_nats": terms.elbo, "reconstruction_nats": terms.reconstruction}
 
     def sample(self, num_samples, seed, label=None):
@@ -95,6 +98,23 @@ class Endpoints:
     def reconstruct(self, images, seed, label=None):
         """Draws an image from p(x | z1) for each given one, at a sample of its posterior of z1."""
         return self._continued(self._checked(images), tf.zeros((1, *self.config.image_shape), tf.bool), seed, label)
+
+    def decode(self, z1, same_noise, seed, label=None):
+        """Draws an image from p(x | z1) at each given z1."""
+        return self._decoded(0, z1, same_noise, seed, label)
+
+    def decode_top(self, z, same_noise, seed, label=None):
+        """Draws an image at each given z of the topmost level; the levels below it are drawn from the prior."""
+        return self._decoded(self.config.num_levels - 1, z, same_noise, seed, label)
+
+    def _decoded(self, level, z, same_noise, seed, label):
+        name, shape = f"z{level + 1}", self.config.latent_shapes[level]
+        z = checks.require(z, tf.shape(z)[0] >= 1, f"{name}: give one or more")
+        z = checks.require(z, tf.shape(z)[1:] == shape, f"{name}: this model takes (batch, {_listed(shape)})")
+        z = checks.require(z, tf.math.is_finite(z), f"{name}: has values that are not finite; give finite numbers")
+        noise = noise_below(self.config, level, tf.shape(z)[0], seed, same_noise)
+        label = () if label is None else (self._checked_label(label, z),)
+        return {"images": self.model.graphs.decode["cached"][level](z, noise, self.unchanged, *label)}
 
     def complete(self, images, keep_rows, seed, label=None):
         """Keeps the first rows of each image and draws the others."""
@@ -115,7 +135,7 @@ class Endpoints:
         return self._completed(images, mask, seed, label)
 
     def _converting(self, images):
-        """The images, checked, in a type that the operations of TensorFlow Lite take."""
+        """Checks images and converts them to a type that TensorFlow Lite's operations support."""
         return self._checked(tf.cast(images, tf.int32))
 
     def _completed(self, images, known, seed, label):
@@ -128,12 +148,12 @@ class Endpoints:
         return {"images": self.model.graphs.complete["cached"](images, known, seed, self.unchanged, *label)}
 
     def _with_label(self, images, label) -> tuple:
-        """The images, checked, and the label of each, for a model of classes."""
+        """Returns the checked images, and for a model of classes also the label of each."""
         images = self._checked(images)
         return (images,) if label is None else (images, self._checked_label(label, images))
 
     def _checked_label(self, label, images):
-        """The label of each image, (batch,) int32; None for a model without classes."""
+        """Returns the label of each image, (batch,) int32; None for a model without classes."""
         label, count = checks.label_in_graph(label, self.config), tf.shape(images)[0]
         if label is None:
             return None
@@ -143,7 +163,7 @@ class Endpoints:
     def _checked(self, images):
         shape, top = self.config.image_shape, self.config.pixel_levels - 1
         images = checks.require(images, tf.shape(images)[0] >= 1, "images: give one or more")
-        # A signature says this too, but not everything that calls one looks.
+        # The signature says this too, but not every caller checks it.
         images = checks.require(
             images, tf.shape(images)[1:] == shape, f"images: this model takes (batch, {_listed(shape)})"
         )
@@ -155,7 +175,7 @@ def _listed(shape: tuple[int, ...]) -> str:
 
 
 def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
-    """The endpoints that a model of this configuration has, and the arguments of each."""
+    """Returns the endpoints of a model with this configuration, and the arguments of each."""
     images = tf.TensorSpec((None, *config.image_shape), tf.uint8, "images")
     mask = tf.TensorSpec((None, *config.image_shape[:2]), tf.bool, "mask")
     noise = [
@@ -165,6 +185,10 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
     numbers = ("num_samples", "importance_samples", "keep_rows", "seed")
     num_samples, importance_samples, keep_rows, seed = (tf.TensorSpec((), tf.int32, name) for name in numbers)
     label = [tf.TensorSpec((None,), tf.int32, "label")] if config.num_classes else []
+    latents = [
+        tf.TensorSpec((None, *shape), tf.float32, f"z{level + 1}") for level, shape in enumerate(config.latent_shapes)
+    ]
+    same_noise = tf.TensorSpec((), tf.bool, "same_noise")
     found = {
         "serving_default": [images],
         "log_likelihood": [images, importance_samples, seed],
@@ -172,6 +196,8 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
         "score_given_noise": [images, *noise],
         "sample": [num_samples, seed],
         "reconstruct": [images, seed],
+        **({"decode": [latents[0], same_noise, seed]} if latents else {}),
+        **({"decode_top": [latents[-1], same_noise, seed]} if len(latents) > 1 else {}),
         "complete": [images, keep_rows, seed],
         "complete_mask": [images, mask, seed],
     }
@@ -179,11 +205,15 @@ def signatures(config: ModelConfig) -> dict[str, list[tf.TensorSpec]]:
 
 
 def meanings(config: ModelConfig) -> dict[str, str]:
-    """What every argument and output of the endpoints is, and its unit."""
+    """Returns the meaning and the unit of every argument and output of the endpoints."""
     of_level = {
         f"z{level}_{name}": f"{what} of the posterior of z{level}"
         for level in range(1, config.num_levels + 1)
         for name, what in {"mean": "mean", "scale": "standard deviation", "sample": "a sample"}.items()
+    }
+    latents = {
+        f"z{level}": f"latents of z{level}, such as z{level}_sample of encode: (batch, ...) as encode gives them"
+        for level in range(1, config.num_levels + 1)
     }
     noise = {
         f"noise_z{level}": f"standard normal noise of z{level}: zeros for the posterior's mean"
@@ -205,25 +235,27 @@ def meanings(config: ModelConfig) -> dict[str, str]:
         "bits_per_dim": "-elbo_nats in bits a dimension (pixel and color): low for images like the training data",
         "reconstruction_nats": "the distortion -log p(x | z1), nats an image",
         "log_likelihood_nats": f"log p(x), {'estimated' if config.num_levels else 'exact'}, nats an image",
+        "same_noise": "true draws all images with the same noise, so that they differ in their latents alone",
         **of_level,
+        **latents,
         **noise,
         **kl,
     }
 
 
 def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool = False, xla: bool = True) -> dict:
-    """Writes a SavedModel whole or not at all, in place of an earlier one.
+    """Writes a SavedModel completely or not at all, in place of an earlier one.
 
     Args:
-        model: with the weights to export.
-        output: the folder, as `check_output` gives it.
+        model: the model with the weights to export.
+        output: the folder, from `check_output`.
         record: JSON values that say where the model comes from.
         keras_file: also write the model as a `.keras` file.
-        xla: keep the loops of the samplers and the gates compiled, as they are in the package. Without it the graph
-            runs where TensorFlow has no XLA compiler, more slowly and with other rounding.
+        xla: compile the loops of the samplers and the gates with XLA, as the package does. False gives a graph for
+            servers without XLA, which is slower and rounds differently.
 
     Returns:
-        What it wrote as export.json: the record, the configuration of the model, and the endpoints.
+        The content of export.json: the record, the configuration of the model, and the endpoints.
     """
     with files.replacing_folder(output) as folder:
         with contextlib.nullcontext() if xla else nested_functions_inlined():
@@ -237,10 +269,10 @@ def export(model: PixelVAE, output: pathlib.Path, record: dict, keras_file: bool
             "xla": xla,
             "endpoints": endpoints,
             "left_out": {
-                name: "this model has no latents" for name in ("encode", "posterior") if name not in endpoints
+                name: "this model has no latents" for name in ("encode", "posterior", "decode") if name not in endpoints
             },
         }
-        # Last, so that a folder that has it is whole.
+        # Written last, so a folder with this file is complete.
         files.write_json(folder / RECORD, contents)
     return contents
 
@@ -267,37 +299,42 @@ def _described(tensor, name: str, config: ModelConfig) -> dict:
 
 @contextlib.contextmanager
 def nested_functions_inlined() -> Iterator[None]:
-    """Traces without nested functions, and so without those of them that ask for compilation."""
+    """Traces without nested functions, and without compilation."""
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with compiling(by_xla=False):
+            yield
     finally:
         tf.config.run_functions_eagerly(False)
 
 
-def check_output(path: str) -> pathlib.Path:
-    """The folder to export to: a new one, an empty one, or an earlier export, which is replaced.
+def check_output(path: str, name: str = "--output") -> pathlib.Path:
+    """Returns the folder to export to: a new one, an empty one, or an earlier export to replace.
+
+    Args:
+        path: path of the folder.
+        name: name of the flag or argument, for messages.
 
     Raises:
-        FileError: for anything else, or where it cannot be written; the message names --output and the remedy.
+        FileError: for anything else, or if it cannot be written; the message names the flag and the remedy.
     """
     if not path:
-        raise FileError("--output is empty: name a folder")
-    # As an absolute path without links, so that it has a name and what a link points to is replaced.
+        raise FileError(f"{name} is empty: name a folder")
+    # Resolved to an absolute path, so that it has a name, and the target of a link is replaced instead of the link.
     output = pathlib.Path(path).resolve()
     files.remove_leftovers(output.parent, output.name)
     if output.exists() and not output.is_dir():
-        raise FileError(f"--output={path}: is a file; name a folder")
+        raise FileError(f"{name}={path}: is a file; name a folder")
     held = {item.name for item in output.iterdir()} if output.is_dir() else set()
     if held and not _is_export(output):
-        raise FileError(f"--output={path}: is not empty and holds no export; choose another folder")
+        raise FileError(f"{name}={path}: is not empty and holds no export; choose another folder")
     if held - _OWN:
-        raise FileError(f"--output={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
+        raise FileError(f"{name}={path}: holds an export and {min(held - _OWN)!r}, which would be lost; move it away")
     parent = next(folder for folder in output.parents if folder.exists())
     if not parent.is_dir():
-        raise FileError(f"--output={path}: {parent} is a file; choose another folder")
+        raise FileError(f"{name}={path}: {parent} is a file; choose another folder")
     if reason := files.unwritable(parent):
-        raise FileError(f"--output={path}: the folder {parent} may not be written ({reason}); choose another folder")
+        raise FileError(f"{name}={path}: the folder {parent} may not be written ({reason}); choose another folder")
     return output
 
 

@@ -1,4 +1,4 @@
-"""What a model takes for itself, whatever Keras's global settings say: its precision, and the order of its axes."""
+"""A model's own precision and order of axes, independent of Keras's global settings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def precision(dtype) -> keras.DTypePolicy:
-    """The dtype policy of a model.
+    """Returns the dtype policy of a model.
 
     Args:
-        dtype: a Keras dtype policy, its name, or its record; None for float32, also where the global one is another.
+        dtype: a Keras dtype policy, its name, or its configuration; None for float32, whatever Keras's global policy.
 
     Raises:
-        UserError: for a policy whose weights are not float32: losses in nats need them.
+        UserError: for a policy whose weights are not float32, which losses in nats need.
     """
     policy = keras.dtype_policies.get(dtype or "float32")
     if policy.name not in POLICIES:
@@ -29,10 +29,9 @@ def precision(dtype) -> keras.DTypePolicy:
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Makes float32 and channels_last Keras's settings for a block, or for the calls of a function.
+    """Sets Keras to float32 and channels_last in a block, or in the calls of a function.
 
-    A keras.json or another library of the same process may have set others, which operations without a type or a
-    format of their own would take.
+    A keras.json or another library in the process may have changed these defaults, which some operations use.
     """
     floatx, data_format = keras.config.floatx(), keras.config.image_data_format()
     keras.config.set_floatx("float32")

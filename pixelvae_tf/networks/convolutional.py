@@ -1,9 +1,9 @@
 """The unmasked networks of section 4.1: the strided encoder and the upsampling decoder.
 
 Their initial weights keep the second moment of the maps from layer to layer (He et al. 2015). With Glorot's weights
-every ReLU halves it, and after eight to ten layers little of z is left. On MNIST the posterior means of a fresh model
-then differ between images by 0.002, and another z moves the logits a tenth as far as another image. The weights of the
-masked layers do keep the variance, so that these layers learn to ignore z, and do not unlearn it.
+every ReLU halves it, and after eight to ten layers little of z is left: on MNIST the posterior means of a new model
+differ between images by 0.002, and another z moves the logits a tenth as far as another image. The masked layers do
+keep the variance, so they would learn to ignore z for good.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from keras import ops
 
 from pixelvae_tf.layers.weight_norm import Conv2D, Conv2DTranspose, Dense
 
-# By name: an instance would give all layers of one shape the same weights.
+# By name, because an instance would give all layers of one shape the same weights.
 _BEFORE_RELU = "he_uniform"
-# Without a ReLU behind it, a layer keeps the variance with half of that.
+# A layer without a following ReLU needs half of that variance.
 _LINEAR = "lecun_uniform"
 
 
 def _before_relu_transposed(kernel_size: int, strides: int, inputs: int) -> keras.initializers.Initializer:
-    """He's weights of a transposed convolution.
+    """Returns He's initial weights for a transposed convolution.
 
-    A position of the result is a sum of kernel_size**2 * inputs / strides**2 products on average.
+    On average, a position of the result is a sum of kernel_size**2 * inputs / strides**2 products.
     """
     limit = strides * math.sqrt(6.0 / (kernel_size**2 * inputs))
     return keras.initializers.RandomUniform(-limit, limit)
 
 
 def halved_sides(height: int, width: int, stages: int) -> list[tuple[int, int]]:
-    """Sides of the maps after 0, 1, ... `stages` halvings, odd sides rounded up (28, 14, 7, 4)."""
+    """Returns the sides of maps after 0, 1, ... `stages` halvings; odd sides are rounded up (28, 14, 7, 4)."""
     sides = [(height, width)]
     for _ in range(stages):
         sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
@@ -40,7 +40,7 @@ def halved_sides(height: int, width: int, stages: int) -> list[tuple[int, int]]:
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class ConvEncoder(keras.layers.Layer):
-    """Image features to the parameters of q(z1 | x), mean and log scale side by side.
+    """Maps image features to the parameters of q(z1 | x), mean and log scale side by side.
 
     Each stage is a 3x3 convolution and one of stride 2, with ReLU. A stage pads odd sides below and to the right before
     it halves them. Two more 3x3 convolutions and a linear layer follow.
@@ -109,10 +109,10 @@ class ConvEncoder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class Upsampler(keras.layers.Layer):
-    """A latent vector to maps of the image's size: the decoder of a convolutional VAE without its output layer.
+    """Upsamples a latent vector to maps of the image's size, as a convolutional VAE's decoder before its output layer.
 
     A linear layer and two 3x3 convolutions come first. For each doubling, a transposed convolution and a convolution
-    follow. The transposed one is cropped to the side that the encoder has there. All of them have a ReLU.
+    follow. The transposed one is cropped to the side of the encoder's maps there. All of them have a ReLU.
 
     Args:
         image_sides: height and width of the result.

@@ -1,4 +1,4 @@
-"""One step of generation: a level of latents to the distribution of what lies below it."""
+"""One step of generation: from a level of latents to the distribution of the level below, or of the image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Decoder(keras.layers.Layer):
     """The parameters of p(y | z), where y is the image and z is z1, or y is z1 and z is z2, and so on.
 
     Args:
-        output_channels: parameters of a position of y.
-        upsampler: layer that makes maps of y's size from z. Without one, z enters the masked layers as a vector, or
+        output_channels: parameters at each position of y.
+        upsampler: layer that upsamples z to maps of y's size. Without one, z enters the masked layers as a vector, or
             there is no z.
         masked: autoregressive network over y, a `PixelCNN`, `MaskedResidualNetwork` or `PixelRNN`; None makes the
             positions of y independent given z.
         weight_normalization: see `weight_norm`.
-        num_classes: classes of the images, for p(y | z, label); 0 without labels. A label enters all gates of the
-            masked network; where there is none, it joins z.
+        num_classes: number of classes, for p(y | z, label); 0 without labels. A label enters all gates of the masked
+            network. Without masked layers it is appended to z.
 
-    Call: `features` of y (batch, height, width, channels), what `condition` gives of z, and in training the masked
+    Call: `features` of y (batch, height, width, channels), the result of `condition`, and in training the masked
     network's `dropout`. Returns (batch, height, width, output_channels).
     """
 
@@ -76,7 +76,7 @@ class Decoder(keras.layers.Layer):
             self.masked.build(features_shape)
 
     def condition(self, z, label=None) -> dict:
-        """What p(y | z) needs of z and of the label, as arguments of the call, the same for every position of y."""
+        """Computes the arguments of the call that depend on z and the label. All positions of y share them."""
         of_label = {"label": label} if self.num_classes and self.masked is not None else {}
         if self.label_input is not None:
             z = self.label_input(z, label)
@@ -88,7 +88,7 @@ class Decoder(keras.layers.Layer):
         return self.output_conv(condition["maps"]) if self.masked is None else self.masked(features, **condition)
 
     def replica_dropout(self, sides, rate: float, batch_size, seed) -> dict:
-        """What the masked network drops on this replica's rows, as the call takes it; nothing without such blocks.
+        """Draws the masked network's dropout for this replica's rows, as an argument of the call; {} without blocks.
 
         Args:
             sides: height and width of y.
@@ -101,7 +101,7 @@ class Decoder(keras.layers.Layer):
         return {"dropout": factors} if factors else {}
 
     def incremental(self, **condition):
-        """The masked network for features that arrive in the order of generation."""
+        """Returns the masked network's steps, for features that arrive in the order of generation."""
         return self.masked.incremental(**condition)
 
     def get_config(self):

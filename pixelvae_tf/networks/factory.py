@@ -1,4 +1,4 @@
-"""The networks that a configuration names: one encoder, and one decoder for each conditional distribution."""
+"""Makes the networks of a configuration: one encoder, and one decoder for each conditional distribution."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class NetworkFactory:
         }
 
     def label_input(self) -> LabelInput | None:
-        """Image features to features with the class beside them, for the encoder; None without either."""
+        """Makes the layer that appends the class to the encoder's input; None without classes or latents."""
         config = self.config
         if not config.num_classes or not config.num_levels:
             return None
         return LabelInput(config.num_classes, name="label_input", dtype=self.plain["dtype"])
 
     def encoder(self) -> keras.layers.Layer | None:
-        """Image features to the parameters of every level's posterior; None without latents."""
+        """Makes the network from image features to the parameters of every level's posterior; None without latents."""
         config = self.config
         if not config.num_levels:
             return None
@@ -57,7 +57,7 @@ class NetworkFactory:
         return ConvEncoder(config.latent_channels[0], config.encoder_channels, name="encoder", **self.plain)
 
     def pixel_decoder(self) -> Decoder:
-        """p(x | z1), or p(x) without latents."""
+        """Makes the decoder of p(x | z1), or of p(x) without latents."""
         config = self.config
         colors = config.image_shape[-1]
         outputs = colors * parameters_per_color(
@@ -72,7 +72,7 @@ class NetworkFactory:
         return Decoder(outputs, upsampler, masked, name="p_x_given_z1", **self.classes, **self.plain)
 
     def latent_decoder(self, level: int) -> Decoder:
-        """The prior of `level` given the level above: p(z1 | z2) for level 0."""
+        """Makes the decoder of `level` given the level above: p(z1 | z2) for level 0."""
         config = self.config
         outputs = 2 * config.latent_channels[level]
         masked = None
@@ -85,7 +85,7 @@ class NetworkFactory:
         return Decoder(outputs, self._upsampler(level + 1), masked, name=name, **self.classes, **self.plain)
 
     def prior_flow(self) -> RealNVP | None:
-        """The flow behind p(zL), in float32 whatever the other layers compute in; None for a standard normal."""
+        """Makes the flow of p(zL), always in float32; None for a standard normal prior."""
         config = self.config
         if config.prior == "standard_normal":
             return None
@@ -93,7 +93,7 @@ class NetworkFactory:
         return RealNVP(*settings, name="prior_flow", dtype="float32", **self.classes)
 
     def _upsampler(self, level: int) -> keras.layers.Layer:
-        """Maps of `level` at the resolution of what lies below it."""
+        """Makes the upsampler of `level` to the resolution of the level below, or of the image."""
         config = self.config
         if config.network == "residual":
             below = self.strides[level - 1] if level else 1

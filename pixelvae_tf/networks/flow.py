@@ -1,7 +1,7 @@
 """The learned prior: a normalizing flow between the topmost vector of latents and standard normal noise.
 
-A flow is invertible, and the determinant of its Jacobian is known. So p(zL) has an exact density, and samples of it
-come from noise. The flow learns the aggregate posterior. A standard normal prior does not, and costs more KL.
+A flow is invertible, and the determinant of its Jacobian is known. So p(zL) has an exact density, and noise gives its
+samples. The flow learns the aggregate posterior. A standard normal prior cannot, and so has a higher KL.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from keras import ops
 
 from pixelvae_tf.layers.conditioning import LabelInput, check_label
 
-# A coupling scales a feature by exp(-2) to exp(2): wide enough that a few couplings separate clusters, and narrow
-# enough that no step of training can make a density overflow.
+# A coupling scales a feature by exp(-2) to exp(2). This is enough for a few couplings to separate clusters, but no
+# training step can make a density overflow.
 LOG_SCALE_LIMIT = 2.0
 
 
 def kept_features(dimensions: int, coupling: int) -> np.ndarray:
-    """Which features a coupling leaves as they are, (dimensions,) bool.
+    """Returns which features a coupling does not change, (dimensions,) bool.
 
     Couplings come in pairs. A pair splits the features by one bit of their index: the lowest bit first, then the next.
     The second coupling of a pair keeps what the first one changes. Any two features differ in some bit. So after a pair
@@ -30,16 +30,16 @@ def kept_features(dimensions: int, coupling: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class AffineCoupling(keras.layers.Layer):
-    """Scales and shifts some features by functions of the others, which stay as they are.
+    """Scales and shifts some features by functions of the others, which it does not change.
 
-    The last layer starts at zero, so that a fresh coupling is the identity. It has no weight normalization: a kernel of
-    zeros has no direction to normalize.
+    The last layer starts at zero, so a new coupling is the identity. It has no weight normalization: a kernel of zeros
+    has no direction to normalize.
 
     Args:
-        coupling: its number in the flow, which says what it keeps, see `kept_features`.
-        num_layers: hidden layers of the network behind scales and shifts.
+        coupling: its number in the flow, which determines the features that it keeps; see `kept_features`.
+        num_layers: hidden layers of the network that computes scales and shifts.
         channels: units of each hidden layer.
-        num_classes: classes of the images, for functions of the others and of a label; 0 without labels.
+        num_classes: number of classes, for functions that also depend on a label; 0 without labels.
 
     Call: features (batch, dimensions), at least two, and with classes a label (batch,). Returns features of the same
     shape, and the logarithm of the determinant of their Jacobian, (batch,).
@@ -60,7 +60,7 @@ class AffineCoupling(keras.layers.Layer):
             )
             for index in range(num_layers)
         ]
-        # `build` makes them: the number of features says which ones change, and how many.
+        # `build` makes these, since they depend on the number of features.
         self.kept = self.changed = self.order = self.output_layer = None
 
     def build(self, features_shape, label_shape=None):
@@ -80,7 +80,7 @@ class AffineCoupling(keras.layers.Layer):
         self.output_layer.build(shape)
 
     def _affine(self, kept, label):
-        """The log scales, within LOG_SCALE_LIMIT, and the shifts of the changed features, given the kept ones."""
+        """Returns log scales, within LOG_SCALE_LIMIT, and shifts of the changed features, given the kept ones."""
         check_label(label, self.num_classes)
         kept = kept if self.label_input is None else self.label_input(kept, label)
         for layer in self.hidden:
@@ -100,7 +100,7 @@ class AffineCoupling(keras.layers.Layer):
         return self._joined(kept, changed * ops.exp(log_scale) + shift), ops.sum(log_scale, axis=-1)
 
     def inverse(self, features, label=None):
-        """The features from which the call makes the given ones, (batch, dimensions)."""
+        """Inverts the call: returns its input for a given output, (batch, dimensions)."""
         kept, changed = self._split(features)
         log_scale, shift = self._affine(kept, label)
         return self._joined(kept, (changed - shift) * ops.exp(-log_scale))
@@ -117,16 +117,16 @@ class AffineCoupling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class RealNVP(keras.layers.Layer):
-    """Affine couplings one after another, from latents to the noise that they would be drawn from.
+    """A chain of affine couplings, from latents to the noise that would give them.
 
     Args:
-        num_couplings: couplings; a pair for each bit of a feature's index (8 for 16 features) relates all of them.
+        num_couplings: couplings; a pair for each bit of a feature's index (8 for 16 features) relates all features.
         num_layers: hidden layers in each coupling.
         channels: units of each hidden layer.
         num_classes: classes of the images, for a prior p(z | label); 0 without labels.
 
     Call: z (batch, dimensions), at least two, and with classes a label (batch,). Returns noise of the same shape, and
-    the logarithm of the determinant of its Jacobian, (batch,). A fresh flow is the identity.
+    the logarithm of the determinant of its Jacobian, (batch,). A new flow is the identity.
 
     Source: Dinh et al., "Density estimation using Real NVP", ICLR 2017 (arXiv 1605.08803), without its convolutions
     and its batch normalization.
@@ -158,7 +158,7 @@ class RealNVP(keras.layers.Layer):
         return noise, log_determinant
 
     def inverse(self, noise, label=None):
-        """The latents of standard normal noise, (batch, dimensions): a sample of the prior."""
+        """Maps standard normal noise to latents, (batch, dimensions): a sample of the prior."""
         for coupling in reversed(self.couplings):
             noise = coupling.inverse(noise, label)
         return noise

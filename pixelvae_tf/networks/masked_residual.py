@@ -23,9 +23,8 @@ class MaskedResidualBlock(keras.layers.Layer):
         colors: colors of a pixel, generated in order.
         weight_normalization: see `weight_norm`.
 
-    Shapes: (batch, height, width, filters) to the same. Given `dropout`, of that shape (see
-    `dropout.replica_factors`), it multiplies what enters the last convolution. Given `bias`, (batch, 1, 1,
-    2 * filters), the gates add it.
+    Shapes: (batch, height, width, filters) to the same. `dropout`, of that shape (see `dropout.replica_factors`),
+    multiplies the input of the last convolution. `bias`, (batch, 1, 1, 2 * filters), is added in the gates.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class MaskedResidualBlock(keras.layers.Layer):
         return maps + self.output_conv(units if dropout is None else units * dropout)
 
     def incremental(self, bias=None) -> ResidualBlockSteps:
-        """The same block for inputs that arrive in the order of generation; the bias without its positions."""
+        """Returns the block's steps, for inputs that arrive in the order of generation; the bias has no positions."""
         return ResidualBlockSteps(self, bias)
 
     def get_config(self):
@@ -76,7 +75,7 @@ class ResidualBlockSteps:
         return self.gates.start_rows(columns, batch), self.output.start_rows(columns, batch)
 
     def row(self, caches, newest):
-        """What both convolutions see of the rows above, color by color; `newest` is `finished` of the last."""
+        """Computes what both convolutions see of the rows above, by color; `newest` is `finished` of the last row."""
         if not newest:
             return caches, ()
         steps = (self.gates, self.output)
@@ -87,7 +86,7 @@ class ResidualBlockSteps:
         return self.gates.start_pixels(batch), self.output.start_pixels(batch)
 
     def pixel(self, windows, newest, from_above, color: int):
-        """One color of a pixel: `newest` (batch, filters of the color) to the same."""
+        """Computes one color of a pixel from `newest`, both (batch, filters of the color)."""
         inner, outer = windows
         above_gates, above_output = from_above or (None, None)
         inner, gates = self.gates.pixel(inner, ops.elu(newest), color, above_gates)
@@ -97,7 +96,7 @@ class ResidualBlockSteps:
         return (inner, outer), newest + outputs
 
     def finished(self, windows) -> tuple:
-        """The inputs of both convolutions at a pixel, after its last color; () if no other row sees them."""
+        """Returns the inputs of both convolutions at a pixel, after its last color; () if no other row sees them."""
         if not self.gates.rows:
             return ()
         return self.gates.finished(windows[0]), self.output.finished(windows[1])
@@ -107,8 +106,8 @@ class ResidualBlockSteps:
 class MaskedResidualNetwork(keras.layers.Layer):
     """A mask A convolution, masked residual blocks, and a masked 1x1 convolution to the result.
 
-    Maps (z after upsampling) pass a 1x1 convolution without a mask. The network takes the mean of the result and of its
-    first convolution. A class shifts the biases of all gates.
+    Maps (z after upsampling) pass a 1x1 convolution without a mask, and are averaged with the first convolution's
+    result. A class shifts the biases of all gates.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -180,7 +179,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         return len(self.blocks), self.filters
 
     def class_biases(self, label) -> list:
-        """What the class adds to the gates of each block, (batch, 1, 1, 2 * filters); None without classes."""
+        """Returns the class's shift of each block's gates, (batch, 1, 1, 2 * filters); None without classes."""
         check_label(label, self.num_classes)
         return [None] * len(self.blocks) if self.of_class is None else self.of_class(label)
 
@@ -189,7 +188,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         if maps is not None:
             hidden = 0.5 * (hidden + self.maps_conv(maps))
         for index, (block, bias) in enumerate(zip(self.blocks, self.class_biases(label), strict=True)):
-            # Tensors by position alone: a block that is recomputed (`RematScope`) takes nothing else.
+            # A recomputed block (`RematScope`) accepts only positional tensors.
             given = (dropout[index],) if dropout else ()
             if bias is not None:
                 given = (*(given or (ops.ones((), hidden.dtype),)), bias)
@@ -197,7 +196,7 @@ class MaskedResidualNetwork(keras.layers.Layer):
         return self.result(ops.elu(hidden))
 
     def incremental(self, maps=None, label=None) -> ResidualSteps:
-        """The same network for features that arrive in the order of generation, with the call's maps."""
+        """Returns the network's steps, for features in the order of generation, with the call's maps and label."""
         return ResidualSteps(self, maps, label)
 
     def get_config(self):

@@ -44,9 +44,9 @@ class PixelCNN(keras.layers.Layer):
     (batch, height, width, maps) or None; `dropout`, factors for each of `residual_blocks`, or None; `label` (batch,)
     integers 0..classes-1, or None. Returns (batch, height, width, output_channels).
 
-    Dropout acts on the horizontal stack alone, in the blocks with a residual connection. All that the network knows of
-    an image passes there on its way to the logits. The vertical stack has no residual connections. There the noise of
-    one block would multiply that of the next.
+    Dropout acts only on the horizontal stack, in the blocks with a residual connection. Everything that reaches the
+    logits passes through there. The vertical stack has no residual connections, so the noise of its blocks would
+    multiply.
 
     Source: sections 3 and 4.1 of the paper; van den Oord et al. 2016b.
     """
@@ -89,7 +89,7 @@ class PixelCNN(keras.layers.Layer):
         self.logits_conv = MaskedConv2D(output_channels, 1, "B", stack="horizontal", name="logits", **masked)
 
     def _block(self, index: int, masked: dict) -> MaskedBlock:
-        """The first block has mask A and a kernel size of its own."""
+        """Makes a block. The first one has mask A and its own kernel size."""
         size, mask_type = (self.kernel_size, "B") if index else (self.first_kernel_size, "A")
         name = f"block_{index}"
         return MaskedBlock(self.filters, size, mask_type, activation=self.activation, name=name, **masked)
@@ -135,7 +135,7 @@ class PixelCNN(keras.layers.Layer):
         return self.logits_conv(horizontal)
 
     def incremental(self, z=None, maps=None, label=None) -> PixelCNNSteps:
-        """The same network for features that arrive in the order of generation, with the call's `z` or `maps`."""
+        """Returns the network's steps, for features in the order of generation, with the call's z, maps or label."""
         return PixelCNNSteps(self, z, maps, label)
 
     def get_config(self):
@@ -163,7 +163,7 @@ class PixelCNNSteps:
         self.blocks = [block.incremental() for block in network.blocks]
         self.outputs = [conv.incremental() for conv in network.output_convs]
         self.logits = network.logits_conv.incremental()
-        # Of a row: (1, batch, units), or (1, 1, units) without z and label.
+        # For a row: (1, batch, units), or (1, 1, units) without z and label.
         biases = [bias[None, :, 0, 0] for bias in network.biases(z, label)]
         self.block_biases = biases[: 2 * len(self.blocks)]
         self.output_biases = [

@@ -17,8 +17,8 @@ class PixelRNN(keras.layers.Layer):
     """A mask A convolution, LSTM layers, masked 1x1 layers with ReLU, and logits; conditional on vector, maps, class.
 
     A latent vector shifts the bias of every gate, and the biases of the masked 1x1 layers. Maps (z after upsampling)
-    pass a 1x1 convolution without a mask. The network adds them to the result of its first convolution, so that all
-    other layers see them. A class shifts the same biases as a latent vector.
+    pass a 1x1 convolution without a mask and are added to the first convolution's result, so all other layers see
+    them. A class shifts the same biases as a latent vector.
 
     Args:
         output_channels: units of the result, those of one color side by side.
@@ -100,7 +100,7 @@ class PixelRNN(keras.layers.Layer):
 
     @property
     def residual_blocks(self) -> tuple[int, int]:
-        """LSTM layers, and the units inside each. Dropout acts on these units."""
+        """Number of LSTM layers, and of the units inside each. Dropout acts on these units."""
         return len(self.blocks), CELLS[self.layer].directions * self.filters
 
     def call(self, features, z=None, maps=None, dropout=None, label=None):
@@ -116,7 +116,7 @@ class PixelRNN(keras.layers.Layer):
         return self.logits_conv(ops.relu(hidden))
 
     def incremental(self, z=None, maps=None, label=None) -> PixelRNNSteps:
-        """The same network for features that arrive in the order of generation, with the call's `z` or `maps`."""
+        """Returns the network's steps, for features in the order of generation, with the call's z, maps or label."""
         return PixelRNNSteps(self, z, maps, label)
 
     def get_config(self):

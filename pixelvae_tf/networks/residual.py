@@ -1,4 +1,4 @@
-"""The unmasked networks of sections 4.2 and 4.3: residual blocks that keep, halve or double the sides of maps."""
+"""The unmasked networks of sections 4.2 and 4.3: residual blocks that keep, halve or double the sides of their maps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from keras import ops
 
 from pixelvae_tf.layers.weight_norm import Conv2D, Dense
 
-# Latents are clipped to +-this on entering a decoder, as in the paper's code, against a diverging start.
+# Decoders clip latents to +-this, as in the paper's code, so that training does not diverge at the start.
 LATENT_LIMIT = 50.0
 
 
 def depth_to_space(maps):
-    """(batch, height, width, 4 * channels) to (batch, 2 * height, 2 * width, channels): sub-pixel upsampling."""
+    """Rearranges (batch, height, width, 4 * channels) to (batch, 2 * height, 2 * width, channels)."""
     _, height, width, channels = maps.shape
     maps = ops.reshape(maps, (-1, height, width, 2, 2, channels // 4))
     return ops.reshape(ops.transpose(maps, (0, 1, 3, 2, 4, 5)), (-1, 2 * height, 2 * width, channels // 4))
@@ -25,7 +25,7 @@ class ResidualBlock(keras.layers.Layer):
     Args:
         filters: output feature maps.
         resample: None keeps the sides, "down" halves them by stride 2, "up" doubles them by sub-pixel convolution.
-        batch_normalization: normalise by the statistics of the whole batch in training (of all replicas together),
+        batch_normalization: normalize by the statistics of the whole batch in training (on all replicas together), and
             by their moving averages otherwise.
         weight_normalization: see `weight_norm`.
 
@@ -47,13 +47,13 @@ class ResidualBlock(keras.layers.Layer):
         self.resample = resample
         self.batch_normalization = batch_normalization
         self.weight_normalization = weight_normalization
-        # `build` makes the layers: the maps that enter say how wide they are, and whether there is a shortcut.
+        # `build` makes the layers, since their widths and the shortcut depend on the input.
         self.first = self.second = self.shortcut = self.norm = None
 
     def build(self, input_shape):
         shared = {"weight_normalization": self.weight_normalization, "dtype": self.dtype_policy, "padding": "same"}
         inputs = input_shape[-1]
-        # The wider half of the block works at the lower resolution, where it is cheap.
+        # The wider half of the block runs at the lower resolution, where it is cheap.
         middle = self.filters if self.resample == "up" else inputs
         grown = 4 if self.resample == "up" else 1
         strides = 2 if self.resample == "down" else 1
@@ -100,7 +100,7 @@ class ResidualBlock(keras.layers.Layer):
 
 
 class _ResidualNetwork(keras.layers.Layer):
-    """What the encoder and the upsampler share: channels by resolution, and blocks of one kind."""
+    """The base of the encoder and the upsampler: channels by resolution, and equal blocks."""
 
     def __init__(
         self,
@@ -118,11 +118,11 @@ class _ResidualNetwork(keras.layers.Layer):
 
     @property
     def _plain(self) -> dict:
-        """Arguments of every layer in it."""
+        """The arguments of every layer in the network."""
         return {"weight_normalization": self.weight_normalization, "dtype": self.dtype_policy}
 
     def _blocks(self, name: str, filters: int, resample: str | None) -> list[ResidualBlock]:
-        """The block that changes the resolution, if any, and those that then keep it."""
+        """Makes the block that changes the resolution, if any, and those that then keep it."""
         shared = {"batch_normalization": self.batch_normalization, **self._plain}
         changing = [ResidualBlock(filters, resample, name=f"{name}_{resample}", **shared)] if resample else []
         keeping = [ResidualBlock(filters, name=f"{name}_{index}", **shared) for index in range(self.num_blocks)]
@@ -139,7 +139,7 @@ class _ResidualNetwork(keras.layers.Layer):
 
 
 def _build_chain(blocks, shape):
-    """Builds blocks that follow one another; returns the shape after the last."""
+    """Builds a chain of blocks. Returns the shape after the last."""
     for block in blocks:
         block.build(shape)
         shape = block.compute_output_shape(shape)
@@ -154,17 +154,17 @@ def _run_chain(blocks, maps):
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class ResidualEncoder(_ResidualNetwork):
-    """Image features to the parameters of q(z1 | x), ..., q(zL | x), in one pass from fine to coarse.
+    """Maps image features to the parameters of q(z1 | x), ..., q(zL | x), in one pass from fine to coarse.
 
-    A 1x1 convolution comes first, then residual blocks at every resolution. A 1x1 convolution gives the parameters of a
-    level of maps at its resolution. A linear layer gives those of a vector from the coarsest maps. The levels above z1
-    depend on the features, not on a sample of z1, as in the paper's code. The bound holds either way.
+    A 1x1 convolution comes first, then residual blocks at every resolution. For a level of maps, a 1x1 convolution
+    computes the parameters at its resolution. For a vector, a linear layer computes them from the coarsest maps. The
+    levels above z1 depend on the features, not on a sample of z1, as in the paper's code. The bound holds either way.
 
     Args:
         latent_channels: dimensions of each level at each position, z1 first.
         latent_strides: image pixels from one position to the next, powers of two; 0 for a vector.
         channels: feature maps at each resolution, full resolution first.
-        num_blocks: blocks at each resolution besides those that change it.
+        num_blocks: blocks at each resolution, in addition to those that change it.
 
     Shapes: (batch, height, width, inputs) to a list over levels of (batch, height', width', 2 * channels) or
     (batch, 2 * channels).
@@ -212,7 +212,7 @@ class ResidualEncoder(_ResidualNetwork):
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class ResidualUpsampler(_ResidualNetwork):
-    """A level of latents to maps at the resolution of what lies below it: of z1's maps, or of the image.
+    """Upsamples a level of latents to the resolution of the level below, or of the image.
 
     A linear layer turns a vector into the coarsest maps; a 1x1 convolution takes maps. Residual blocks follow at every
     resolution from there to the target's.
@@ -220,7 +220,7 @@ class ResidualUpsampler(_ResidualNetwork):
     Args:
         image_sides: height and width of the image.
         stride: image pixels from one position of the latents to the next; 0 for a vector.
-        target_stride: the same of the result: 1 for the image.
+        target_stride: the same for the result: 1 for the image.
         channels: feature maps at each resolution, full resolution first.
 
     Shapes: (batch, height, width, dimensions) or (batch, dimensions) to (batch, height', width', channels there).
@@ -237,7 +237,7 @@ class ResidualUpsampler(_ResidualNetwork):
         if stride:
             self.entry = Conv2D(self.start[-1], 1, name="entry", **self._plain)
         else:
-            # Glorot's weights would weaken z, which has fewer dimensions than what it becomes.
+            # Glorot's weights would weaken z, which has fewer dimensions than the maps.
             units = self.start[0] * self.start[1] * self.start[2]
             self.entry = Dense(units, kernel_initializer="lecun_uniform", name="entry", **self._plain)
         self.blocks = self._blocks(f"resolution_{coarsest}", self.channels[coarsest], None)

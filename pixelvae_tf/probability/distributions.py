@@ -25,27 +25,31 @@ class DiagonalGaussian(NamedTuple):
     scale: object
 
     def sample(self, noise):
-        """The reparameterised sample mean + scale * noise, for standard normal noise of the same shape."""
+        """Returns the reparameterised sample mean + scale * noise, for standard normal noise of the same shape."""
         return self.mean + self.scale * noise
 
+    def noise_of(self, value):
+        """Inverts `sample`: returns the noise that gives the value."""
+        return (value - self.mean) / self.scale
+
     def log_prob(self, value):
-        """Log density of each element, in nats."""
+        """Returns the log density of each element, in nats."""
         standardized = (value - self.mean) / self.scale
         return -0.5 * ops.square(standardized) - ops.log(self.scale) - _HALF_LOG_TWO_PI
 
     def kl(self, other: DiagonalGaussian):
-        """KL(self || other) of each element, in nats, in closed form."""
+        """Returns KL(self || other) of each element, in nats, in closed form."""
         ratio = self.scale / other.scale
         shift = (self.mean - other.mean) / other.scale
         return 0.5 * (ops.square(ratio) + ops.square(shift) - 1.0) - ops.log(ratio)
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
-        """KL(posterior || self) of each element, in nats, in closed form; it ignores `sample`."""
+        """Returns KL(posterior || self) of each element, in nats, in closed form; ignores `sample`."""
         return posterior.kl(self)
 
 
 def standard_normal_like(value) -> DiagonalGaussian:
-    """The standard normal prior of the topmost level, in the shape of `value`."""
+    """Returns the standard normal prior of the topmost level, in the shape of `value`."""
     return DiagonalGaussian(ops.zeros_like(value), ops.ones_like(value))
 
 
@@ -55,23 +59,27 @@ class TransformedNormal(NamedTuple):
     Attributes:
         flow: maps values (batch, dimensions) to their noise and to the log determinant of the Jacobian, (batch,). Its
             `inverse` maps noise to values. See `networks.flow.RealNVP`.
-        label: (batch,) the classes of the examples, which both are also given; None for a flow without classes.
+        label: the classes of the examples, (batch,), which the flow and its inverse take too; None without classes.
     """
 
     flow: object
     label: object = None
 
     def sample(self, noise):
-        """The values of standard normal noise, (batch, dimensions)."""
+        """Maps standard normal noise to values, (batch, dimensions)."""
         return self.flow.inverse(noise, self.label)
 
+    def noise_of(self, value):
+        """Inverts `sample`: returns the noise that gives the values, (batch, dimensions)."""
+        return self.flow(value, self.label)[0]
+
     def log_prob(self, value):
-        """Log density of each vector by the change of variables, (batch,), in nats."""
+        """Returns the log density of each vector by the change of variables, (batch,), in nats."""
         noise, log_determinant = self.flow(value, self.label)
         return ops.sum(standard_normal_like(noise).log_prob(noise), axis=-1) + log_determinant
 
     def kl_from(self, posterior: DiagonalGaussian, sample):
-        """An estimate of KL(posterior || self) from one sample of the posterior, (batch,), in nats.
+        """Estimates KL(posterior || self) from one sample of the posterior, (batch,), in nats.
 
         The estimate is log q - log p at the sample. It is unbiased and can be negative. The known entropy of q could
         replace log q and has the same gradient. But if the posterior is good, log q at the sample varies with
@@ -81,7 +89,7 @@ class TransformedNormal(NamedTuple):
 
 
 def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian:
-    """A diagonal Gaussian from a network's output: mean and log scale, side by side on the last axis.
+    """Makes a diagonal Gaussian from a network's output: mean and log scale, side by side on the last axis.
 
     Args:
         parameters: (..., 2 * dimensions), of any floating type.
@@ -101,7 +109,7 @@ def gaussian_from_parameters(parameters, scale: str = "exp") -> DiagonalGaussian
 
 
 def bounded_prior(gaussian: DiagonalGaussian, floor) -> DiagonalGaussian:
-    """p(z1 | z2) of the natural-image models: means 2 softsign(m / 2), and scales raised to at least `floor`."""
+    """Bounds p(z1 | z2) of the natural-image models: means 2 softsign(m / 2), and scales of at least `floor`."""
     mean = 2.0 * ops.softsign(0.5 * gaussian.mean)
     return DiagonalGaussian(mean, floor + (1.0 - floor) * gaussian.scale)
 
@@ -112,19 +120,19 @@ class Bernoulli(NamedTuple):
     logits: object
 
     def log_prob(self, pixels):
-        """Log probability of each pixel (integers 0 or 1), in nats."""
+        """Returns the log probability of each pixel (integers 0 or 1), in nats."""
         return -ops.softplus(ops.where(pixels > 0, -self.logits, self.logits))
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is below p(1)."""
+        """Draws integer pixels from uniforms in [0, 1) of the same shape: 1 where the uniform is below p(1)."""
         return ops.cast(uniforms < ops.sigmoid(self.logits), "int32")
 
     def with_temperature(self, temperature) -> Bernoulli:
-        """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
+        """Returns the same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Bernoulli(self.logits / temperature)
 
     def log_probs(self):
-        """Log probabilities of both values, the images' shape plus a last axis of 2, in nats."""
+        """Returns the log probabilities of both values, the images' shape plus a last axis of 2, in nats."""
         return -ops.softplus(ops.stack([self.logits, -self.logits], axis=-1))
 
 
@@ -134,22 +142,22 @@ class Categorical(NamedTuple):
     logits: object
 
     def log_prob(self, pixels):
-        """Log probability of each pixel (integers 0..levels-1), in nats."""
+        """Returns the log probability of each pixel (integers 0..levels-1), in nats."""
         return -ops.sparse_categorical_crossentropy(ops.cast(pixels, "int64"), self.logits, from_logits=True)
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
+        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the distribution function."""
         # In float32 the sums of 256 probabilities depend on the order of addition, and so would one pixel in 50,000.
         cumulative = ops.cumsum(ops.softmax(ops.cast(self.logits, "float64"), axis=-1), axis=-1)
         pixels = ops.sum(ops.cast(ops.cast(uniforms, "float64")[..., None] >= cumulative, "int32"), axis=-1)
         return ops.minimum(pixels, self.logits.shape[-1] - 1)
 
     def with_temperature(self, temperature) -> Categorical:
-        """The same distribution with its logits divided by a temperature; below 1 it favors likely values."""
+        """Returns the same distribution with its logits divided by a temperature; below 1 it favors likely values."""
         return Categorical(self.logits / temperature)
 
     def log_probs(self):
-        """Log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        """Returns the log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
         return ops.log_softmax(self.logits, axis=-1)
 
 
@@ -164,7 +172,7 @@ class DiscretizedGaussian(NamedTuple):
     pixel_levels: int
 
     def log_prob(self, pixels):
-        """Log probability of each pixel (integers 0..levels-1), in nats."""
+        """Returns the log probability of each pixel (integers 0..levels-1), in nats."""
         pixels = ops.cast(pixels, "float32")
         lower, upper = ((pixels + shift - self.mean) / self.scale for shift in (-0.5, 0.5))
         # A mirrored interval has the same mass, and logarithms are accurate left of the mean.
@@ -178,23 +186,23 @@ class DiscretizedGaussian(NamedTuple):
         return ops.where(open_below, log_upper, log_mass)
 
     def sample(self, uniforms):
-        """Integer pixels from uniforms in [0, 1) of the images' shape, by inverting the cumulative distribution."""
+        """Draws integer pixels from uniforms in [0, 1) of the images' shape, by inverting the distribution function."""
         standard = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * uniforms - 1.0, -1.0 + 1e-7, 1.0 - 1e-7))
         pixels = ops.ceil(self.mean + self.scale * standard - 0.5)
         return ops.cast(ops.clip(pixels, 0, self.pixel_levels - 1), "int32")
 
     def with_temperature(self, temperature) -> DiscretizedGaussian:
-        """The same distribution with its scale multiplied by a temperature, as for latents."""
+        """Returns the same distribution with its scale multiplied by a temperature, as for latents."""
         return self._replace(scale=self.scale * temperature)
 
     def log_probs(self):
-        """Log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
+        """Returns the log probabilities of all levels, the images' shape plus a last axis of levels, in nats."""
         of_levels = self._replace(mean=self.mean[..., None], scale=self.scale[..., None])
         return of_levels.log_prob(ops.arange(self.pixel_levels))
 
 
 def _log_normal_cdf(value):
-    """Logarithm of the standard normal distribution function, to float32 precision at any value."""
+    """Returns the logarithm of the standard normal distribution function, to float32 precision at any value."""
     near = ops.maximum(value, -5.0)
     # Below -5 the function underflows: its asymptotic series (Abramowitz & Stegun 26.2.12).
     far = ops.minimum(value, -5.0)
@@ -206,13 +214,13 @@ def _log_normal_cdf(value):
 
 
 def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mixture_components: int = 0):
-    """The output distribution from a decoder's last feature maps, color by color.
+    """Makes the output distribution from a decoder's last feature maps, color by color.
 
     Args:
         parameters: (batch, height, width, colors * parameters_per_color(...)); those of one color are adjacent.
         pixel_levels: number of values of a pixel.
         kind: "discrete", "logistics" or "gaussian", see `ModelConfig.output_distribution`.
-        mixture_components: of each color, for "logistics".
+        mixture_components: number of components for each color, for "logistics".
 
     Returns:
         A `Bernoulli`, `Categorical`, `LogisticMixture` or `DiscretizedGaussian` over images of shape (batch, height,
@@ -235,10 +243,10 @@ def pixel_distribution(parameters, pixel_levels: int, kind: str = "discrete", mi
 
 
 def parameters_per_color(pixel_levels: int, kind: str = "discrete", mixture_components: int = 0) -> int:
-    """Output units of a decoder per color.
+    """Returns a decoder's output units per color.
 
-    One logit if pixels are binary, else one per level; three numbers for each component of a mixture of logistics; two
-    for a Gaussian.
+    One logit for binary pixels, else one per level; three for each component of a mixture of logistics; two for a
+    Gaussian.
     """
     if kind == "logistics":
         return 3 * mixture_components

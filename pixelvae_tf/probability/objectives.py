@@ -31,12 +31,12 @@ class ElboTerms(NamedTuple):
     elbo: Values  # (batch,)
 
     def reported(self) -> list[Values]:
-        """What training and validation report: the negative bound, its distortion, and its rates."""
+        """Returns what training and validation report: the negative bound, its distortion, and its rates."""
         return [-self.elbo, self.reconstruction, *self.kl]
 
 
 def elbo_terms(reconstruction, kl) -> ElboTerms:
-    """Equation 2 from its terms, per example in nats."""
+    """Computes equation 2 from its terms, per example in nats."""
     kl = tuple(kl)
     return ElboTerms(reconstruction, kl, -sum(kl, reconstruction))
 
@@ -47,16 +47,16 @@ def sum_over_dimensions(values):
 
 
 def kl_weight(step, warmup_steps: int):
-    """The warm-up of a KL term's weight in the training loss: linear from 0 at step 0 to 1 at `warmup_steps`."""
+    """Returns the warm-up weight of a KL term in the training loss: linear from 0 at step 0 to 1 at `warmup_steps`."""
     if warmup_steps == 0:
         return ops.ones((), "float32")
     return ops.minimum(ops.cast(step, "float32") / warmup_steps, 1.0)
 
 
 def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int, final: float = 1.0) -> tuple:
-    """Weight of each level's KL term: its own warm-up times the weight of the level below.
+    """Returns the weight of each level's KL term: its own warm-up times the weight of the level below.
 
-    Levels beyond `warmup_steps` share the last weight given. After all warm-ups every weight is `final`.
+    Levels beyond `warmup_steps` share the weight of the last level in it. After all warm-ups every weight is `final`.
     """
     weights, weight = [], ops.full((), final, "float32")
     for level in range(num_levels):
@@ -67,29 +67,29 @@ def kl_weights(step, warmup_steps: tuple[int, ...], num_levels: int, final: floa
 
 
 def scale_floor(step, floor_steps: int):
-    """The lower limit of the scale of p(z1 | z2) in training: linear from 1 at step 0 to 0 at `floor_steps`."""
+    """Returns the lower limit of the scale of p(z1 | z2) in training: linear from 1 at step 0 to 0 at `floor_steps`."""
     if floor_steps == 0:
         return ops.zeros((), "float32")
     return ops.maximum(1.0 - ops.cast(step, "float32") / floor_steps, 0.0)
 
 
 def with_free_bits(kl: tuple, mean_kl: tuple, free_nats: float) -> tuple:
-    """The rates as the training loss counts them: at least `free_nats` a level, on average over the batch.
+    """Returns the rates for the training loss: each level counts at least `free_nats` on average over the batch.
 
-    A level whose average is lower counts as `free_nats`, a constant, so that nothing pulls its posterior further
-    toward the prior (Kingma et al. 2016, appendix C.8, with one group of latents a level).
+    A level with a lower average counts as the constant `free_nats`, so nothing pulls its posterior further toward the
+    prior (Kingma et al. 2016, appendix C.8, with one group of latents per level).
 
     Args:
         kl: the rate of each level, (batch,) each.
-        mean_kl: their averages over the whole batch, scalars; over all replicas where there are several.
-        free_nats: the threshold, nats an image and level.
+        mean_kl: scalar averages of the rates over the whole batch, on all replicas together.
+        free_nats: the threshold in nats per image and level.
     """
-    # An average that is no number is not lower, and so stays to be seen in the loss.
+    # A NaN average does not compare as lower, so it stays visible in the loss.
     return tuple(ops.where(mean < free_nats, free_nats, rate) for rate, mean in zip(kl, mean_kl, strict=True))
 
 
 def training_loss(terms: ElboTerms, weights):
-    """Distortion plus weighted rates, per example in nats. It is a bound only if every weight is 1."""
+    """Returns distortion plus weighted rates, per example in nats. It is a bound only if every weight is 1."""
     return sum((weight * kl for weight, kl in zip(weights, terms.kl, strict=True)), terms.reconstruction)
 
 

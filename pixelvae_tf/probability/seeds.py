@@ -1,4 +1,4 @@
-"""Which numbers are seeds: one rule for the methods of a model, `compile`, and the flags."""
+"""Checks seeds: one rule for the methods of a model, `compile`, and the flags."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from pixelvae_tf.errors import UserError
 
-# TensorFlow's seeds are 32-bit numbers, and it would take a greater one for another, or for a negative one.
+# TensorFlow's seeds have 32 bits. A greater number would silently wrap around to another seed.
 LARGEST_SEED = 2**31 - 1
 
 
 def checked_seed(seed: Any, name: str = "seed") -> int:
-    """The seed as a whole number, from a Python, NumPy or TensorFlow one.
+    """Converts a seed to a whole number, from a Python, NumPy or TensorFlow integer.
 
     Raises:
         UserError: for anything but a whole number from 0 to LARGEST_SEED.

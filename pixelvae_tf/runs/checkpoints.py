@@ -1,7 +1,7 @@
-"""The checkpoints of a run, by the steps in their names: ckpt-STEP.index and ckpt-STEP.data-*.
+"""The checkpoints of a run. Their names contain the step: ckpt-STEP.index and ckpt-STEP.data-*.
 
-TensorFlow finds them by a small text file, `checkpoint`. That file is written anew from the checkpoints that are
-there, so that a run does not hang on it.
+TensorFlow finds checkpoints through a small text file, `checkpoint`. We rewrite that file from the checkpoints in the
+folder, so a run continues even if it is damaged.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from pixelvae_tf import files
 
 STATE = "checkpoint"
 _FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})")
-# What TensorFlow leaves when it is killed in the middle of a save.
+# Files that TensorFlow leaves behind if it is killed during a save.
 _LEFTOVER = re.compile(r"ckpt-\d+_temp|ckpt-\d+\.[\w.-]*tempstate\w+|checkpoint\.tmp\w+")
 
 
 def steps(folder: pathlib.Path) -> list[int]:
-    """The steps of all checkpoints of which there is something, whole or not, the newest first."""
+    """Returns the steps of all checkpoints, newest first, including incomplete ones."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted({int(found[1]) for name in names if (found := _FILE.fullmatch(name))}, reverse=True)
 
 
 def prefix(folder: pathlib.Path, step: int) -> pathlib.Path:
-    """A checkpoint as TensorFlow names it."""
+    """Returns the path by which TensorFlow names a checkpoint."""
     return folder / f"ckpt-{step}"
 
 
 def members(folder: pathlib.Path, step: int) -> list[pathlib.Path]:
-    """The files of a checkpoint."""
+    """Returns the files of a checkpoint."""
     return sorted(path for path in folder.glob(f"ckpt-{step}.*") if _FILE.fullmatch(path.name))
 
 
 def write_state(folder: pathlib.Path, latest_last: Iterable[int]) -> None:
-    """Tells TensorFlow which checkpoints there are; a manager deletes the first of them first."""
+    """Writes the list of checkpoints for TensorFlow. Its checkpoint manager deletes them in this order."""
     names = [f"ckpt-{step}" for step in latest_last]
     lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
-    # Those without a time a manager would keep for ever.
+    # A manager would keep checkpoints without a timestamp forever.
     lines += ["all_model_checkpoint_timestamps: 1.0" for _ in names]
     with files.replacing(folder / STATE) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
 
 
 def damage(path: pathlib.Path) -> str | None:
-    """Why a checkpoint cannot be read, or None for one that is whole. Reads all of it, with its checksums."""
+    """Reads a whole checkpoint and its checksums. Returns why that fails, or None if the checkpoint is intact."""
     import tensorflow as tf
 
     try:
@@ -60,12 +60,12 @@ def damage(path: pathlib.Path) -> str | None:
 
 
 def reason(error: Exception) -> str:
-    """What TensorFlow says of a damaged checkpoint, on one line and short."""
+    """Shortens TensorFlow's error about a damaged checkpoint to one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:
-    """Removes what a save leaves that is killed."""
+    """Removes files that a killed save left behind."""
     if not folder.is_dir():
         return
     files.remove_leftovers(folder)

@@ -1,4 +1,4 @@
-"""Where a record was made: versions, revision of the code, hardware."""
+"""The environment in which a record was made: versions, revision of the code, hardware."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelvae_tf import processor
 
 
 def environment() -> dict:
-    """What a record says about where it was made: versions, revision of the code, hardware."""
+    """Returns the versions, the revision of the code and the hardware, for a record."""
     import keras
     import tensorflow as tf
 
@@ -29,7 +29,7 @@ def environment() -> dict:
 
 
 def _revision() -> str | None:
-    """The commit of the code, or None outside a checkout."""
+    """Returns the commit of the code, or None outside a checkout."""
     folder = pathlib.Path(__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:

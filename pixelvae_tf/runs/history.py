@@ -1,4 +1,4 @@
-"""The validations of a run: a file with a JSON object in each line."""
+"""The validations of a run: a file with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixelvae_tf.files import FileError
 
 
 def read(path: pathlib.Path) -> list[dict]:
-    """All entries; none where there is no file. Raises FileError for a damaged line."""
+    """Reads all entries; none if there is no file. Raises FileError for a damaged line."""
     entries, damaged = _parsed(path)
     if damaged:
         raise _refusal(path, damaged[0])
@@ -19,21 +19,21 @@ def read(path: pathlib.Path) -> list[dict]:
 
 
 def entries(path: pathlib.Path) -> list[dict]:
-    """The entries in all lines that are whole."""
+    """Reads the entries of all intact lines."""
     return _parsed(path)[0]
 
 
 def write(path: pathlib.Path, entries: list[dict]) -> None:
-    """Writes the entries in place of what was there."""
+    """Replaces the file by one with these entries."""
     with files.replacing(path) as temporary:
         temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
 def mend(path: pathlib.Path) -> str | None:
-    """Drops a damaged last line, as a lost disk block leaves it, and doubled lines.
+    """Drops a damaged last line, which a lost disk block can cause, and repeated lines.
 
     Returns:
-        What was dropped, or None.
+        A message about what was dropped, or None.
 
     Raises:
         FileError: for a damaged line before the last.
@@ -43,7 +43,7 @@ def mend(path: pathlib.Path) -> str | None:
     doubled = len(entries) - len(by_step)
     if not damaged and not doubled:
         return None
-    # Every line is either an entry or damaged, so that the last one has the number of all.
+    # Every line is either an entry or damaged, so their total is the number of the last line.
     if damaged and damaged[0] < len(entries) + len(damaged):
         raise _refusal(path, damaged[0])
     write(path, [by_step[step] for step in sorted(by_step)])
@@ -56,7 +56,7 @@ def _refusal(path: pathlib.Path, number: int) -> FileError:
 
 
 def _parsed(path: pathlib.Path) -> tuple[list[dict], list[int]]:
-    """The entries, and the numbers of the lines that are none."""
+    """Returns the entries, and the numbers of the damaged lines."""
     if not path.exists():
         return [], []
     entries, damaged = [], []

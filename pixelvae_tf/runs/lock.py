@@ -1,7 +1,7 @@
-"""One training at a time in a work directory.
+"""Allows only one training at a time in a work directory.
 
-The lock is the system's own on an open file (`flock`), which ends with its process however that ends, and which NFS
-carries between hosts. Where a file system has none, trainings there are not told from each other.
+The operating system locks an open file (`flock`), releases the lock whenever the process ends, and shares it between
+hosts over NFS. On a file system without locks nothing keeps two trainings apart.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Lock:
     """The lock of one folder.
 
     Args:
-        folder: that is locked; it is there.
+        folder: an existing folder to lock.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -38,12 +38,12 @@ class Lock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock and writes who has it. Raises FileError where another process has it."""
+        """Acquires the lock and writes its holder to the file. Raises FileError if another process holds it."""
         while self._descriptor is None:
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 self._take(descriptor)
-                # Its former holder may have removed the file after we opened it.
+                # The previous holder may have removed the file after we opened it.
                 if _same(descriptor, self.file):
                     self._descriptor, descriptor = descriptor, None
             finally:
@@ -66,11 +66,11 @@ class Lock:
                 ) from None
 
     def is_lost(self) -> bool:
-        """Whether the folder was removed, renamed or replaced since the lock was taken."""
+        """Returns whether the folder was removed, renamed or replaced since the lock was taken."""
         return self._descriptor is not None and not _same(self._descriptor, self.file)
 
     def release(self) -> None:
-        """Gives the lock back and removes its file."""
+        """Releases the lock and removes its file."""
         if self._descriptor is None:
             return
         if not self.is_lost():
@@ -88,7 +88,7 @@ def _same(descriptor: int, file: pathlib.Path) -> bool:
 
 
 def _told(descriptor: int) -> str:
-    """Who has the lock, for a message; nothing where its holder has not written it yet."""
+    """Describes the holder of the lock for a message; empty if the holder has not written its name yet."""
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f" (process {holder['process']} on {holder['host']} since {holder['since']})"

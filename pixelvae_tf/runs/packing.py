@@ -1,7 +1,7 @@
-"""The state of a training in one small file, from which a run goes on elsewhere exactly as it would have here.
+"""Packs the training state of a run into one small file. Training continues from it elsewhere exactly as it would here.
 
-It holds the last checkpoint (weights, their average, the optimizer's moments, the step), the configuration, the
-history, and the best weights so far; not the records of a finished run or TensorBoard's events.
+The file holds the last checkpoint (weights, their average, the optimizer's moments, the step), the configuration, the
+history and the best weights. It leaves out TensorBoard's events and the records of a finished run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixelvae_tf.files import FileError
 from pixelvae_tf.runs import checkpoints, weight_files
 from pixelvae_tf.runs.workdir import Run
 
-# Weights hardly compress. What promises more than this was made to fill a disk.
+# Weights hardly compress. An archive with a higher ratio was made to fill a disk.
 _LARGEST_RATIO = 100
 _MEMBERS = re.compile(
     r"(config|classes)\.json|history\.jsonl|best/(best\.json|[\w-]+\.weights\.h5)|checkpoints/ckpt-\d+\.[\w-]+"
@@ -27,17 +27,17 @@ _MEMBERS = re.compile(
 
 
 def pack(workdir: str, archive: pathlib.Path) -> int:
-    """Packs the state of a run, which may be in training.
+    """Packs the state of a run, even while it trains.
 
     Args:
-        workdir: of the run.
-        archive: ZIP file to write, the same bytes for the same state.
+        workdir: the work directory of the run.
+        archive: ZIP file to write. The same state gives the same bytes.
 
     Returns:
-        The step that the run will go on from.
+        The step from which the run will continue.
 
     Raises:
-        FileError: without a run, or before its first checkpoint.
+        FileError: if there is no run, or no complete checkpoint yet.
     """
     run = Run(workdir)
     config = run.config().portable()
@@ -57,16 +57,16 @@ def pack(workdir: str, archive: pathlib.Path) -> int:
             members["best/best.json"] = _json({**best, "sha256": files.sha256(alone)})
     with files.replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as packed:
         for name, content in sorted(members.items()):
-            # Without a time of its own, a member has one that is always the same.
+            # ZipInfo's default timestamp is constant, so the bytes are reproducible.
             packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return step
 
 
 def _last_checkpoint(run: Run) -> tuple[int, dict[str, bytes]]:
-    """The step of the newest whole checkpoint, and its files by name. Raises FileError where there is none."""
+    """Returns the step of the newest intact checkpoint, and its files by name. Raises FileError if there is none."""
     there = checkpoints.steps(run.checkpoints)
     for step in there:
-        # Read before it is judged: a run in training deletes it when it has newer ones.
+        # Copy first, then check: a run in training may delete the checkpoint meanwhile.
         with tempfile.TemporaryDirectory() as folder:
             copy = pathlib.Path(folder)
             try:
@@ -86,17 +86,17 @@ def _json(value) -> bytes:
 
 
 def unpack(archive: pathlib.Path, workdir: str) -> int:
-    """Makes a work directory in which the same `train` command goes on.
+    """Creates a work directory in which the same `train` command continues the run.
 
     Args:
-        archive: what `pack` wrote.
-        workdir: folder to make; an empty one may be there.
+        archive: a file from `pack`.
+        workdir: folder to create; it may exist if it is empty.
 
     Returns:
-        The step that the run will go on from.
+        The step from which the run will continue.
 
     Raises:
-        FileError: for another or a damaged file, or a folder that holds something.
+        FileError: if the file is damaged or not from `pack`, or the folder is not empty.
     """
     run = Run(workdir)
     if run.workdir.exists() and (not run.workdir.is_dir() or any(run.workdir.iterdir())):
@@ -107,14 +107,18 @@ def unpack(archive: pathlib.Path, workdir: str) -> int:
         whole = Run(folder)
         for entry in packed.infolist():
             _extract(packed, entry, whole.workdir / entry.filename, archive)
-        # By which TensorFlow finds it.
+        # TensorFlow finds the checkpoint through this file.
         checkpoints.write_state(whole.checkpoints, [step])
         _check_whole(whole, archive)
     return step
 
 
 def _step_of(packed: zipfile.ZipFile, archive: pathlib.Path) -> int:
-    """The step of a packed state, after what its directory tells: names, sizes, how it is stored. Raises FileError."""
+    """Checks names, sizes and storage in the archive's directory. Returns the step of its checkpoint.
+
+    Raises:
+        FileError: if it is not a packed state.
+    """
     entries, names = packed.infolist(), packed.namelist()
     steps = {name[len("checkpoints/ckpt-") :].partition(".")[0] for name in names if name.startswith("checkpoints/")}
     indices = [name for name in names if name.endswith(".index")]
@@ -141,12 +145,12 @@ def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, path: pathlib.Path
                 shutil.copyfileobj(source, target)
         except zips.ERRORS as error:
             if isinstance(error, OSError) and files.storage_error(error):
-                raise  # of the folder that is written
+                raise  # the error is about the folder, not the archive
             raise FileError(f"{archive}: damaged or no packed state ({error}); pack the run again") from None
 
 
 def _check_whole(run: Run, archive: pathlib.Path) -> None:
-    """Raises FileError where the unpacked state is not one: its configuration, history and best weights."""
+    """Checks the unpacked configuration, history and best weights. Raises FileError if one is damaged."""
     try:
         run.config()
         run.history()

@@ -1,4 +1,4 @@
-"""Trained models inside the package, by name: NAME.weights.h5 holds the weights, NAME.json says how they were made.
+"""Trained models inside the package: NAME.weights.h5 holds the weights, NAME.json says how they were trained.
 
 This project trained all of them; `tools/publish.py` writes both files from a run.
 """
@@ -15,17 +15,17 @@ from pixelvae_tf.files import FileError
 from pixelvae_tf.runs import weight_files
 
 FOLDER = pathlib.Path(__file__).parent.parent / "pretrained"
-# Names that models had before. They still load the same weights. `mnist` is also a dataset and a flag file.
+# Former names of models, which still load the same weights. `mnist` is also a dataset and a flag file.
 FORMER_NAMES = {"mnist": "binarized_mnist_best"}
 
 
 def names() -> list[str]:
-    """The models there are, by their present names."""
+    """Returns the current names of the models."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def accepted_names() -> list[str]:
-    """The names that `load` and `--pretrained` take: present and former ones."""
+    """Returns the names that `load` and `--pretrained` accept: current and former ones."""
     return sorted([*names(), *FORMER_NAMES])
 
 
@@ -33,12 +33,12 @@ class Pretrained:
     """A model of the package.
 
     Args:
-        name: a present or a former name of the model.
+        name: a current or former name of the model.
 
     Attributes:
-        name: the present name of the model.
-        record_file: its configuration, how it was trained, what it scores, and the checksum of its weights.
-        weights_file: its weights, float32, and the configuration of the model that they belong to.
+        name: the current name of the model.
+        record_file: its configuration, training, scores, and the checksum of its weights.
+        weights_file: its float32 weights, and the configuration of their model.
     """
 
     def __init__(self, name: str):
@@ -50,7 +50,11 @@ class Pretrained:
         self.weights_file = FOLDER / f"{name}.weights.h5"
 
     def record(self) -> dict[str, Any]:
-        """The configuration, the summary of the run, its evaluations by split, the best validation, the checksum."""
+        """Reads the configuration, the summary of the run, its evaluations by split, its best validation, the checksum.
+
+        Raises:
+            FileError: for a damaged record.
+        """
         try:
             record = files.read_record(self.record_file, {"config": dict, "sha256": str, "best": dict})
         except FileError as error:
@@ -61,19 +65,19 @@ class Pretrained:
         return record
 
     def config(self) -> RunConfig:
-        """The configuration of the run. Raises FileError for a damaged record."""
+        """Returns the configuration of the run. Raises FileError for a damaged record."""
         try:
             return RunConfig.from_dict(self.record()["config"])
         except (ConfigError, KeyError, TypeError, AttributeError) as error:
             raise FileError(f"{self.record_file}: damaged ({error}); install the package again") from None
 
     def classes(self) -> Classes | None:
-        """The classes of the model; None for one without."""
+        """Returns the classes of the model; None for a model without classes."""
         record = self.record().get("classes")
         return None if record is None else Classes.of_record(record)
 
     def best_weights(self) -> tuple[pathlib.Path, dict[str, Any]]:
-        """The weights file, checked, and the record of the step it comes from.
+        """Returns the weights file, verified, and the record of its training step.
 
         Raises:
             FileError: if the weights file is missing or damaged, or if the record describes another model.
@@ -89,4 +93,4 @@ class Pretrained:
             raise FileError(
                 f"{self.record_file}: does not describe these weights: {difference}; install the package again"
             )
-        return self.weights_file, record["best"]
+        return self.weights_file, {**record["best"], "sha256": record["sha256"]}

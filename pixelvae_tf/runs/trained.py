@@ -1,4 +1,4 @@
-"""Trained models: of a work directory, or of the package by name."""
+"""Loads trained models from a work directory, or from the package by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def find(source: str | os.PathLike) -> Run | Pretrained:
-    """The run or the pretrained model that `load` is asked for, without a look at its files."""
+    """Returns the run or the pretrained model that `source` names, without reading its files."""
     if isinstance(source, str) and source in pretrained.accepted_names():
         return Pretrained(source)
     if isinstance(source, str) and os.path.basename(source) == source and not os.path.exists(source):
@@ -26,9 +26,9 @@ def find(source: str | os.PathLike) -> Run | Pretrained:
 
 
 def find_trained(source: str | os.PathLike) -> Run | Pretrained:
-    """As `find`, of a run or a model that is there with its configuration; its weights are checked as they are loaded.
+    """Returns the same as `find`, after reading the configuration. `load_best` checks the weights later.
 
-    For commands, before TensorFlow starts. Raises FileError as `Run.config` and `Pretrained.config`.
+    Commands call it before TensorFlow starts. Raises FileError as `Run.config` and `Pretrained.config` do.
     """
     trained = find(source)
     trained.config()
@@ -36,20 +36,20 @@ def find_trained(source: str | os.PathLike) -> Run | Pretrained:
 
 
 def class_names(trained: Run | Pretrained) -> tuple[str, ...]:
-    """What the classes of a model are called, in the order of their labels; empty for a model without classes.
+    """Returns the names of a model's classes, in the order of their labels; empty for a model without classes.
 
     Raises:
-        FileError: as `Run.classes` and `Run.config`.
+        FileError: as `Run.classes` and `Run.config` do.
     """
     classes = trained.classes()
     return classes.names if classes else tuple(map(str, range(trained.config().model.num_classes)))
 
 
 def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
-    """The model with its best weights, and their record: `step`, `weights` (raw or averaged), `nll_bound_nats`.
+    """Loads a model with its best weights. Returns it, and their record with `step`, `weights` and `nll_bound_nats`.
 
     Raises:
-        FileError: as `load`.
+        FileError: as `load` does.
     """
     from pixelvae_tf.model.pixelvae import PixelVAE
 
@@ -64,13 +64,13 @@ def load_best(trained: Run | Pretrained) -> tuple[PixelVAE, dict]:
 
 
 def load(source: str | os.PathLike) -> PixelVAE:
-    """A trained model with its best weights, ready to use.
+    """Loads a trained model with its best weights, ready to use.
 
     Args:
-        source: the name of a pretrained model, which it is wherever this runs, or the work directory of a run. A
-            folder that has the name of a pretrained model is "./digits" or a `pathlib.Path`.
+        source: the name of a pretrained model, or the work directory of a run. The name of a model wins over a folder
+            with the same name: write such a folder as "./digits" or a `pathlib.Path`.
 
     Raises:
-        FileError: for a name that is neither; without a run, without weights, or for a damaged weights file.
+        FileError: if there is no such model or run, it has no weights yet, or its files are damaged.
     """
     return load_best(find(source))[0]

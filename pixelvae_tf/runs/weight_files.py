@@ -1,4 +1,4 @@
-"""Weights in a file by themselves, which names the model that they belong to."""
+"""Weights files without the optimizer's state. Each also holds the configuration of its model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _CONFIGURATION = "model_configuration"
 
 
 def extract(source: pathlib.Path, target: pathlib.Path, config: ModelConfig) -> None:
-    """Copies the weights of a `.weights.h5` file, without the state of the optimizer that may lie beside them.
+    """Copies the weights of a `.weights.h5` file without the state of the optimizer.
 
     Args:
-        source: what `save_weights` wrote, of a model that may have been in training.
-        target: to write; `load_weights` reads it, and `configuration` what it is of.
-        config: of the model.
+        source: a file from `save_weights`, which may contain an optimizer.
+        target: the file to write, for `load_weights` and `configuration`.
+        config: the configuration of the model.
     """
     import h5py
 
@@ -29,7 +29,7 @@ def extract(source: pathlib.Path, target: pathlib.Path, config: ModelConfig) -> 
 
 
 def name_model(path: pathlib.Path, config: ModelConfig) -> None:
-    """Writes into a `.weights.h5` file which model its weights are of."""
+    """Adds the configuration of the model to a `.weights.h5` file."""
     import h5py
 
     with h5py.File(path, "r+") as file:
@@ -37,10 +37,10 @@ def name_model(path: pathlib.Path, config: ModelConfig) -> None:
 
 
 def configuration(path: pathlib.Path) -> ModelConfig | None:
-    """The model whose weights a file holds, or None where it does not say, as older ones do not.
+    """Returns the configuration in a weights file, or None for an older file without one.
 
     Raises:
-        FileError: for a file that is damaged, or names a model that this package does not know.
+        FileError: for a damaged file, or a configuration that this version does not know.
     """
     import h5py
 

@@ -1,14 +1,14 @@
 """The work directory of a run: its configuration, its best weights and its records.
 
 config.json         everything needed to rebuild the model and repeat the run
-data.json           which images: how many each split has, and a checksum of what tells them from others
-classes.json        names of the classes in the order of their labels, and training images of each (models of classes)
+data.json           the number of images in each split, and a checksum that identifies them
+classes.json        for models of classes: their names in the order of the labels, and the training images of each
 checkpoints/        the state of training, to continue from
-best/               weights of the lowest validation bound, and best.json that describes them
-history.jsonl       every validation, a line each
+best/               the weights with the lowest validation bound, and best.json, which describes them
+history.jsonl       one line for each validation
 train/ validation/  TensorBoard events
-summary.json        the finished run
-eval_<split>.json   what `evaluate` found
+summary.json        the summary of the finished run
+eval_<split>.json   the results of `evaluate`
 """
 
 from __future__ import annotations
@@ -25,18 +25,24 @@ from pixelvae_tf import files
 from pixelvae_tf.config import ConfigError, RunConfig
 from pixelvae_tf.data.schema import Classes
 from pixelvae_tf.files import FileError
-from pixelvae_tf.runs import checkpoints, history, lock, weight_files
+from pixelvae_tf.runs import checkpoints, history, lock
+from pixelvae_tf.runs.best_weights import BestWeights
 
 if TYPE_CHECKING:
     from pixelvae_tf.model.pixelvae import PixelVAE
 
-# How long shared storage may take to show one machine what another has written.
+# The most seconds until a file on shared storage is visible to other machines.
 _SHARED_STORAGE_SECONDS = 10.0
-_BEST = {"step": int, "nll_bound_nats": float, "weights": str, "file": str, "sha256": str}
+# Values that workers leave open until the chief, which starts the run, decides them.
+_LEFT_TO_THE_CHIEF = {"mixed_precision": "auto", "initialize_from_sha256": ""}
 
 
 class Run:
-    """A work directory and the names in it."""
+    """A work directory.
+
+    Args:
+        workdir: its path; it need not exist.
+    """
 
     def __init__(self, workdir: str | os.PathLike):
         if not str(workdir):
@@ -46,8 +52,8 @@ class Run:
         self.data_file = self.workdir / "data.json"
         self.classes_file = self.workdir / "classes.json"
         self.checkpoints = self.workdir / "checkpoints"
-        self.best_folder = self.workdir / "best"
-        self.best_file = self.best_folder / "best.json"
+        self._best = BestWeights(self.workdir)
+        self.best_folder, self.best_file = self._best.folder, self._best.file
         self.history_file = self.workdir / "history.jsonl"
         self.summary_file = self.workdir / "summary.json"
         self._config: RunConfig | None = None
@@ -55,11 +61,11 @@ class Run:
 
     @contextlib.contextmanager
     def in_training(self):
-        """Keeps other trainings out of the folder, which it makes, and removes what killed ones left in it.
+        """Creates the folder, locks it against other trainings, and removes leftovers of killed ones.
 
         Raises:
-            FileError: if the folder cannot be written, another training is at work in it, or it was removed,
-                renamed or replaced before the block ends.
+            FileError: if the folder cannot be written, another training uses it, or it is removed, renamed or replaced
+                before the block ends.
         """
         self._make_folder()
         held = lock.Lock(self.workdir)
@@ -73,7 +79,7 @@ class Run:
             yield
             self.check_in_place()
         except Exception:
-            # Whatever failed, failed of that.
+            # If the folder is gone, that caused the error: report it instead.
             self.check_in_place()
             raise
         finally:
@@ -81,7 +87,7 @@ class Run:
             held.release()
 
     def check_in_place(self) -> None:
-        """Raises FileError where the folder was removed, renamed or replaced since its training began."""
+        """Raises FileError if the folder was removed, renamed or replaced since its training began."""
         if self._lock is not None and self._lock.is_lost():
             raise FileError(
                 f"--workdir={self.workdir}: was removed, renamed or replaced while the training ran, which ends here; "
@@ -99,10 +105,11 @@ class Run:
             raise FileError(f"--workdir={self.workdir}: may not be written ({reason}); choose another folder")
 
     def claim(self, config: RunConfig) -> None:
-        """Makes this the work directory of `config`: records it, or checks that it continues what is there.
+        """Writes `config` to a new work directory, or checks that it continues the run in an existing one.
 
         Raises:
-            FileError: if the folder cannot be written, holds something else, or another configuration.
+            FileError: if the folder cannot be written, contains no run but other files, or a run with another
+                configuration.
         """
         self._make_folder()
         if self.config_file.exists():
@@ -118,13 +125,13 @@ class Run:
         self._config = config
 
     def keep_fingerprint(self, found: dict[str, dict]) -> str | None:
-        """Records which images the run uses from here on.
+        """Records which images the run uses from now on.
 
         Args:
-            found: what `data.fingerprint` says of them.
+            found: the result of `data.fingerprint`.
 
         Returns:
-            One line on what has changed since the run was last begun or continued, or None.
+            A line about what has changed since the run last started, or None.
         """
         before = self.fingerprint()
         files.write_json(self.data_file, found)
@@ -138,11 +145,11 @@ class Run:
         return f"--workdir={self.workdir}: this run continues on other images than it began with ({counts}){best}"
 
     def fingerprint(self) -> dict[str, dict]:
-        """Which images the run uses; empty where that is not on record."""
+        """Returns the record of the images that the run uses; empty if there is none."""
         return files.read_json(self.data_file) if self.data_file.exists() else {}
 
     def keep_classes(self, found: Classes | None) -> None:
-        """Records the classes of the run, where it has any. Raises FileError where it began with others."""
+        """Records the classes of the run, if it has any. Raises FileError if it began with others."""
         if found is None:
             return
         before = self.classes()
@@ -154,16 +161,16 @@ class Run:
         files.write_json(self.classes_file, dataclasses.asdict(found))
 
     def classes(self) -> Classes | None:
-        """The classes of the run; None for a model without. Raises FileError for a damaged record."""
+        """Returns the classes of the run; None for a model without classes. Raises FileError for a damaged record."""
         if not self.classes_file.exists():
             return None
         return Classes.of_record(files.read_record(self.classes_file, {"names": list, "images": list}))
 
     def join(self, config: RunConfig) -> None:
-        """Checks that the chief has begun the same run here, as another worker of it sees the folder.
+        """Checks, on a worker other than the chief, that the chief has started the same run in this folder.
 
         Raises:
-            FileError: if the chief's configuration is not there, or is not this worker's.
+            FileError: if the chief's configuration is missing, or differs from this worker's.
         """
         deadline = time.monotonic() + _SHARED_STORAGE_SECONDS
         while (problem := self._unlike_chief(config)) and time.monotonic() < deadline:
@@ -172,7 +179,7 @@ class Run:
             raise FileError(problem)
 
     def _unlike_chief(self, config: RunConfig) -> str | None:
-        """What tells this worker's run from the chief's; where the data lies may differ."""
+        """Returns how this worker's run differs from the chief's, or None. The folder of the data may differ."""
         if not self.config_file.exists():
             return (
                 f"--workdir={self.workdir}: this worker does not see the run that the chief has begun there; "
@@ -181,7 +188,8 @@ class Run:
         chiefs = self._read_config().to_dict()
         for group, values in config.to_dict().items():
             for name, value in values.items():
-                own_choice = name == "data_dir" or (name, value) == ("mixed_precision", "auto")
+                left_open = name in _LEFT_TO_THE_CHIEF and value == _LEFT_TO_THE_CHIEF[name]
+                own_choice = name == "data_dir" or left_open
                 if value != chiefs[group][name] and not own_choice:
                     return (
                         f"{name} is {value!r} on this worker and {chiefs[group][name]!r} on the chief; start all "
@@ -191,9 +199,9 @@ class Run:
 
     @contextlib.contextmanager
     def checkpoint_folder(self, is_chief: bool):
-        """The folder that this worker saves to: `checkpoints` for the chief, a passing one for the others.
+        """Yields the folder to save to: `checkpoints` for the chief, a temporary folder for other workers.
 
-        TensorFlow may need all workers to save, since a variable can be a sum over workers; one of them is kept.
+        All workers must save, because TensorFlow may have to sum a variable over workers. Only the chief's files stay.
         """
         if is_chief:
             yield self.checkpoints
@@ -202,7 +210,7 @@ class Run:
                 yield pathlib.Path(folder)
 
     def config(self) -> RunConfig:
-        """The configuration on record, read once. Raises FileError where there is none, or a damaged one."""
+        """Returns the recorded configuration, which is read once. Raises FileError if it is missing or damaged."""
         if self._config is None:
             self._config = self._read_config()
         return self._config
@@ -218,94 +226,47 @@ class Run:
             raise FileError(f"{self.config_file}: {error}") from None
 
     def best(self) -> dict | None:
-        """The record of the best weights, or None before the first validation. Raises FileError for a damaged one."""
-        if not self.best_file.exists():
-            return None
-        record = files.read_record(self.best_file, _BEST)
-        if pathlib.PurePath(record["file"]).name != record["file"]:
-            raise FileError(f"{self.best_file}: damaged (its 'file' lies elsewhere); restore it")
-        return record
+        """Reads the record of the best weights, or returns None before the first validation.
+
+        Raises:
+            FileError: for a damaged record.
+        """
+        return self._best.record()
 
     def save_best(self, model: PixelVAE, record: dict) -> None:
-        """Keeps the model's present weights as the best ones; what was best stays until they are written whole."""
+        """Saves the model's weights as the best ones. The previous best weights stay until these are complete."""
         self.check_in_place()
-        with files.writing(self.best_folder):
-            self.best_folder.mkdir(exist_ok=True)
-        weights = self.best_folder / f"step-{record['step']:08d}.weights.h5"
-        with files.replacing(weights) as temporary:
-            model.save_weights(temporary)
-            weight_files.name_model(temporary, model.config)
-        files.write_json(self.best_file, {**record, "file": weights.name, "sha256": files.sha256(weights)})
-        self._remove_other_weights(weights)
-
-    def _remove_other_weights(self, kept: pathlib.Path) -> None:
-        for other in self.best_folder.glob("*.weights.h5"):
-            if other != kept:
-                other.unlink()
+        self._best.save(model, record)
 
     def best_weights(self) -> tuple[pathlib.Path, dict]:
-        """The file of the best weights, checked, and their record.
+        """Returns the file of the best weights, verified, and its record.
 
         Raises:
-            FileError: without a run, without weights, for a damaged weights file, or one of another model than
-                config.json describes.
+            FileError: if there is no run or there are no weights, if the weights file is damaged, or if its model is
+                not the one that config.json describes.
         """
-        config, record = self.config(), self.best()
-        if record is None:
-            raise FileError(
-                f"--workdir={self.workdir}: has no weights yet; continue training until its first validation, "
-                f"step {config.training.validation_every}"
-            )
-        weights = self.best_folder / record["file"]
-        if not weights.is_file() or files.sha256(weights) != record["sha256"]:
-            raise FileError(f"{weights}: missing or damaged; continue training to write it anew")
-        trained = weight_files.configuration(weights)
-        if trained and (difference := RunConfig(trained).difference(RunConfig(config.model))):
-            raise FileError(
-                f"{self.config_file}: is not the configuration of the weights {weights}: {difference}; restore it"
-            )
-        return weights, record
+        return self._best.checked(self.config())
 
-    def check_best(self, *, goes_on: bool) -> str | None:
-        """Looks at the best weights before a training continues, and forgets damaged ones: a validation writes anew.
-
-        Args:
-            goes_on: whether the training takes another step, and so validates once more.
-
-        Returns:
-            What was wrong with them, or None.
-
-        Raises:
-            FileError: for damaged weights of a run that takes no more steps, or weights of another model.
-        """
-        if not self.best_file.exists():
-            return None
-        try:
-            weights, _ = self.best_weights()
-        except FileError as error:
-            if not goes_on or str(error).startswith(str(self.config_file)):
-                raise
-            self.best_file.unlink()
-            return str(error).split(";")[0]
-        self._remove_other_weights(weights)
-        return None
+    def check_best(self, *, will_validate: bool) -> str | None:
+        """Checks the best weights before training continues; see `BestWeights.discard_damaged`."""
+        return self._best.discard_damaged(self.config(), will_validate=will_validate)
 
     def add_history(self, entry: dict) -> None:
-        """Appends a validation to the history, in place of what an interrupted run had at and after its step."""
+        """Appends a validation to the history. Drops entries from its step on, which an interrupted run left."""
         self.check_in_place()
         kept = [old for old in self.history() if old["step"] < entry["step"]]
         history.write(self.history_file, [*kept, entry])
 
     def history(self) -> list[dict]:
-        """All validations so far, by step. Raises FileError for a damaged line."""
+        """Returns all validations so far, by step. Raises FileError for a damaged line."""
         return history.read(self.history_file)
 
     def keep_evaluation(self, split: str, record: dict) -> None:
-        """Writes what was found on a split, in place of an earlier evaluation."""
+        """Writes the evaluation of a split in place of an earlier one."""
         files.write_json(self._evaluation(split), record)
 
     def check_evaluation(self, split: str) -> None:
-        """Raises FileError where `keep_evaluation` could not write."""
+        """Raises FileError if `keep_evaluation` could not write."""
         if reason := files.unwritable(self.workdir):
             raise FileError(
                 f"--workdir={self.workdir}: may not be written ({reason}), where eval_{split}.json belongs; let it be "
@@ -317,12 +278,12 @@ class Run:
         return self.workdir / f"eval_{split}.json"
 
     def record(self) -> dict:
-        """All that the run recorded, in one value: configuration, summary, evaluations by split, history.
+        """Returns everything that the run recorded: configuration, summary, evaluations by split, history.
 
-        Where the data lies is left out, since it says nothing elsewhere.
+        Leaves out the folder of the data, which means nothing on other machines.
 
         Raises:
-            FileError: without a finished run.
+            FileError: if the run is not finished.
         """
         config = self.config().portable().to_dict()
         if not self.summary_file.exists():

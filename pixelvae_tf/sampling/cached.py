@@ -1,11 +1,11 @@
-"""Ancestral sampling that computes nothing twice: all images of a batch in a few times one forward pass at most.
+"""Ancestral sampling that computes nothing twice. A batch takes at most a few times as long as one forward pass.
 
-The networks own their steps (see `layers.incremental`); here are the two loops over them. The outer loop takes a row:
-its vertical stacks are convolutions over the whole row, which run fastest as ordinary operations of the graph (on the
-CPU in 0.4 of the time under XLA). The inner loop takes a pixel: small products and element-wise chains, which run
-fastest when the whole loop is compiled.
+The networks provide their steps (see `layers.incremental`). This module has the two loops over them. A step of the
+outer loop computes a row of the vertical stacks by convolutions, which run fastest as ordinary operations of the graph
+(on the CPU in 0.4 of the time under XLA). A step of the inner loop computes a pixel by small products and element-wise
+chains, which run fastest if the whole loop is compiled.
 
-Arrays in the order of generation are (rows, columns, batch, channels): a row, and a pixel of it, lie side by side.
+Arrays in the order of generation are (rows, columns, batch, channels), so rows and pixels are contiguous.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pixelvae_tf.layers.incremental import Steps
 from pixelvae_tf.processor import cores
 from pixelvae_tf.sampling.ancestral import sample_latents
 
-# Fewer images in a part of a batch would not keep a core busy.
+# A part of a batch with fewer images would not keep a core busy.
 _SMALLEST_PART = 16
 
 
 class Pixels:
-    """What is drawn at a position of an image: an integer for each color, one color after another.
+    """Draws an integer for each color of a pixel, one color after another.
 
-    Noise at a position: uniforms, given pixels, and which of those to keep, each (batch or 1, colors).
+    Noise of a position: uniforms, given pixels, and which of these to keep, each (batch or 1, colors).
     """
 
     dtype = tf.int32
@@ -37,14 +37,14 @@ class Pixels:
         self.features = model.pixel_input.incremental().features
 
     def draw(self, parameters, noise, color: int):
-        """The values of one color at a position, (batch, 1), from the network's output there."""
+        """Draws the values of one color at a position, (batch, 1), from the network's output there."""
         uniforms, given, known = (part[:, color : color + 1] for part in noise)
         p_x = self.model.p_x_from_parameters(parameters[:, None, None]).with_temperature(self.temperature)
         return tf.where(known, given, p_x.sample(uniforms[:, None, None])[:, 0, 0])
 
 
 class Latents:
-    """What is drawn at a position of a level of maps: all channels at once. Noise: standard normals."""
+    """Draws all channels at a position of a level of maps at once. Noise: standard normals."""
 
     dtype = tf.float32
     colors = 1
@@ -55,33 +55,35 @@ class Latents:
         self.channels = model.config.latent_channels[level]
 
     def features(self, values, color: int):
-        """What the network reads of the values at earlier positions."""
+        """Converts values at earlier positions to the network's input."""
         return tf.cast(self.model.latent_features(values), self.model.latent_decoders[self.level].compute_dtype)
 
     def draw(self, parameters, noise, color: int):
         return self.model.p_z_from_parameters(parameters).sample(noise)
 
 
-def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_size):
+def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_size, row_drawer=None):
     """Draws a variable at every position, each given those before it.
 
     Args:
-        steps: of the network that gives the parameters of every position.
-        variable: what is drawn.
-        noise: nest of (rows, columns, batch or 1, channels), what `variable.draw` takes at a position.
-        batch_size: images.
+        steps: steps of the network that computes the parameters of every position.
+        variable: the variable to draw.
+        noise: nest of (rows, columns, batch or 1, channels), the noise of every position for `variable.draw`.
+        batch_size: number of images.
+        row_drawer: makes the function that draws a row, as `row_drawer(steps, variable, columns)`; by default a
+            function that XLA compiles completely.
 
     Returns:
         (rows, columns, batch, channels) of the variable's type.
     """
     rows, columns = tf.nest.flatten(noise)[0].shape[:2]
-    draw_row = _row_drawer(steps, variable, columns)
+    draw_row = (row_drawer or _row_drawer)(steps, variable, columns)
 
     def draw(row, caches, features, finished, drawn):
         caches, from_above = steps.row(caches, row, features, finished)
         noise_of_row = tf.nest.map_structure(lambda part: part[row], noise)
         values, now_finished = draw_row(from_above, noise_of_row, batch_size)
-        # The compiled function may forget the size of the batch, where it is known.
+        # The compiled function may lose a static batch size.
         features, finished = tf.nest.map_structure(
             lambda now, before: tf.ensure_shape(now, before.shape),
             (_features_of_row(variable, values), now_finished),
@@ -94,8 +96,8 @@ def draw_in_raster_order(steps: Steps, variable: Pixels | Latents, noise, batch_
 
 
 def above_the_image(steps: Steps, variable: Pixels | Latents, columns: int, batch_size):
-    """What the first row sees of the rows above, which is padding: caches, features, and what was finished."""
-    features = tf.concat([_padding(variable, (columns, batch_size))] * variable.colors, -1)
+    """Returns the padding above the first row: caches, features, and results of `finished`."""
+    features = tf.concat([padding(variable, (columns, batch_size))] * variable.colors, -1)
     finished = tf.nest.map_structure(
         lambda pixel: tf.zeros((columns, batch_size, pixel.shape[-1]), pixel.dtype),
         steps.finished(steps.start_pixels(batch_size)),
@@ -104,7 +106,7 @@ def above_the_image(steps: Steps, variable: Pixels | Latents, columns: int, batc
 
 
 def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
-    """A compiled function that draws the pixels of a row from left to right, given what lies above."""
+    """Returns a compiled function that draws the pixels of a row from left to right, given the rows above."""
 
     @compiled
     def draw_row(from_above, noise, batch_size):
@@ -114,7 +116,7 @@ def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
 
         def draw(column, here, windows, newest, drawn):
             above, noise_here = here
-            # Read a pixel ahead: an array read and used in one step becomes part of a slow loop over its elements.
+            # Reads one pixel ahead: XLA would fuse an array that is read and used in one step into a slow loop.
             following, values = at(column + 1), []
             for color in range(variable.colors):
                 windows, parameters = steps.pixel(windows, above, newest, color)
@@ -124,7 +126,7 @@ def _row_drawer(steps: Steps, variable: Pixels | Latents, columns: int):
             drawn = tf.nest.map_structure(lambda row, pixel: row.write(column, pixel), drawn, results)
             return column + 1, following, windows, newest, drawn
 
-        windows, newest = steps.start_pixels(batch_size), _padding(variable, (batch_size,))
+        windows, newest = steps.start_pixels(batch_size), padding(variable, (batch_size,))
         pixel = (tf.zeros((), variable.dtype), steps.finished(windows))
         drawn = tf.nest.map_structure(lambda part: tf.TensorArray(part.dtype, columns), pixel)
         start = (0, at(0), windows, newest, drawn)
@@ -139,23 +141,23 @@ def _features_of_row(variable: Pixels | Latents, values):
     return tf.concat([variable.features(part, color) for color, part in by_color], axis=-1)
 
 
-def _padding(variable: Pixels | Latents, shape):
-    """The features of one color outside the image."""
+def padding(variable: Pixels | Latents, shape):
+    """Returns the features of one color outside the image, (*shape, channels)."""
     return tf.zeros_like(variable.features(tf.zeros((*shape, variable.channels), variable.dtype), 0))
 
 
 def sample_latents_cached(model, noise: tuple, label=None):
-    """`sample_latents`, each level of maps in about the time of one pass of its decoder."""
+    """Does `sample_latents`, each level of maps in about the time of one pass of its decoder."""
     return sample_latents(model, noise, draw_level_cached, label)
 
 
 def draw_level_cached(model, level: int, condition: dict, noise):
-    """`naive.draw_level_naive`, in about the time of one pass of the decoder."""
+    """Computes the same as `naive.draw_level_naive`, in about the time of one pass of the decoder."""
     return _draw(model.latent_decoders[level], Latents(model, level), condition, noise)
 
 
 def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperature=1.0, label=None):
-    """`naive.sample_pixels_naive`, in about the time of one pass of the decoder."""
+    """Computes the same as `naive.sample_pixels_naive`, in about the time of one pass of the decoder."""
     if images is None:
         images = known = tf.zeros((1, *model.config.image_shape), tf.bool)
     given, known = tf.cast(images, tf.int32), tf.convert_to_tensor(known)
@@ -168,11 +170,11 @@ def sample_pixels_cached(model, z1, uniforms, images=None, known=None, temperatu
 
 
 def _draw(decoder, variable: Pixels | Latents, condition: dict, noise):
-    """Draws all positions of a batch, in parts side by side: a loop over pixels keeps one core busy, not several."""
+    """Draws all positions of a batch, in parallel parts: a loop over pixels keeps only one core busy."""
     batch_size = tf.shape(tf.nest.flatten(noise)[0])[0]
     parts = tf.clip_by_value(batch_size // _SMALLEST_PART, 1, _parts_at_once())
     size = -(-batch_size // parts)
-    parts = -(-batch_size // size)  # None of them empty.
+    parts = -(-batch_size // size)  # no part is empty
 
     def draw_part(index, drawn):
         first = index * size
@@ -188,5 +190,5 @@ def _draw(decoder, variable: Pixels | Latents, condition: dict, noise):
 
 
 def _parts_at_once() -> int:
-    """Parts of a batch that run at the same time; a GPU takes all in one."""
+    """Returns the number of parts of a batch to run at the same time; one on a GPU."""
     return 1 if tf.config.list_physical_devices("GPU") else cores()

@@ -1,7 +1,7 @@
-"""Sampling with a full pass of the network for every value: slow, and the oracle of the cached sampler.
+"""Samples with a full pass of the network for every value: slow, but the reference for the cached sampler.
 
-Latents from the top level down, then pixels in raster order. The functions ask the model for its conditional
-distributions only, and take all noise as an argument.
+It draws the latents from the top level down, then the pixels in raster order. The functions use only the model's
+conditional distributions, and take all noise as an argument.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pixelvae_tf.sampling.ancestral import sample_latents
 
 
 def sample_latents_naive(model, noise: tuple, label=None):
-    """`sample_latents` with a full pass of its decoder for every position of a level of maps."""
+    """Does `sample_latents` with a full pass of the decoder for every position of a level of maps."""
     return sample_latents(model, noise, draw_level_naive, label)
 
 
 def draw_level_naive(model, level: int, condition: dict, noise):
-    """A level of maps, (batch, height, width, channels), a full pass of its decoder for every position.
+    """Draws a level of maps, (batch, height, width, channels), with a full pass of its decoder for every position.
 
     Args:
         model: a `PixelVAE`.
-        level: of the latents, 0 for z1.
-        condition: what the level's decoder needs of the level above.
+        level: number of the level, 0 for z1.
+        condition: the decoder's condition on the level above.
         noise: standard normals, (batch, height, width, channels).
     """
 
@@ -34,16 +34,16 @@ def draw_level_naive(model, level: int, condition: dict, noise):
 
 
 def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperature=1.0, label=None):
-    """Samples x from p(x | z1), one full pass of the decoder for every pixel and color: slow, and the oracle.
+    """Samples x from p(x | z1) with a full pass of the decoder for every pixel and color.
 
     Args:
         model: a `PixelVAE`.
         z1: a sample of z1, or None for a model without latents.
         uniforms: (batch, height, width, colors) in [0, 1).
-        images: integers of the same shape that hold the known pixels, or None.
-        known: booleans that broadcast against the images: True keeps the given pixel; None keeps nothing.
-        temperature: of the pixels; 1 is the model's own.
-        label: (batch,) classes of the images; None for a model without labels.
+        images: integers of the same shape with the known pixels, or None.
+        known: booleans that broadcast against the images: True keeps the given pixel; None keeps none.
+        temperature: temperature of the pixels; 1 is the model's own.
+        label: classes of the images, (batch,); None for a model without labels.
 
     Returns:
         (batch, height, width, colors) integers 0..levels-1, int32.
@@ -60,19 +60,19 @@ def sample_pixels_naive(model, z1, uniforms, images=None, known=None, temperatur
         return tf.where(known, images, p_x.sample(uniforms))
 
     if model.pixel_decoder.masked is None:
-        # Without masked layers the pixels are independent given z: one pass gives them all.
+        # Without masked layers the pixels are independent given z: one pass draws them all.
         return redraw(images)
     return in_raster_order(redraw, images, tf.reshape(tf.range(model.config.num_dimensions), shape))
 
 
 def in_raster_order(redraw, values, order, turns: int | None = None):
-    """Fills `values` position by position: `redraw` gives all of them anew, of which the one whose turn it is stays.
+    """Fills `values` position by position: each turn redraws all values and keeps the one whose turn it is.
 
     Args:
-        redraw: values to values of the same shape, causal in `order`.
+        redraw: maps values to values of the same shape, causal in `order`.
         values: (batch, height, width, channels).
-        order: the turn of each value, whole numbers from 0 without gaps, broadcasting against the values.
-        turns: how many to take, by default all.
+        order: the turn of each value, from 0 without gaps; broadcasts against the values.
+        turns: number of turns to take; by default all.
     """
     turns = order.shape.num_elements() if turns is None else turns
 

@@ -1,6 +1,6 @@
 """The noise of samples: normals for latents, uniforms for pixels.
 
-All noise is drawn first and handed to a sampler, so that the same noise gives the same image whatever computes it.
+All noise is drawn first and passed to a sampler, so every sampler makes the same image from the same noise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SamplingNoise(NamedTuple):
 
 
 def latent_noise(config: ModelConfig, batch_size, seed) -> tuple:
-    """Standard normals for every level, z1 first, (batch, channels) or (batch, height, width, channels)."""
+    """Draws standard normals for every level, z1 first, (batch, channels) or (batch, height, width, channels)."""
     return tuple(
         randomness.normal((batch_size, *shape), randomness.stream(seed, "latents", level))
         for level, shape in enumerate(config.latent_shapes)
@@ -37,43 +37,43 @@ def latent_noise(config: ModelConfig, batch_size, seed) -> tuple:
 
 
 def replica_noise(config: ModelConfig, batch_size, seed) -> tuple:
-    """The latent noise of this replica's rows: its part of what one device would draw for the whole global batch.
+    """Draws the latent noise of this replica's rows: its share of one device's noise for the global batch.
 
     Args:
-        config: of the model.
+        config: the configuration of the model.
         batch_size: rows of each replica, the same on all; replica r has the rows from r * batch_size onward.
         seed: the same on all replicas.
     """
     replica = tf.distribute.get_replica_context()
-    # Noise is cheap beside the network: every replica draws all of it and keeps its own rows.
+    # Noise is cheap compared with the network, so every replica draws all of it and keeps its own rows.
     noise = latent_noise(config, batch_size * replica.num_replicas_in_sync, seed)
     first = replica.replica_id_in_sync_group * batch_size
     return tuple(level[first : first + batch_size] for level in noise)
 
 
 def pixel_noise(config: ModelConfig, batch_size, seed):
-    """Uniforms for every pixel and color, (batch, height, width, colors)."""
+    """Draws uniforms for every pixel and color, (batch, height, width, colors)."""
     return randomness.uniform((batch_size, *config.image_shape), randomness.stream(seed, "pixels"))
 
 
 def draw_noise(config: ModelConfig, batch_size, seed) -> SamplingNoise:
-    """The noise of `batch_size` images from one seed."""
+    """Draws the noise of `batch_size` images from one seed."""
     return SamplingNoise(latent_noise(config, batch_size, seed), pixel_noise(config, batch_size, seed))
 
 
 def sources_of_noise(config: ModelConfig) -> list[str]:
-    """What Figure 6 can vary alone: "top" and "middle" levels of latents, where there are such, and "pixels"."""
+    """Returns what Figure 6 can vary alone: "top" and "middle" levels of latents, if there are any, and "pixels"."""
     return ["top", "middle"][: config.num_levels] + ["pixels"]
 
 
 def varying_noise(config: ModelConfig, rows: int, columns: int, vary: str, seed) -> SamplingNoise:
-    """Noise of a grid in which one source varies along a row and all others are the same there (Figure 6).
+    """Draws the noise of a grid in which only one source varies along each row (Figure 6).
 
     Args:
-        config: of the model.
-        rows, columns: of the grid; its rows are independent.
+        config: the configuration of the model.
+        rows, columns: size of the grid; its rows are independent.
         vary: one of `sources_of_noise`; "middle" is every level of latents below the top.
-        seed: of all the noise.
+        seed: seed of all the noise.
 
     Returns:
         The noise of rows * columns images, row after row.
@@ -89,14 +89,14 @@ def varying_noise(config: ModelConfig, rows: int, columns: int, vary: str, seed)
 
 
 def checked_temperatures(config: ModelConfig, temperature) -> tuple[float, ...]:
-    """The temperature of the pixels and of each level of latents, z1 first.
+    """Returns the temperature of the pixels and of each level of latents, z1 first.
 
     Args:
-        config: of the model.
-        temperature: one number for all, or one for each of these.
+        config: the configuration of the model.
+        temperature: one number for all, or a number for each.
 
     Raises:
-        UserError: for another count, or a temperature that is not positive.
+        UserError: for a wrong number of temperatures, or one that is not positive.
     """
     given = tuple(np.atleast_1d(temperature).tolist())
     count = 1 + config.num_levels
@@ -111,10 +111,10 @@ def checked_temperatures(config: ModelConfig, temperature) -> tuple[float, ...]:
 
 
 def with_temperature(noise: tuple, temperatures) -> tuple:
-    """The latent noise at which each level's scale is multiplied by its temperature, z1 first."""
+    """Multiplies each level's noise by its temperature, z1 first, which scales its standard deviation."""
     return tuple(level * temperatures[index] for index, level in enumerate(noise))
 
 
 def sample_posteriors(posteriors, noise) -> list:
-    """A sample of every level's posterior, z1 first, with the given noise."""
+    """Samples every level's posterior, z1 first, with the given noise."""
     return [posterior.sample(level_noise) for posterior, level_noise in zip(posteriors, noise, strict=True)]

@@ -1,6 +1,6 @@
-"""What happens around training steps: checks, measurements, checkpoints, TensorBoard, progress.
+"""Callbacks around training steps: checks, timing, checkpoints, TensorBoard, progress.
 
-Each class is one concern. Steps are counted by the optimizer, so that a resumed run goes on counting.
+The optimizer counts the steps, so a resumed run continues the count.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pixelvae_tf.probability import objectives
 
 
 class TrainingError(UserError):
-    """Training that cannot go on; the message is one line with the remedy."""
+    """Training cannot continue. The message is one line with the remedy."""
 
 
 class StepCallback(keras.callbacks.Callback):
-    """A callback that is told the number of steps taken so far, from 1."""
+    """A callback that receives the number of steps taken so far, from 1."""
 
     def on_train_batch_end(self, batch, logs=None):
         self.after_step(int(self.model.optimizer.iterations.numpy()), logs)
@@ -39,11 +39,11 @@ class StepCallback(keras.callbacks.Callback):
         """Called after every training step with its results."""
 
     def close(self) -> None:
-        """Gives back what the callback holds, also after an error."""
+        """Releases resources, also after an error."""
 
 
 class StopOnNonFinite(StepCallback):
-    """Ends a run whose loss is no longer a number, before anything is saved from it."""
+    """Ends a run whose loss or gradient is not finite, before anything of it is saved."""
 
     def after_step(self, step, logs):
         for name in ("loss", "gradient_norm"):
@@ -55,12 +55,12 @@ class StopOnNonFinite(StepCallback):
 
 
 class StopOnSignal(StepCallback):
-    """Lets Ctrl-C and SIGTERM end the run after the present step; a later one ends it at once.
+    """Ends the run after the current step on Ctrl-C or SIGTERM. A second signal ends it at once.
 
-    Both may come together, as from a terminal that closes: what arrives within a second is one request.
+    A closing terminal may send both, so signals within a second count as one.
 
     Args:
-        flag: through which a signal to one of several workers ends all of them after the same step.
+        flag: shares the signal with all workers, so that they end after the same step; None for a single worker.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -74,7 +74,7 @@ class StopOnSignal(StepCallback):
         self._before = {}
 
     def on_train_begin(self, logs=None):
-        # Python gives signals to the main thread alone: a training in another one is ended by its program.
+        # Python delivers signals only to the main thread. Training in another thread is up to its program to end.
         if threading.current_thread() is not threading.main_thread():
             return
         for number in self.SIGNALS:
@@ -88,7 +88,7 @@ class StopOnSignal(StepCallback):
             signal.raise_signal(number)
 
     def restore_handlers(self):
-        """Gives the signals back to whoever had them before training."""
+        """Restores the signal handlers from before training."""
         while self._before:
             signal.signal(*self._before.popitem())
 
@@ -100,7 +100,7 @@ class StopOnSignal(StepCallback):
             self.flag.set()
 
     def after_step(self, step, logs):
-        # Workers that stopped after different steps would wait for each other for ever.
+        # Workers that stopped after different steps would wait for each other forever.
         if self.received if self.flag is None else logs["stop"]:
             self.received = self.received or "a signal to another worker"
             self.model.stop_training = True
@@ -110,7 +110,7 @@ class StopOnSignal(StepCallback):
 
 
 class Timer(StepCallback):
-    """Time spent in training steps alone, and images a second over the latest ones."""
+    """Measures the time in training steps, without validation and saving, and the recent images per second."""
 
     WINDOW = 50
 
@@ -131,7 +131,7 @@ class Timer(StepCallback):
 
     @property
     def images_per_second(self) -> float:
-        """Median rate of the latest steps."""
+        """The median rate of the latest steps."""
         return self.batch_size / float(np.median(self.latest))
 
 
@@ -139,9 +139,9 @@ class Checkpoints(StepCallback):
     """Saves the state of training every `every` steps and at the end.
 
     Args:
-        manager: that saves.
-        every: steps between savings.
-        check: called before each; raises where the folder is no longer the run's.
+        manager: saves and deletes checkpoints.
+        every: steps between checkpoints.
+        check: called before each save; raises an error if the work directory was replaced.
     """
 
     def __init__(self, manager: tf.train.CheckpointManager, every: int, check: Callable[[], None]):
@@ -174,7 +174,7 @@ def write_terms(writer, step: int, terms: dict, num_dimensions: int) -> None:
 
 
 class TensorBoard(StepCallback):
-    """Scalars of the training steps, hyperparameters, the graph, and a profile where asked."""
+    """Writes scalars of the training steps, hyperparameters, the graph, and a profile on request."""
 
     def __init__(self, writer, config: RunConfig, timer: Timer, folder: str):
         super().__init__()
@@ -222,12 +222,13 @@ class TensorBoard(StepCallback):
 
 
 class ImageGrids(StepCallback):
-    """Samples, and validation images beside their reconstructions, drawn with the weights that evaluation uses.
+    """Draws samples, and reconstructions beside their validation images, with the weights that evaluation uses.
 
     Args:
-        examples: a batch of validation: images, or images and their labels.
+        writer: TensorBoard's writer for the grids.
+        examples: a validation batch: images, or images and their labels.
         every: steps between grids; 0 for none.
-        last_step: of the run.
+        last_step: the last step of the run.
     """
 
     COUNT = 16
@@ -262,7 +263,7 @@ class ImageGrids(StepCallback):
 
 
 class Progress(StepCallback):
-    """A bar with the bound and images a second on a terminal; nothing elsewhere but what is reported."""
+    """Shows a bar with the bound and the images per second on a terminal. Elsewhere it prints only reports."""
 
     def __init__(self, steps: int, timer: Timer):
         super().__init__()

@@ -1,9 +1,9 @@
-"""The worker processes of a run on several machines, as the environment variable TF_CONFIG names them.
+"""The worker processes of a run on several machines, from the environment variable TF_CONFIG.
 
     {"cluster": {"worker": ["a.example:2222", "b.example:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Every worker has the same cluster and its own task. Nothing here needs TensorFlow, so that a mistake is told before
-its slow import.
+Every worker has the same cluster and its own task. This module does not import TensorFlow, so errors appear before
+that slow import.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import socket
+import time
 from typing import Any
 
 from pixelvae_tf.config import TrainConfig
@@ -22,16 +23,16 @@ _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type":
 
 
 class ClusterError(UserError):
-    """A cluster that cannot be used, or has come apart; the message is one line with the remedy."""
+    """A cluster is unusable or has lost a worker. The message is one line with the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The workers of a run and which of them this process is.
+    """The workers of a run, and the position of this process among them.
 
     Attributes:
         addresses: "host:port" of every worker; the first is the chief, which writes the records of the run.
-        index: of this process among them.
+        index: the index of this process in `addresses`.
     """
 
     addresses: tuple[str, ...] = ("this machine",)
@@ -39,7 +40,7 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """Number of worker processes."""
+        """The number of worker processes."""
         return len(self.addresses)
 
     @property
@@ -48,11 +49,11 @@ class Cluster:
         return self.index == 0
 
     def name(self, index: int) -> str:
-        """A worker as messages name it."""
+        """Returns the name of a worker for messages."""
         return f"worker {index} ({self.addresses[index]})"
 
     def unreachable(self, seconds: float = 2.0) -> list[str]:
-        """Names of the other workers that take no connection at present."""
+        """Returns the names of the other workers that do not accept a connection now."""
         found = []
         for index, address in enumerate(self.addresses):
             host, _, port = address.rpartition(":")
@@ -63,12 +64,18 @@ class Cluster:
                     found.append(self.name(index))
         return found
 
+    def wait_until_alone(self, seconds: float = 10.0) -> None:
+        """Waits until the processes of all other workers have ended, or `seconds` at most."""
+        ends = time.monotonic() + seconds
+        while len(self.unreachable()) < self.size - 1 and time.monotonic() < ends:
+            time.sleep(0.02)
+
 
 def cluster_of(training: TrainConfig) -> Cluster:
-    """The worker processes that the strategy of a run asks for.
+    """Returns the worker processes for the strategy of a run.
 
     Raises:
-        ClusterError: for a TF_CONFIG that cannot be used, or is missing where the strategy needs it.
+        ClusterError: if TF_CONFIG cannot be used, or the strategy needs it and it is not set.
     """
     if training.strategy in ("one_device", "mirrored"):
         return Cluster()
@@ -79,10 +86,10 @@ def cluster_of(training: TrainConfig) -> Cluster:
 
 
 def from_environment() -> Cluster | None:
-    """The cluster that TF_CONFIG names, or None where the variable is not set.
+    """Reads the cluster from TF_CONFIG; returns None if the variable is not set.
 
     Raises:
-        ClusterError: for a value that is not JSON, or names no cluster, no task, or a task that the cluster lacks.
+        ClusterError: if the value is not JSON, or has no cluster, no task, or a task that is not in the cluster.
     """
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
@@ -102,14 +109,14 @@ def from_environment() -> Cluster | None:
 
 
 def _entry(value: Any, name: str) -> dict:
-    """One of the two objects that TF_CONFIG consists of."""
+    """Returns one of the two objects in TF_CONFIG. Raises ClusterError if it is missing."""
     if not isinstance(value, dict) or not isinstance(value.get(name), dict) or not value[name]:
         raise ClusterError(f"{VARIABLE} has no {name}; write it like {_EXAMPLE}")
     return value[name]
 
 
 def _addresses(jobs: dict) -> dict[str, list[str]]:
-    """The addresses by job, the chief's first. Raises ClusterError for other jobs and for what is no address."""
+    """Returns the addresses by job, the chief's first. Raises ClusterError for other jobs and malformed addresses."""
     for job, hosts in jobs.items():
         if job not in ("chief", "worker"):
             raise ClusterError(f"{VARIABLE}: its cluster has {job!r}; training has workers alone (and one chief)")

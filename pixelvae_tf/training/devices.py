@@ -1,4 +1,4 @@
-"""The devices of a run: one, all GPUs of a machine, or those of several machines; and who does what on them."""
+"""The devices of a run (one, all GPUs of a machine, or those of several machines) and the role of each worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelvae_tf.config import ConfigError, TrainConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.training.cluster import Cluster, ClusterError, cluster_of
 
-# What a collective operation raises when a worker at the other end is gone.
+# The errors of a collective operation if another worker is gone.
 _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -33,8 +33,8 @@ class Devices:
     """The strategy of a run and the role of this process in it.
 
     Attributes:
-        strategy: TensorFlow's distribution strategy; the default one on a single device.
-        cluster: the worker processes, of which this is one.
+        strategy: TensorFlow's distribution strategy; the default strategy on a single device.
+        cluster: all worker processes, including this one.
     """
 
     strategy: tf.distribute.Strategy
@@ -42,7 +42,7 @@ class Devices:
 
     @property
     def num_replicas(self) -> int:
-        """Copies of the model in training, over all workers."""
+        """The number of copies of the model in training, over all workers."""
         return self.strategy.num_replicas_in_sync
 
     @property
@@ -51,11 +51,11 @@ class Devices:
         return self.cluster.is_chief
 
     def describe(self) -> dict:
-        """What a record says about the devices."""
+        """Returns the devices' entries in a record."""
         return {"workers": self.cluster.size, "replicas": self.num_replicas}
 
     def gather(self, value: int) -> list[int]:
-        """The values that all workers give here, in their order; waits for all of them."""
+        """Waits for all workers and returns their values in the order of the workers."""
         if self.cluster.size == 1:
             return [value]
 
@@ -68,12 +68,13 @@ class Devices:
         return [int(item) for item in every[:: self.num_replicas // self.cluster.size]]
 
     def distribute(self, batches: Callable[[int, int], tf.data.Dataset], per_replica: int):
-        """One dataset over all replicas: replica r gets rows r * per_replica onward of every global batch.
+        """Distributes a dataset: replica r gets `per_replica` rows of every global batch, from r * per_replica on.
 
         Args:
-            batches: gives worker `index` of `count` its dataset of consecutive rows, as `batches(count, index)`:
-                endless, of one tensor or several, (local replicas * per_replica, ...) each.
-            per_replica: images a replica.
+            batches: `batches(count, index)` returns the dataset of worker `index` of `count`, which holds that worker's
+                consecutive rows. It is endless, and an element has one or more tensors, each
+                (local replicas * per_replica, ...).
+            per_replica: images for each replica.
         """
         local = self.num_replicas // self.cluster.size
 
@@ -83,9 +84,9 @@ class Devices:
                 return tf.data.Dataset.from_tensor_slices(blocks[0] if len(blocks) == 1 else tuple(blocks))
 
             mine = batches(context.num_input_pipelines, context.input_pipeline_id)
-            # Replicas of a worker take turns: consecutive elements are those of consecutive replicas.
+            # The replicas of a worker take turns: consecutive elements go to consecutive replicas.
             own = mine if local == 1 else mine.flat_map(split)
-            # Known to be endless, or every step would begin by asking all replicas whether they have a batch left.
+            # Declared endless; otherwise every step would first ask all replicas whether they have a batch left.
             return own.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(
                 tf.data.AUTOTUNE
             )
@@ -93,14 +94,27 @@ class Devices:
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     @contextlib.contextmanager
-    def all_or_none(self) -> Iterator[None]:
-        """All workers do the block and wait for each other at its end; a UserError in it on one of them stops all."""
+    def all_or_none(self, at_the_end: bool = False) -> Iterator[None]:
+        """Makes workers wait for each other at the end of the block. A UserError on one worker stops all of them.
+
+        Args:
+            at_the_end: of a run. A worker leaves when it has heard from all others. The chief is the last to leave, so
+                that all hear from it, and has done its work even if another left before it was heard.
+        """
         problem = None
         try:
             yield
         except UserError as error:
             problem = error
-        failed = self.gather(int(problem is not None))
+        is_last = at_the_end and self.is_chief
+        try:
+            failed = self.gather(int(problem is not None))
+        except _LOST:
+            if not is_last:
+                raise
+            failed = []
+        if is_last:
+            self.cluster.wait_until_alone()
         if problem is not None:
             raise problem
         if any(failed):
@@ -108,7 +122,7 @@ class Devices:
 
     @contextlib.contextmanager
     def telling_of_lost_workers(self) -> Iterator[None]:
-        """Turns what TensorFlow raises when another worker is gone into one ClusterError."""
+        """Turns TensorFlow's errors about a lost worker into one ClusterError."""
         try:
             yield
         except _LOST as error:
@@ -123,13 +137,13 @@ class Devices:
 
 
 def create_devices(training: TrainConfig) -> Devices:
-    """The devices that a run asks for. Several workers wait here for each other.
+    """Starts the devices of a run. Several workers wait for each other here.
 
-    Call it before any other use of TensorFlow: neither a divided CPU nor several workers can be had afterwards.
+    Call it before any other use of TensorFlow, which could no longer split the CPU or join workers.
 
     Raises:
-        ClusterError: for a TF_CONFIG that cannot be used, or an address that is taken.
-        ConfigError: for a global batch that does not divide over the replicas.
+        ClusterError: if TF_CONFIG cannot be used, or an address is taken.
+        ConfigError: if the global batch does not divide evenly over the replicas.
     """
     cluster = cluster_of(training)
     gpus = len(tf.config.list_physical_devices("GPU"))
@@ -162,10 +176,10 @@ def _check_batch(batch_size: int, workers: int, local: int) -> None:
 
 
 def _joined(cluster: Cluster) -> tf.distribute.Strategy:
-    """The strategy of several workers, once all of them are there."""
+    """Waits for all workers and returns their strategy."""
     own = cluster.name(cluster.index)
     print(f"{own} of {cluster.size}: waiting for the others", flush=True)
-    # Python would see Ctrl-C only after the wait.
+    # During the wait, Python's own handler could not react to Ctrl-C.
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_DFL) if in_main_thread else None
     try:

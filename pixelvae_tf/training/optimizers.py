@@ -13,12 +13,12 @@ _OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP, "rmsprop": keras.opt
 
 
 def optimizer_of(training: TrainConfig) -> keras.Optimizer:
-    """A fresh optimizer as the configuration asks for, with its learning rate."""
+    """Returns a new optimizer with its learning rate schedule, from the configuration."""
     return _OPTIMIZERS[training.optimizer](LearningRate(training))
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of a step: a linear warm-up, then constant, falling in steps, or falling as a cosine."""
+    """The learning rate of each step: a linear warm-up, then constant, a step schedule or a cosine schedule."""
 
     def __init__(self, training: TrainConfig):
         self.training = training

@@ -1,4 +1,4 @@
-"""The precision that a training computes in, where it is left to the device."""
+"""Chooses the precision of training by the device."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pixelvae_tf import processor
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.runs.workdir import Run
 
-# Processors that multiply bfloat16 matrices in hardware, by the names of Linux. Others compute them more slowly than
-# float32.
+# Linux's names for the features of processors that multiply bfloat16 matrices in hardware. On others bfloat16 is slower
+# than float32.
 _BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
 _BFLOAT16_COMPUTE_CAPABILITY = (8, 0)
 
 
 def best_precision() -> str:
-    """ "bfloat16" where the devices that a training uses multiply bfloat16 faster than float32, else "float32".
+    """Returns "bfloat16" if the devices multiply bfloat16 matrices faster than float32, else "float32".
 
-    These are GPUs of compute capability 8.0 or more, and without a GPU processors with AMX-BF16 or AVX512-BF16.
+    GPUs of compute capability 8.0 or more do. Without a GPU, processors with AMX-BF16 or AVX512-BF16 do.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -31,14 +31,14 @@ def best_precision() -> str:
 
 
 def with_precision(config: RunConfig, run: Run | None = None) -> RunConfig:
-    """The configuration with mixed_precision="auto" replaced by the precision that it stands for.
+    """Replaces mixed_precision="auto" by the precision to train in.
 
-    A run continues in the precision that it began with, whatever the device. A new one takes the best of this device,
-    and float32 where it is to be deterministic.
+    A run continues in its first precision, whatever the device. A new run uses the best precision of this device, or
+    float32 if it must be deterministic.
 
     Args:
-        config: of the run.
-        run: its work directory, or None for a run of none.
+        config: the configuration of the run.
+        run: its work directory, or None if it has none.
     """
     if config.training.mixed_precision != "auto":
         return config

@@ -1,4 +1,4 @@
-"""A training run in a work directory: from its configuration, or from where it was interrupted."""
+"""Trains in a work directory, from the start or from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training import callbacks
 from pixelvae_tf.training.devices import Devices, create_devices
+from pixelvae_tf.training.initialization import Source, source_of
 from pixelvae_tf.training.optimizers import optimizer_of
 from pixelvae_tf.training.precision import with_precision
 from pixelvae_tf.training.validation import Validation, ValidationRecords, validation_of
@@ -28,7 +29,7 @@ _CHECKPOINTS_KEPT = 2
 
 
 def build_model(config: RunConfig, networks: Callable[..., NetworkFactory] = NetworkFactory) -> PixelVAE:
-    """A fresh model, compiled for training, with weights from the seed; its layers are those that `networks` makes."""
+    """Returns a new model, compiled for training, with weights from the seed. `networks` makes its layers."""
     training = with_precision(config).training
     keras.utils.set_random_seed(training.seed)
     policy = "mixed_bfloat16" if training.mixed_precision == "bfloat16" else "float32"
@@ -50,7 +51,7 @@ def build_model(config: RunConfig, networks: Callable[..., NetworkFactory] = Net
 
 
 def _recomputing(config: RunConfig) -> keras.RematScope:
-    """Layers made in it keep their inputs alone for the gradient: the masked blocks, where the run says so."""
+    """Returns a scope in which masked blocks are made that recompute their maps for the gradient, if configured."""
     model = config.model
     count = max(model.pixelcnn_layers, model.latent_pixelcnn_layers) + model.output_layers
     names = [f"block_{index}" for index in range(count)]
@@ -61,20 +62,20 @@ def train(config: RunConfig, workdir: str, devices: Devices | None = None) -> di
     """Trains in `workdir` until `config.training.steps`, continuing from its last checkpoint.
 
     Args:
-        config: of the run, the same on all workers.
-        workdir: folder of the run, on storage that all workers share.
-        devices: to train on; None for those that the configuration asks for.
+        config: the configuration of the run, the same on all workers.
+        workdir: the work directory, on storage that all workers share.
+        devices: the devices to train on; None to start those of the configuration.
 
     Returns:
-        The summary of the run, as `summary.json` records it when the run is complete; only the steps on a worker
-        that is not the chief.
+        The summary of the run, which `summary.json` records. A worker other than the chief returns only its steps. An
+        interrupted run returns its steps and `interrupted_by`, the name of the signal.
 
     Raises:
-        FileError: for a work directory that cannot be used or has another training at work in it, or without a
-            whole checkpoint where there was one.
+        FileError: if the work directory cannot be used, another training uses it, or all its checkpoints are damaged
+            or lost.
         DataError: for data that cannot be read, or fewer images than a batch.
-        TrainingError: when the loss is not finite.
-        ClusterError: when other workers cannot be reached, or have stopped.
+        TrainingError: if the loss is not finite.
+        ClusterError: if other workers cannot be reached, or have stopped.
     """
     devices = devices or create_devices(config.training)
     with devices.telling_of_lost_workers(), data.reading(config.data), contextlib.ExitStack() as until_the_end:
@@ -96,6 +97,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         )
         _check_training_data(config, devices)
         if devices.is_chief:
+            config, source = source_of(config, run)
             until_the_end.enter_context(run.in_training())
             config = with_precision(config, run)
             run.claim(config)
@@ -106,7 +108,7 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
     with devices.all_or_none():
         if not devices.is_chief:
             run.join(config)
-            config = with_precision(config, run)
+            config, source = source_of(with_precision(config, run), run)
     with devices.strategy.scope():
         model = build_model(config)
         seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
@@ -114,10 +116,13 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
         checkpoint = _checkpoint_of(model, seconds)
         with devices.all_or_none():
             start, notes = _restore(checkpoint, model, run, training.checkpoint_every)
+            if not start:
+                _initialize(model, config, source, devices)
+        del source
         _check_same_step(devices.gather(start), run)
         with devices.all_or_none():
             if devices.is_chief:
-                _make_ready(run, start, [*notes, run.check_best(goes_on=start < training.steps)])
+                _make_ready(run, start, [*notes, run.check_best(will_validate=start < training.steps)])
         manager = tf.train.CheckpointManager(checkpoint, str(folder), _CHECKPOINTS_KEPT)
         if start < training.steps:
             measure = validation_of(model, validation, training.batch_size, devices)
@@ -127,17 +132,17 @@ def _train(config: RunConfig, run: Run, devices: Devices, until_the_end: context
             step = int(model.optimizer.iterations.numpy())
             if step < training.steps:
                 return {"steps": step, "interrupted_by": received}
-    with devices.all_or_none():
+    with devices.all_or_none(at_the_end=True):
         return _finish(config, run, model, seconds, devices)
 
 
 def _check_training_data(config: RunConfig, devices: Devices) -> None:
-    """Refuses a batch that is larger than the data, before the work directory is touched, by making the batches."""
+    """Makes the batches, which raises DataError if a batch is larger than the data, before anything is written."""
     _training_batches(config, devices, start_step=0)
 
 
 def _training_batches(config: RunConfig, devices: Devices, start_step: int):
-    """The training batches from a step on, each replica its rows of every global batch."""
+    """Returns the training batches from a step on. Each replica gets its rows of every global batch."""
     training = config.training
 
     def of_worker(count: int, index: int) -> tf.data.Dataset:
@@ -164,15 +169,15 @@ def _checkpoint_of(model: PixelVAE, seconds: tf.Variable) -> tf.train.Checkpoint
 
 
 def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: int) -> tuple[int, list[str]]:
-    """Restores the newest whole checkpoint, if there is any.
+    """Restores the newest intact checkpoint, if there is any.
 
-    Whether one is whole shows as it is read: the file that names the latest may be damaged too.
+    It tries the checkpoints themselves, because the file that names the latest one may be damaged too.
 
     Returns:
         The number of steps already taken, and what was wrong with newer checkpoints.
 
     Raises:
-        FileError: where a checkpoint was, but none is whole.
+        FileError: if the run has had checkpoints and none is intact.
     """
     there, notes = checkpoints.steps(run.checkpoints), []
     for step in there:
@@ -180,7 +185,7 @@ def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: 
         try:
             checkpoint.restore(str(place)).assert_existing_objects_matched()
         except (tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError):
-            raise  # it may be whole
+            raise  # the checkpoint itself may be intact
         except (tf.errors.OpError, AssertionError, IndexError, RuntimeError, ValueError) as error:
             notes.append(f"{place}: this checkpoint is damaged ({checkpoints.reason(error)})")
             continue
@@ -197,17 +202,29 @@ def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: 
 
 
 def _make_ready(run: Run, start: int, notes: list[str | None]) -> None:
-    """Brings the records into the state that the run goes on from, and says what was not as it left them."""
+    """Repairs the records for a run that continues from step `start`, and reports what was damaged."""
     notes = [note for note in notes if note]
     there = checkpoints.steps(run.checkpoints)
     if start:
-        # Damaged ones first: the manager deletes those before any other.
+        # Damaged checkpoints go first, because the manager deletes the first ones first.
         damaged, whole = [step for step in there if step > start], sorted(step for step in there if step <= start)
         checkpoints.write_state(run.checkpoints, [*damaged, *whole])
     if mended := history.mend(run.history_file):
         notes.append(mended)
     for note in notes:
         print(f"{note}; the run goes on from step {start}", flush=True)
+
+
+def _initialize(model: PixelVAE, config: RunConfig, source: Source | None, devices: Devices) -> None:
+    """Starts from the weights of another model, if configured. The chief prints which ones match."""
+    training = config.training
+    if not training.initialize_from:
+        return
+    source = source or Source(training.initialize_from, training.initialize_from_sha256)
+    with devices.strategy.scope():
+        lines = source.put_into(model)
+    if devices.is_chief:
+        print("\n".join(lines), flush=True)
 
 
 def _check_same_step(steps: list[int], run: Run) -> None:
@@ -219,7 +236,7 @@ def _check_same_step(steps: list[int], run: Run) -> None:
 
 
 def _callbacks(config, run, devices, model, manager, seconds, measure, examples) -> list[keras.callbacks.Callback]:
-    """What happens around the steps; only the chief records it and shows progress."""
+    """Returns the callbacks of this worker. Only the chief's write records and show progress."""
     training = config.training
     model.stop_flag = StopFlag() if devices.cluster.size > 1 else None
     timer = callbacks.Timer(training.batch_size, seconds)
@@ -241,7 +258,7 @@ def _callbacks(config, run, devices, model, manager, seconds, measure, examples)
 
 
 def _fit(model: PixelVAE, batches, steps: int, around: list[keras.callbacks.Callback]) -> str | None:
-    """Takes so many steps; returns the name of the signal that ended them early, or None."""
+    """Takes `steps` training steps. Returns the name of the signal that ended them early, or None."""
     try:
         # The stream is shuffled already.
         model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=around)

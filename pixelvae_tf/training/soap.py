@@ -1,4 +1,4 @@
-"""SOAP: Adam whose coordinates turn with the curvature, so that a step goes further."""
+"""SOAP: Adam in coordinates that rotate with the curvature, so that each step makes more progress."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from keras import ops
 class SOAP(keras.optimizers.Optimizer):
     """Adam in the eigenbasis of Shampoo's preconditioner.
 
-    The gradient of a kernel is taken as a matrix G, inputs (with all taps) by outputs. Averages of G G' and G'G have
-    eigenvectors, one basis for either side, which turn slowly as training goes on. Adam runs in these coordinates,
-    where its scaling of single elements fits the curvature far better than in those of the kernel. A basis is brought
-    up to date every `refresh_every` steps, by one step of orthogonal iteration. Vectors, and sides longer than
-    `largest_side`, stay as they are. The first step only measures the bases and changes no weight.
+    The gradient of a kernel is a matrix G, inputs (with all taps) by outputs. The eigenvectors of the averages of G G'
+    and G'G are a basis for either side, which rotates slowly during training. Adam runs in these coordinates, in which
+    its element-wise scaling fits the curvature far better than in the kernel's own. Every `refresh_every` steps, one
+    step of orthogonal iteration updates the bases. Vectors, and sides longer than `largest_side`, keep their own
+    coordinates. The first step only measures the bases and does not change the weights.
 
     Args:
-        learning_rate: as Adam's, a number or a schedule.
+        learning_rate: a number or a schedule, as for Adam.
         beta_1: decay of the mean gradient.
         beta_2: decay of the mean squared gradient in the coordinates of the bases, and of G G' and G'G.
         epsilon: added to the root of the mean square.
         refresh_every: steps between updates of the bases.
-        largest_side: the longest side of a matrix that has a basis; a longer one would cost more than it brings.
+        largest_side: the longest side with a basis; the basis of a longer side would cost more than it gains.
 
-    It keeps two values a weight, as Adam, and two square matrices for each basis.
+    Its state is two values for each weight, as for Adam, and two square matrices for each basis.
 
     Source: Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", ICLR 2025 (arXiv 2409.11321).
     """
@@ -61,7 +61,7 @@ class SOAP(keras.optimizers.Optimizer):
             self._right.append(self._side(right, is_matrix, f"{variable.name}_right"))
 
     def _side(self, length: int, is_matrix: bool, name: str):
-        """The statistics and the basis of one side, or None where it keeps its coordinates."""
+        """Creates the statistics and the basis of one side, or returns None if it has no basis."""
         if not is_matrix or not 1 < length <= self.largest_side:
             return None
         shape = (length, length)
@@ -95,7 +95,7 @@ class SOAP(keras.optimizers.Optimizer):
         self.assign_sub(variable, rate * ops.reshape(direction, variable.shape))
 
     def _turned(self, side, product):
-        """Adds a product to the statistics of a side, and brings its basis up to date where it is time; the basis."""
+        """Adds a product to the statistics of a side, updates its basis when due, and returns the basis or None."""
         if side is None:
             return None
         statistics, basis = side
@@ -121,5 +121,5 @@ class SOAP(keras.optimizers.Optimizer):
 
 
 def _matrix_shape(shape) -> tuple[int, int]:
-    """Inputs, with all taps of a kernel, by outputs; a vector is one row."""
+    """Returns the shape as a matrix: inputs (with all taps of a kernel) by outputs. A vector is one row."""
     return int(np.prod(shape[:-1])), int(shape[-1])

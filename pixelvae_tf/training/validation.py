@@ -1,4 +1,4 @@
-"""The validation bound in training: every image once, over one replica or many."""
+"""Measures the validation bound during training: every image once, on one replica or many."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pixelvae_tf.training.devices import Devices
 
 
 class Validation(StepCallback):
-    """Measures the validation bound, with the averaged weights where there are any, and keeps the best weights.
+    """Measures the validation bound, with averaged weights if there are any, and keeps the best weights.
 
     Args:
-        measure: gives the bound and its terms, nats.
-        every: steps between validations; one more follows the last step.
-        last_step: of the run.
-        records: where the results go; None on a worker that only helps to measure.
+        measure: returns the bound and its terms in nats.
+        every: steps between validations. One more follows the last step.
+        last_step: the last step of the run.
+        records: receives the results; None on a worker that only helps to measure.
     """
 
     def __init__(self, measure: Callable[[], dict], every: int, last_step: int, records: ValidationRecords | None):
@@ -48,19 +48,19 @@ class Validation(StepCallback):
 
 
 class ValidationRecords:
-    """Where validations are kept: the best weights, the history, TensorBoard and a line for the user."""
+    """Records validations: the best weights, the history, TensorBoard and a line for the user."""
 
     def __init__(self, run: Run, writer: tf.summary.SummaryWriter, report: Callable[[str], None]):
         self.run = run
         self.writer = writer
         self.report = report
         best, self.measured_on = run.best(), run.fingerprint().get("validation")
-        # A bound on other images than these says nothing of which weights are better.
+        # Bounds on different images do not compare.
         comparable = best and best.get("validation_data", self.measured_on) == self.measured_on
         self.best_bound = best["nll_bound_nats"] if comparable else math.inf
 
     def add(self, model: keras.Model, step: int, terms: dict[str, float], kind: str, training_bound) -> None:
-        """Records one validation, while the weights that it measured, of the given kind, are in the model."""
+        """Records one validation. Call it while the model still has the measured weights, which are of this kind."""
         improved = terms["bound"] < self.best_bound
         if improved:
             self.best_bound = terms["bound"]
@@ -73,30 +73,30 @@ class ValidationRecords:
 
 
 def validation_of(model: PixelVAE, batches, batch_size: int, devices: Devices) -> Callable[[], dict]:
-    """What measures the validation bound and its terms, nats: a function that all workers call together.
+    """Returns a function that measures the validation bound and its terms in nats. All workers call it together.
 
     Args:
         model: compiled, under the strategy of `devices`.
-        batches: (at most batch_size, height, width, colors) integers, for a model of classes with their labels; the
-            same on every worker.
-        batch_size: of the batches, a multiple of the replicas.
-        devices: to measure on.
+        batches: (at most batch_size, height, width, colors) integers, with labels for a model of classes; the same on
+            every worker.
+        batch_size: the size of the batches, a multiple of the number of replicas.
+        devices: the devices to measure on.
     """
     if devices.num_replicas == 1:
-        return lambda: _parts(model, batches)
+        return lambda: _bound_and_terms(model, batches)
     return DistributedValidation(model, batches, batch_size, devices)
 
 
-def _parts(model: PixelVAE, batches) -> dict[str, float]:
+def _bound_and_terms(model: PixelVAE, batches) -> dict[str, float]:
     found = model.evaluate(batches, verbose=0, return_dict=True)
     return {name: found[name] for name in model.term_names}
 
 
 class DistributedValidation:
-    """The mean over all images that one device would find, with the same noise, shared out over replicas.
+    """Computes the same mean over all images as one device would, with the same noise, on all replicas.
 
-    Keras's `evaluate` would average over replicas whatever their share of a short last batch. Here such a batch is
-    filled up with images of weight zero, and sums are added up before the division.
+    Keras's `evaluate` would give all replicas equal weight, even if their shares of a short last batch differ. Here
+    images of weight zero fill up that batch, and sums over replicas are added before the division.
     """
 
     def __init__(self, model: PixelVAE, batches: tf.data.Dataset, batch_size: int, devices: Devices):
@@ -117,7 +117,7 @@ class DistributedValidation:
             labels = [tf.zeros(batch_size, tf.int32)] if model.config.num_classes else []
             nothing = (empty, tf.zeros(batch_size), *labels)
             rows = slice(index * batch_size // count, (index + 1) * batch_size // count)
-            # Batches of nothing tell all replicas of the end in the same step.
+            # Batches without images tell all replicas in the same step that the dataset has ended.
             endless = batches.map(filled).concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
             return endless.map(lambda *parts: tuple(part[rows] for part in parts))
 
@@ -133,7 +133,7 @@ class DistributedValidation:
             totals += sums
 
     def _sums_of_next(self, iterator, counted):
-        """Sums of every term and of the weights, over the images of the next global batch."""
+        """Returns the sums of each term and of the weights over the next global batch."""
 
         def on_replica(images, weights, label=None):
             seed = randomness.stream(self.model.seed, "validation", counted)

@@ -50,8 +50,11 @@ def losses(network: str, variant: Variant) -> list[float]:
     return [float(loss) for loss in taken(network, variant).losses]
 
 
-@pytest.mark.as_in_production
-@pytest.mark.parametrize("network", NETWORKS)
+# What XLA compiles are gates.
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(name, marks=[pytest.mark.as_in_production] * ("relu" not in name)) for name in NETWORKS],
+)
 def test_the_straightforward_step_is_the_same_mathematics(network):
     expected = losses(network, OURS)
     assert expected[-1] < 0.99 * expected[0]

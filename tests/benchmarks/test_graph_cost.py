@@ -57,6 +57,30 @@ def test_a_product_of_matrices_counts_the_summed_side_however_it_is_stored(trans
     assert graph_cost.flop(graph) == 5 * 2 * 2 * 4 * 3
 
 
+def looped(steps: int | None):
+    """A function of a 3x3 matrix whose loop multiplies it by itself so often, in a function that it calls."""
+
+    @tf.function(autograph=False)
+    def square(matrix):
+        return tf.matmul(matrix, matrix)
+
+    def loop(matrix):
+        return tf.while_loop(
+            lambda line, _: line < 4, lambda line, x: (line + 1, square(x)), (0, matrix), maximum_iterations=steps
+        )
+
+    return graph_of(loop, tf.TensorSpec((3, 3), tf.float32))
+
+
+def test_a_loop_counts_as_often_as_it_runs_and_a_function_where_it_is_called():
+    graph, once = looped(4), 2 * 3 * 3 * 3
+    assert graph_cost.flop(graph) == 4 * once
+    slow_arithmetic = graph_cost.Device("", {tf.float32: 1.0}, 1e12)
+    assert graph_cost.seconds(graph, slow_arithmetic) == pytest.approx(4 * once)
+    with pytest.raises(ValueError, match="how often this loop runs is not known; give it maximum_iterations"):
+        graph_cost.flop(looped(None))
+
+
 def test_tensors_are_held_until_they_are_last_read():
     def chain(x):
         a = x + 1.0

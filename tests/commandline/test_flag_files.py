@@ -7,6 +7,7 @@ from commands import ROOT
 
 from pixelvae_tf.commandline import flags
 from pixelvae_tf.config import RunConfig
+from pixelvae_tf.errors import UserError
 
 SHAPES = {"digits": (8, 8, 1, 17), "binarized_mnist": (28, 28, 1, 2), "mnist": (28, 28, 1, 256)}
 FILES = sorted(path for path in (ROOT / "flags").glob("*.cfg") if not path.stem.endswith("_base"))
@@ -73,3 +74,37 @@ def test_the_logistics_replace_the_softmax_and_nothing_else(name):
     softmax, logistics = (configuration(ROOT / "flags" / f"{name}{suffix}.cfg") for suffix in ("", "_logistics"))
     changed = dataclasses.replace(softmax.model, output_distribution="logistics")
     assert logistics == dataclasses.replace(softmax, model=changed)
+
+
+def chain(folder, length: int, times: int = 1):
+    """The first of so many flag files that each name the next one."""
+    for index in range(length - 1):
+        (folder / f"{index}.cfg").write_text(f"--flagfile={index + 1}.cfg\n" * times)
+    (folder / f"{length - 1}.cfg").write_text("--seed=7\n")
+    return folder / "0.cfg"
+
+
+def test_a_chain_of_flag_files_is_read_to_its_end(tmp_path):
+    assert configuration(chain(tmp_path, 20)).training.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("length", "times", "words"),
+    [(1500, 1, "lies deeper than 20 files"), (20, 2, "0.cfg: leads to more than 100 files")],
+    ids=["a long chain", "a chain whose files name the next one twice"],
+)
+def test_flag_files_that_lead_on_and_on_are_refused(length, times, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        configuration(chain(tmp_path, length, times))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"--flagfile=a\0b.cfg\n", b"\xff\xfe--seed=1\n"],
+    ids=["a null byte in a name", "bytes that are no text"],
+)
+def test_a_flag_file_of_stray_bytes_is_told_in_one_printable_line(content, tmp_path):
+    (tmp_path / "damaged.cfg").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        configuration(tmp_path / "damaged.cfg")
+    assert str(caught.value).isprintable()

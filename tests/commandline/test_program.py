@@ -7,7 +7,7 @@ import pytest
 from commands import environment
 
 PROGRAM = """
-import atexit, builtins, sys, time
+import atexit, builtins, os, signal, sys, time
 from pixelvae_tf.commandline import program
 from pixelvae_tf.errors import UserError
 
@@ -26,12 +26,24 @@ program.run(main, "")
 """
 
 
+# Ctrl-C while the command tidies up after SIGTERM.
+SIGNALS = """
+    program.end_tidily_on_signals()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("tidied up")
+"""
+
+
 @pytest.mark.parametrize(
     ("body", "code", "line"),
     [
         ("raise UserError('no data')", 1, "error: no data"),
         ("print('done')", 0, ""),
         ("1 / 0", 1, "ZeroDivisionError: "),
+        (SIGNALS, 1, "error: terminated"),
     ],
 )
 def test_a_command_ends_whatever_its_objects_wait_for(body, code, line):
@@ -40,3 +52,5 @@ def test_a_command_ends_whatever_its_objects_wait_for(body, code, line):
     )
     assert found.returncode == code
     assert line in found.stderr and "cleaned up" in found.stdout
+    assert ("Traceback" in found.stderr) == (line == "ZeroDivisionError: ")
+    assert ("tidied up" in found.stdout) == (body == SIGNALS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from fakes import encoded, pictures
+from PIL import Image
 
 from pixelvae_tf.data import DataError, image_files
 from pixelvae_tf.evaluation.pictures import as_bytes
@@ -108,3 +109,29 @@ def test_images_whose_pixels_were_rounded_are_counted(tmp_path):
         batches = image_files.Batches(tmp_path, ["binary.png", "grey.png"], (16, 16, 1), levels, 1)
         assert len(list(batches)) == 2
         assert batches.rounded == rounded
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Image.new("RGB", (4, 4), (1, 2, 3)), "has colors"),
+        (Image.new("LA", (4, 4), (7, 254)), "is transparent"),
+        (Image.fromarray(np.full((4, 4), 300, "uint16")), "has 16 bits a value"),
+        (Image.new("L", (4, 4), 7), "between the 2 levels"),
+        (Image.new("L", (5, 4), 255), "5 wide and 4 high"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_image_that_would_lose_something_is_refused_by_name(image, reason, tmp_path):
+    image.save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=f"a.png: .*{reason}"):
+        image_files.read_exactly(tmp_path, ["a.png"], (4, 4, 1), 2)
+
+
+def test_images_of_which_nothing_is_lost_are_read_as_they_are(tmp_path):
+    levels = np.random.default_rng(0).integers(2, size=(3, 4, 4, 3), dtype="uint8")
+    for index, (mode, image) in enumerate(zip(("RGB", "RGBA", "P"), levels, strict=True)):
+        Image.fromarray(image * 255).convert(mode).save(tmp_path / f"{index}.png")
+    found = image_files.read_exactly(tmp_path, ["0.png", "1.png", "2.png"], (4, 4, 3), 2)
+    np.testing.assert_array_equal(found, levels)
+    assert found.dtype == np.uint8

@@ -1,11 +1,15 @@
 """The loop of an LSTM over lines of positions, and its own gradient, against the equations written out."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pixelvae_tf.layers.lstm import skewed, straightened
 from pixelvae_tf.layers.recurrence import cell, recurrence
+from pixelvae_tf.layers.units import apply_unit
 
 LINES, DIRECTIONS, BATCH, POSITIONS, UNITS = 4, 2, 2, 3, 2
 
@@ -53,6 +57,30 @@ def test_states_and_all_gradients_are_those_of_the_equations(offsets, first_line
     for own, expected in zip(*found, strict=True):
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+OWN_GRADIENTS = {
+    "gate": lambda maps: apply_unit("gated", tf.zeros((1, 1, 1, 4)), maps),
+    "LSTM": lambda maps: recurrence(maps[None], tf.ones((2, 1, 4)), tf.zeros((2, 2, 1)), (0,)),
+}
+
+
+@pytest.mark.parametrize("name", OWN_GRADIENTS)
+def test_a_graph_with_an_own_gradient_in_it_is_freed_like_any_other(name):
+    """TensorFlow keeps what calls `tf.custom_gradient` for ever, and with it all else that the graph holds."""
+
+    @tf.function(autograph=False)
+    def step(maps):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            outputs = OWN_GRADIENTS[name](maps)
+        return tape.gradient(outputs, maps)
+
+    graph = weakref.ref(step.get_concrete_function(tf.TensorSpec((2, 3, 5, 4))).graph)
+    assert graph() is not None
+    del step
+    gc.collect()
+    assert graph() is None
 
 
 def test_skewing_moves_each_row_one_further_and_straightening_undoes_it():

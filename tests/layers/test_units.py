@@ -59,3 +59,23 @@ def test_the_gated_units_own_gradient_is_the_automatic_one(summands, bias, dtype
     for ours, expected in zip(found, gradients(plain, *exact, upstream), strict=True):
         assert ours.shape == expected.shape
         np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
+
+
+def test_a_bias_that_all_images_share_has_its_gradient_after_graphs_with_a_bias_for_each():
+    # A graph for any number of biases must not serve where there is a single one.
+    maps, bias = (tf.constant(value) for value in inputs("learned", 2 * CHANNELS))
+    upstream = np.ones((BATCH, HEIGHT, WIDTH, CHANNELS), "float32")
+
+    def of_any_size(biases, maps):
+        with tf.GradientTape() as tape:
+            tape.watch(biases)
+            total = tf.reduce_sum(apply_unit("gated", biases, maps))
+        return tape.gradient(total, biases)
+
+    specs = [tf.TensorSpec((None, *value.shape[1:])) for value in (bias, maps)]
+    tf.function(of_any_size, input_signature=specs)(tf.repeat(bias, BATCH, axis=0), maps)
+    found = gradients(lambda bias, *maps: apply_unit("gated", bias, *maps), bias, [maps], upstream)
+    assert found[0].shape == bias.shape
+    np.testing.assert_allclose(
+        found[0], tf.reduce_sum(of_any_size(tf.repeat(bias, BATCH, axis=0), maps), 0)[None], rtol=1e-4
+    )

@@ -250,6 +250,20 @@ def test_the_prior_of_a_class_is_its_share_of_the_training_images():
     np.testing.assert_allclose(np.exp(bayes.log_prior(Classes(("a", "b"), (30, 10)))), [0.75, 0.25])
 
 
+def test_a_configuration_from_before_there_were_classes_is_of_a_model_without_and_has_its_weights():
+    config = dataclasses.replace(tiny.BINARY, prior="flow", latent_channels=(2,))
+    before = {name: value for name, value in config.to_dict().items() if name != "num_classes"}
+    assert ModelConfig.from_dict(before) == config
+    with_classes, plain = (
+        {weight.path.partition("/")[2] for weight in tiny.model(config, num_classes=count).weights}
+        for count in (CLASSES, 0)
+    )
+    added = with_classes - plain
+    # In the gates, beside the image, and in every coupling of the prior.
+    assert plain < with_classes and len(added) == 2 + config.prior_couplings
+    assert all(path.endswith("/vectors") for path in added)
+
+
 @pytest.mark.parametrize("value", [1, -3])
 def test_a_number_of_classes_is_0_or_at_least_2(value):
     with pytest.raises(ConfigError, match="num_classes=.*use 2 or more, or 0"):

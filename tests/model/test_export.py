@@ -19,6 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
+from pixelvae_tf.errors import UserError
 from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.sampling.noise import latent_noise
@@ -27,6 +28,7 @@ CONFIG = dataclasses.replace(
     tiny.BINARY, image_shape=(3, 4, 1), pixel_levels=3, latent_channels=(2,), prior="flow", prior_channels=8
 )
 IMAGES = np.random.default_rng(0).integers(3, size=(40, *CONFIG.image_shape)).astype("uint8")
+LATENTS = np.random.default_rng(2).normal(size=(40, 2)).astype("float32")
 MASK = np.random.default_rng(1).integers(2, size=(40, 3, 4)).astype(bool)
 
 
@@ -74,6 +76,14 @@ ANSWERED = {
         request("reconstruct", images=IMAGES, seed=5),
         lambda model: {"images": model.reconstruct(IMAGES, seed=5)},
     ),
+    "decoded latents": (
+        request("decode", z1=LATENTS, same_noise=np.bool_(False), seed=8),
+        lambda model: {"images": model.decode(LATENTS, seed=8)},
+    ),
+    "decoded latents with the same noise": (
+        request("decode", z1=LATENTS, same_noise=np.bool_(True), seed=8),
+        lambda model: {"images": model.decode(LATENTS, seed=8, same_noise=True)},
+    ),
     "completed rows": (
         request("complete", images=IMAGES, keep_rows=1, seed=6),
         lambda model: {"images": model.complete(IMAGES, keep_rows=1, seed=6)},
@@ -101,6 +111,14 @@ REFUSED = {
     "images of another size": (request("serving_default", images=IMAGES[:, :2]), "takes (batch, 3, 4, 1)"),
     "images of another type": (request("encode", images=IMAGES.astype("float32")), "uint8 tensor"),
     "no images": (request("serving_default", images=IMAGES[:0]), "images: give one or more"),
+    "latents that are not finite": (
+        request("decode", z1=LATENTS + np.float32("nan"), same_noise=np.bool_(False), seed=0),
+        "z1: has values that are not finite",
+    ),
+    "latents of another size": (
+        request("decode", z1=LATENTS[:, :1], same_noise=np.bool_(False), seed=0),
+        "takes (batch, 2)",
+    ),
     "no samples": (request("sample", num_samples=0, seed=0), "num_samples: use 1 or more"),
     "no importance samples": (
         request("log_likelihood", images=IMAGES, importance_samples=0, seed=0),
@@ -120,7 +138,11 @@ OTHERS = {
     "scores": request("serving_default", images=IMAGES),
     "scores in another order": request("serving_default", images=IMAGES[::-1]),
     "other samples": request("sample", num_samples=4, seed=11),
+    **{f"{count} samples": request("sample", num_samples=count, seed=2) for count in (33, 34, 36)},
+    **{f"scores of {count}": request("serving_default", images=IMAGES[:count]) for count in (33, 34, 36)},
 }
+# What TensorFlow writes where XLA compiles.
+_COMPILED = "device_compilation_profiler"
 
 
 def make_run(folder: pathlib.Path, config: ModelConfig = CONFIG) -> pathlib.Path:
@@ -154,14 +176,14 @@ def model(workdir):
 
 @pytest.fixture(scope="module")
 def answers(exported, tmp_path_factory):
-    """What a process without this package answers, by request; and the folder of what saved_model_cli wrote."""
+    """What a process without this package answers, by request; the folder of what saved_model_cli wrote; its log."""
     folder = tmp_path_factory.mktemp("answers")
     asked = {name: asked for name, (asked, _) in {**ANSWERED, **REFUSED}.items()} | OTHERS
     (folder / "requests").write_bytes(pickle.dumps(asked))
     arguments = [ROOT / "tests" / "serving_process.py", exported, folder / "requests", folder / "answers"]
-    subprocess.run(
-        [sys.executable, *arguments], check=True, cwd=folder, timeout=300, env=environment(TF_CPP_MIN_LOG_LEVEL="3")
-    )
+    variables = environment(TF_CPP_MIN_LOG_LEVEL="0", TF_CPP_VMODULE=f"{_COMPILED}=1")
+    with open(folder / "log", "w") as log:
+        subprocess.run([sys.executable, *arguments], check=True, cwd=folder, timeout=300, env=variables, stderr=log)
     return {**pickle.loads((folder / "answers").read_bytes()), "folder": folder}
 
 
@@ -191,6 +213,20 @@ def test_the_score_of_an_image_depends_on_nothing_else_in_the_batch(answers, mod
     )
     alone = [model.elbo(IMAGES[index : index + 1]).elbo[0] for index in range(5)]
     np.testing.assert_allclose(answers["scores"]["elbo_nats"][:5], alone, rtol=1e-5)
+
+
+@pytest.mark.as_in_production
+@pytest.mark.parametrize(
+    "first, others", [("33 samples", ("34 samples", "36 samples")), ("scores of 33", ("scores of 34", "scores of 36"))]
+)
+def test_batches_of_about_one_size_are_compiled_once(first, others, answers):
+    log = (answers["folder"] / "log").read_text()
+
+    def compilations(name: str) -> int:
+        return log.partition(f"answered: {name}\n")[0].rpartition("answered: ")[2].count(_COMPILED)
+
+    assert compilations(first) > 0
+    assert [compilations(name) for name in others] == [0, 0]
 
 
 @pytest.mark.as_in_production
@@ -244,7 +280,9 @@ def test_the_keras_file_reloads_with_the_same_bounds(exported, model):
 def kind(config: ModelConfig) -> tuple:
     """What the graphs of an export are made of."""
     masked = config.pixelcnn_layers > 0, config.latent_pixelcnn_layers > 0
-    return config.network, config.conditioning, config.num_levels > 0, masked, config.output_distribution
+    if not config.num_levels:
+        return (config.output_distribution,)
+    return config.network, config.conditioning, masked, config.output_distribution
 
 
 # One of each kind of network among the flag files, and one that is in none.
@@ -272,6 +310,10 @@ def assert_same(loaded, model, rtol: float = 0.0) -> None:
         np.testing.assert_allclose(scores[f"kl_z{level + 1}_nats"], terms.kl[level], rtol=rtol)
         latents = loaded.encode(images)[f"z{level + 1}_mean"], model.encode(images).mean[level]
         np.testing.assert_allclose(*latents, rtol=rtol)
+    if model.config.num_levels > 1:
+        *below, top = model.encode(images).mean
+        decoded = model.decode([None] * len(below) + [top], seed=2, same_noise=True)
+        np.testing.assert_array_equal(loaded.decode_top(top, True, 2)["images"], decoded)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -281,13 +323,12 @@ def test_every_kind_of_network_exports_with_its_numbers(name, tmp_path):
     assert_same(loaded, model)
     has_latents = model.config.num_levels > 0
     assert hasattr(loaded, "encode") == ("encode" in record["endpoints"]) == has_latents
-    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior"])
+    assert list(record["left_out"]) == ([] if has_latents else ["encode", "posterior", "decode"])
 
 
 @pytest.mark.as_in_production
-def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tmp_path):
-    model = tiny.model(CONFIG)
-    before = model.sample(5, seed=1)
+def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(model, tmp_path):
+    before = model.sample(3, seed=1)
     loaded, record = export_and_load(model, tmp_path / "export", xla=False)
     text = (tmp_path / "export" / "saved_model.pb").read_bytes()
     graph = saved_model_pb2.SavedModel.FromString(text).meta_graphs[0].graph_def
@@ -297,4 +338,29 @@ def test_without_xla_nothing_asks_for_compilation_and_the_images_are_the_same(tm
     assert_same(loaded, model, rtol=1e-5)
     # The model itself goes on as before.
     assert tf.config.functions_run_eagerly() is False
-    np.testing.assert_array_equal(model.sample(5, seed=1), before)
+    np.testing.assert_array_equal(model.sample(3, seed=1), before)
+
+
+def test_a_model_of_python_exports_what_its_methods_give_with_and_without_its_average(tmp_path):
+    model = tiny.model(CONFIG)
+    model.compile(keras.optimizers.Adam(0.1), ema_decay=0.5)
+    model.fit(IMAGES, batch_size=20, verbose=0)
+    written = pixelvae_tf.export_model(model, tmp_path / "raw", record={"dataset": "mine"})
+    assert (written["weights"], written["training_steps"], written["dataset"]) == ("raw", 2, "mine")
+    assert_same(tf.saved_model.load(str(tmp_path / "raw")), model)
+    with model.evaluation_weights():
+        averaged = model.log_likelihood(IMAGES, 2, seed=3)
+        assert pixelvae_tf.export_model(model, str(tmp_path / "averaged"))["weights"] == "averaged"
+    loaded = tf.saved_model.load(str(tmp_path / "averaged"))
+    np.testing.assert_array_equal(loaded.log_likelihood(IMAGES, 2, 3)["log_likelihood_nats"], averaged)
+    assert not np.array_equal(averaged, model.log_likelihood(IMAGES, 2, seed=3))
+    for given, message in (
+        ((model, ""), "folder is empty"),
+        ((model, tmp_path), "folder=.*is not empty and holds no export"),
+        ((keras.Model(), tmp_path / "new"), "model of type.*give a pixelvae_tf.PixelVAE"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pixelvae_tf.export_model(*given)
+    with pytest.raises(UserError, match="record: give JSON values"):
+        pixelvae_tf.export_model(model, tmp_path / "new", record={"images": IMAGES})
+    assert not (tmp_path / "new").exists()

@@ -245,7 +245,7 @@ def test_keras_own_export_names_that_of_the_package(compiled, tmp_path):
 
 
 def test_a_model_is_the_same_whatever_keras_global_settings():
-    expected = tiny.model()
+    expected = tiny.shared_model()
     weights = expected.get_weights()
     keras.config.set_floatx("float16")
     keras.config.set_image_data_format("channels_first")

@@ -133,7 +133,8 @@ def test_an_images_bound_does_not_depend_on_its_batch():
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5)
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS][:6])
+# Vectors and maps as the only latents, above others and below them.
+@pytest.mark.parametrize("variant", ["three levels", "two levels of maps", "one level", "no level"])
 def test_every_variant_learns(variant):
     network = tiny.model(COLOR, gain=1.0, **VARIANTS[variant])
     network.compile("adam", kl_warmup_steps=(3, 3), prior_scale_floor_steps=5, clip_norm=5.0)
@@ -150,7 +151,7 @@ def test_every_variant_learns(variant):
 
 def test_the_kl_weights_of_two_levels_follow_each_other():
     network = tiny.model(COLOR, gain=1.0, **VARIANTS["two levels"])
-    network.compile("adam", kl_warmup_steps=(4, 2))
+    network.compile("sgd", kl_warmup_steps=(4, 2))
     batches = tf.data.Dataset.from_tensors(some_images(network.config, 4))
     weights = [network.fit(batches, verbose=0).history for _ in range(5)]
     np.testing.assert_allclose([step["kl_weight_z1"][0] for step in weights], [0, 0.25, 0.5, 0.75, 1])

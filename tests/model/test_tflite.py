@@ -17,23 +17,25 @@ TWO_LEVELS = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("endpoint", ["posterior", "score_given_noise"])
 @pytest.mark.parametrize("config", [tiny.BINARY, TWO_LEVELS], ids=["one level", "two levels"])
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_an_endpoint_converts_to_tensorflow_lite_and_gives_the_same_numbers(endpoint, config, tmp_path):
+def test_endpoints_convert_to_tensorflow_lite_and_give_the_same_numbers(config, tmp_path):
     model = tiny.model(config, gain=1.0)
-    archive, function = keras.export.ExportArchive(), getattr(serving.Endpoints(model), endpoint)
+    archive = keras.export.ExportArchive()
+    functions = {name: getattr(serving.Endpoints(model), name) for name in ("posterior", "score_given_noise")}
     with serving.nested_functions_inlined():
-        archive.add_endpoint(endpoint, function, serving.signatures(config)[endpoint])
+        for name, function in functions.items():
+            archive.add_endpoint(name, function, serving.signatures(config)[name])
         archive.write_out(str(tmp_path), verbose=False)
-    converted = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path), signature_keys=[endpoint]).convert()
+    converted = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path), signature_keys=list(functions)).convert()
     interpreter = tf.lite.Interpreter(model_content=converted)
     generator = np.random.default_rng(0)
     images = models.some_images(config, 3)
     noise = [generator.normal(size=(3, *shape)).astype("float32") for shape in config.latent_shapes]
-    given = {f"noise_z{level + 1}": values for level, values in enumerate(noise)} if endpoint[0] == "s" else {}
-    found = interpreter.get_signature_runner(endpoint)(images=images, **given)
-    expected = function(images, *given.values())
-    assert set(found) == set(expected)
-    for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+    of_score = {f"noise_z{level + 1}": values for level, values in enumerate(noise)}
+    for endpoint, given in (("posterior", {}), ("score_given_noise", of_score)):
+        found = interpreter.get_signature_runner(endpoint)(images=images, **given)
+        expected = functions[endpoint](images, *given.values())
+        assert set(found) == set(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)

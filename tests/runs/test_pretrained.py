@@ -153,7 +153,7 @@ def test_publishing_a_run_makes_its_weights_load_by_name_and_again_replaces_them
         assert result.returncode == 0, result.stderr
         assert "small: step 7, test bound 120.00 nats on 300 images" in result.stdout
         model, best = load_best(find("small"))
-        assert best == {"step": 7, "weights": "raw", "nll_bound_nats": 130.0}
+        assert best.items() >= {"step": 7, "weights": "raw", "nll_bound_nats": 130.0}.items()
         for published, trained in zip(model.weights, pixelvae_tf.load(workdir).weights, strict=True):
             np.testing.assert_array_equal(published, trained)
     assert {path.name for path in folder.glob("*small*")} == {"small.json", "small.weights.h5"}

@@ -103,7 +103,7 @@ def test_a_start_removes_what_kills_left_and_nothing_else(run):
     (run.checkpoints / "ckpt-3_temp").mkdir()
     (run.best_folder / "step-00000003.weights.h5").touch()
     with run.in_training():
-        assert run.check_best(goes_on=True) is None
+        assert run.check_best(will_validate=True) is None
     assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
     assert not (run.checkpoints / "ckpt-3_temp").exists()
     assert [path.name for path in run.best_folder.glob("*.h5")] == ["step-00000007.weights.h5"]
@@ -156,8 +156,8 @@ def test_damaged_best_weights_are_found_on_resume_and_written_anew(damage, run):
     with pytest.raises(FileError, match=re.escape(str(run.best_folder))):
         run.best_weights()
     with pytest.raises(FileError, match="damaged"):
-        run.check_best(goes_on=False)
-    assert "damaged" in run.check_best(goes_on=True)
+        run.check_best(will_validate=False)
+    assert "damaged" in run.check_best(will_validate=True)
     # As before the first validation, whose weights are the best so far.
     assert run.best() is None
 
@@ -171,7 +171,7 @@ def change_config(run, old, new):
 def test_a_changed_configuration_is_not_that_of_the_weights(run):
     # A setting that no shape of a weight shows.
     change_config(run, '"activation": "gated"', '"activation": "relu"')
-    for meet in (run.best_weights, lambda: run.check_best(goes_on=True)):
+    for meet in (run.best_weights, lambda: run.check_best(will_validate=True)):
         with pytest.raises(FileError, match="config.json: is not the configuration of the weights .* activation was"):
             meet()
 

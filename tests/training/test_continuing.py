@@ -1,6 +1,5 @@
 """A run goes on from its newest whole checkpoint, whatever became of the others and of the file that lists them."""
 
-import os
 import types
 
 import keras
@@ -113,14 +112,17 @@ def test_nothing_is_saved_where_the_folder_is_no_longer_the_runs(run):
 def test_two_signals_at_once_are_one_request_and_a_later_one_ends_at_once(monkeypatch):
     import signal
 
+    # A shell has what it starts in the background ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     stop = callbacks.StopOnSignal()
     stop.on_train_begin()
     try:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
         assert stop.received == "SIGTERM"
         monkeypatch.setattr(stop, "TOGETHER_SECONDS", -1.0)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     finally:
         stop.close()
+        signal.signal(signal.SIGINT, before)

@@ -6,19 +6,21 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import ROOT, TINY, Forked, error_line, run, start, start_script
 from replicas import BATCH_SIZE, CASES, OF_WORKERS
 from workdirs import checkpoint_of
 
 from pixelvae_tf import TrainConfig
 from pixelvae_tf.config import ConfigError
-from pixelvae_tf.training.cluster import VARIABLE, ClusterError, cluster_of
-from pixelvae_tf.training.devices import create_devices
+from pixelvae_tf.training.cluster import VARIABLE, Cluster, ClusterError, cluster_of
+from pixelvae_tf.training.devices import Devices, create_devices
 
 REPLICAS = ROOT / "tests" / "replicas.py"
 
@@ -252,6 +254,30 @@ def test_a_run_continues_on_other_devices_than_it_began_with(story):
         assert (summary["workers"], summary["replicas"]) == (workers, 2)
     assert len((story.workdir / "history.jsonl").read_text().splitlines()) == 1
     assert len(list((story.workdir / "train").iterdir())) == 3
+
+
+def test_at_the_end_the_chief_may_lose_a_worker_that_left_before_it_was_heard(monkeypatch):
+    def lost(self, value):
+        raise tf.errors.UnavailableError(None, None, "connection reset")
+
+    monkeypatch.setattr(Devices, "gather", lost)
+    addresses = tuple(two_addresses())
+    for index, at_the_end, is_lost in ((0, True, False), (1, True, True), (0, False, True)):
+        devices = Devices(tf.distribute.get_strategy(), Cluster(addresses, index))
+        expected = pytest.raises(tf.errors.UnavailableError) if is_lost else contextlib.nullcontext()
+        with expected, devices.all_or_none(at_the_end):
+            pass
+
+
+def test_the_chief_leaves_when_no_other_worker_takes_connections():
+    with socket.create_server(("localhost", 0)) as other:
+        cluster = Cluster(("localhost:1", f"localhost:{other.getsockname()[1]}"))
+        assert cluster.unreachable() == []
+        closing = threading.Timer(0.2, other.close)
+        closing.start()
+        cluster.wait_until_alone(seconds=60.0)
+        assert len(cluster.unreachable()) == 1
+        closing.join()
 
 
 CONFIGURATIONS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from models import THREE_LEVELS, some_images
+from models import THREE_LEVELS, VARIANTS, some_images
 
 from pixelvae_tf.benchmarks import graph_cost, model_size
 from pixelvae_tf.config import RunConfig, TrainConfig
@@ -15,10 +15,9 @@ from pixelvae_tf.training.run import build_model
 
 # Both kinds of masked blocks, over pixels and over maps of latents, and batch normalization beside them.
 CONFIGS = {
-    "stacks": tiny.BINARY,
-    "stacks over latents": THREE_LEVELS,
+    "stacks": dataclasses.replace(THREE_LEVELS, **VARIANTS["two levels of maps"]),
     "diagonal_bilstm": dataclasses.replace(tiny.BINARY, masked_blocks="diagonal_bilstm"),
-    "residual": dataclasses.replace(THREE_LEVELS, masked_blocks="residual"),
+    "residual": dataclasses.replace(THREE_LEVELS, masked_blocks="residual", **VARIANTS["two levels of maps"]),
 }
 
 

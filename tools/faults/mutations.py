@@ -1,4 +1,4 @@
-"""Files of every kind that the package reads, a few bytes of them changed: each is read as before, or refused."""
+"""Changes a few bytes in files of every kind that the package reads. Readers must return the same, or refuse them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from pixelvae_tf.errors import UserError
 from pixelvae_tf.runs import checkpoints, packing
 from pixelvae_tf.runs.workdir import Run
 
-_SECONDS = 60
+_SECONDS = 300
 _IMAGES = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A file to change, and what reads it.
+    """A file to change, and its reader.
 
     Attributes:
-        name: of its kind.
-        file: relative to the folder that is copied for every try.
-        read: from that folder to what was read, to compare.
+        name: the kind of file.
+        file: path relative to the folder that is copied for every try.
+        read: reads the file in a given folder and returns its content, to compare.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Subject:
 
 
 def make(folder: pathlib.Path, workdir: pathlib.Path) -> list[Subject]:
-    """Writes the files, of made-up pictures and a finished run, and says how each is read."""
+    """Writes files of random pictures and of a finished run. Returns each with its reader."""
     folder.mkdir()
     shutil.copytree(workdir, folder / "run")
     packing.pack(str(workdir), folder / "state.zip")
@@ -73,7 +73,7 @@ def make(folder: pathlib.Path, workdir: pathlib.Path) -> list[Subject]:
 
 
 def one(subject: Subject, source: pathlib.Path, place: pathlib.Path, random, tally: tries.Tally) -> None:
-    """Changes a copy of one file and reads it."""
+    """Changes a copy of one file, reads it, and counts the outcome."""
     kind = f"mutation of {subject.name}"
     shutil.copytree(source, place)
     try:
@@ -100,7 +100,7 @@ def _expected(subject: Subject, source: pathlib.Path) -> Any:
 
 
 def mutated(content: bytes, random) -> tuple[bytes, str]:
-    """The content with a bit flipped, a block zeroed or overwritten, or its end cut; and which of these."""
+    """Flips a bit, zeroes or overwrites a block, or cuts the end. Returns the result and a description."""
     changed, at = bytearray(content), random.randrange(len(content))
     how = random.choice(("bit", "zeros", "noise", "cut"))
     if how == "bit":
@@ -111,6 +111,12 @@ def mutated(content: bytes, random) -> tuple[bytes, str]:
         length = min(random.choice((1, 16, 512, 4096)), len(content) - at)
         changed[at : at + length] = bytes(length) if how == "zeros" else random.randbytes(length)
     return bytes(changed), f"{how} at byte {at:,} of {len(content):,}"
+
+
+def write_pictures(path: pathlib.Path, count: int) -> None:
+    """Writes an archive of random pictures, in the published format."""
+    images = np.random.default_rng(1).integers(0, 256, (count, 64, 64, 3), np.uint8)
+    _write_tar(path, [(f"train_64x64/{index + 1:07d}.png", _png(image)) for index, image in enumerate(images)])
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -137,7 +143,7 @@ def _write_lmdb(folder: pathlib.Path, records: list[tuple[str, bytes]]) -> None:
 
 
 def _pixels(records) -> list[bytes]:
-    """Decoded as a preparation does; names are compared nowhere, since a database has no checksum of its keys."""
+    """Decodes images as a preparation does, without their names: a database has no checksum of its keys."""
     found = pixels.convert_many(list(records), pixels.Geometry(64))
     for name, image in found:
         if isinstance(image, str):

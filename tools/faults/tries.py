@@ -1,4 +1,4 @@
-"""What a try of a campaign is: an outcome, counted by kind, and a command in a process that may be killed."""
+"""Tries of a campaign: counts outcomes by kind of fault, and runs commands in processes that may be killed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from absl import flags
 
 from pixelvae_tf import files
 
 OUTCOMES = ("right", "refused", "wrong", "hung")
-HANG_SECONDS = 300
+_HANG_SECONDS = 300
 ROOT = pathlib.Path(__file__).parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tensorflow"])
+_MARK = "PIXELVAE_TRY"
 _LEFTOVER = re.compile(r".*(_temp|tempstate\w*|\.incomplete|\.thumbnails)|\.lock")
 
 
 class Hung(Exception):
-    """A try that did not end."""
+    """A try did not end."""
 
 
 @dataclasses.dataclass
@@ -37,8 +39,8 @@ class Tally:
     """Outcomes by kind of fault.
 
     Attributes:
-        counts: for each kind, how many tries had each outcome, and how many left files behind.
-        notes: of every try that was not right or refused.
+        counts: for each kind, the number of tries with each outcome, and of those that left files behind.
+        notes: a note on every try that was neither right nor refused.
     """
 
     counts: dict[str, collections.Counter] = dataclasses.field(
@@ -65,8 +67,8 @@ class Ended:
     """How a command ended.
 
     Attributes:
-        code: its exit code, negative for a signal.
-        errors: what it wrote to stderr.
+        code: the exit code, negative for a signal.
+        errors: the content of stderr.
     """
 
     code: int
@@ -74,27 +76,47 @@ class Ended:
 
     @property
     def in_one_line(self) -> bool:
-        """Whether it failed as a command should: with one line."""
+        """Whether it failed as a command should, with one line."""
         lines = [line for line in self.errors.splitlines() if line.strip()]
         return self.code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
 
+    @property
+    def before_its_start(self) -> bool:
+        """Whether Ctrl-C came while Python still imported the command: Python shows that as a traceback."""
+        return self.errors.strip().endswith("KeyboardInterrupt") and "program.py" not in self.errors
 
-def command(words: list[str], *, kill_after: float | None = None, largest_file: int | None = None) -> Ended:
-    """Runs a command of the package, or a tool, in a process of its own.
+
+def command(
+    words: list[str],
+    *,
+    kill_after: float | None = None,
+    signals: Sequence[tuple[float, int]] = (),
+    largest_file: int | None = None,
+    mark: str = "",
+    hang_seconds: float = _HANG_SECONDS,
+) -> Ended:
+    """Runs a command of the package, or a tool, in its own process.
 
     Args:
         words: its name and its flags.
-        kill_after: seconds from its start, after which it is killed if it still runs.
-        largest_file: bytes that it may write to a file: where a write goes beyond, it fails as on a full disk.
+        kill_after: seconds after which to kill it; None to let it run.
+        signals: signals to send while it runs, each with the seconds since its start or the signal before.
+        largest_file: limit on the bytes of a file. A write beyond it fails as on a full disk.
+        mark: by which `marked` finds the processes that it starts.
+        hang_seconds: time limit. A command that takes longer hangs.
 
     Raises:
-        Hung: where it does not end by itself.
+        Hung: if it does not end by itself.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
-        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file))
+        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file, mark))
         process.start()
-        process.join(HANG_SECONDS if kill_after is None else kill_after)
+        for seconds, number in signals:
+            process.join(seconds)
+            if process.exitcode is None:
+                os.kill(process.pid, number)
+        process.join(hang_seconds if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -104,16 +126,16 @@ def command(words: list[str], *, kill_after: float | None = None, largest_file: 
         return Ended(process.exitcode, errors)
 
 
-def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None) -> None:
-    """In the process of the command."""
+def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None, mark: str) -> None:
+    """Turns the new process into the command."""
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
-    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
+    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3", **{_MARK: mark})
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-    # The process begins with the flags of the tool that forked it.
+    # The process inherits the flags of the tool that forked it.
     for name in list(flags.FLAGS):
         delattr(flags.FLAGS, name)
     sys.argv, program = [str(word) for word in words], words[0]
@@ -123,7 +145,7 @@ def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | N
 
 @contextlib.contextmanager
 def in_time(seconds: int):
-    """Raises Hung in the block where it takes longer."""
+    """Raises Hung if the block takes longer."""
 
     def end(number, frame):
         raise Hung
@@ -138,15 +160,37 @@ def in_time(seconds: int):
 
 
 def left_in(folder: pathlib.Path) -> list[str]:
-    """What lies in a folder under a temporary name."""
+    """Returns the temporary names in a folder."""
     names = (path.name for path in folder.rglob("*"))
     return sorted(name for name in names if files.is_temporary(name) or _LEFTOVER.fullmatch(name))
 
 
+def marked(mark: str, seconds: float = 30.0) -> list[str]:
+    """Returns the processes that a command with this mark started and that still run after this many seconds."""
+    given_up = time.monotonic() + seconds
+    while (found := _marked(mark)) and time.monotonic() < given_up:
+        time.sleep(0.2)
+    return [f"process {number}" for number in found]
+
+
+def _marked(mark: str) -> list[int]:
+    found, sought = [], f"{_MARK}={mark}".encode()
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if sought in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def hang_seconds_of(seconds: float) -> float:
+    """Returns the time limit of a command that takes `seconds` undisturbed; other work may share its processor."""
+    return max(_HANG_SECONDS, 20 * seconds)
+
+
 def seconds_of(words: list[str]) -> float:
-    """How long a command takes that is left alone. Raises RuntimeError where it fails."""
+    """Returns how long an undisturbed command takes. Raises RuntimeError if it fails."""
     started = time.monotonic()
-    ended = command(words)
+    ended = command(words, hang_seconds=3600)
     if ended.code:
         raise RuntimeError(f"{' '.join(map(str, words))}: {ended.errors}")
     return time.monotonic() - started

@@ -1,1 +1,1 @@
-"""What `tools/reproduce.py` makes: the paper's tables and figures, and this project's own, from runs and records."""
+"""Makes the paper's tables and figures, and this project's own, from runs and records, for `tools/reproduce.py`."""

@@ -1,4 +1,4 @@
-"""Runs beside simple baselines on the same split: the quick start, section 4.2 in small, photographs."""
+"""Tables of runs and baselines on the same split: the quick start, a small version of section 4.2, photographs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMPORTANCE = "importance estimate, nats"
 
 
 def against_baselines(records: Records, baselines: str, systems: dict[str, str], split: str) -> str:
-    """Baselines and runs on one split, the best last: nats, bits per dimension, and what each run cost."""
+    """Lists baselines and runs on one split, the best last: nats, bits per dimension, and the cost of each run."""
     rows = [
         {"model": found["baseline"], NATS: f"{found['nll_nats']:,.1f}", BITS: f"{found['bits_per_dim']:.3f}"}
         for found in records.committed(baselines) or []

@@ -1,4 +1,4 @@
-"""What `tools/benchmark.py` measured, from its records."""
+"""Tables of the measurements of `tools/benchmark.py`, from its records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reproduction.records import Records
 
 
 def of(name: str, rows_of: Callable[[list[dict]], list[dict[str, str]]]) -> Callable[[Records], str]:
-    """The table of results/benchmark_NAME.json, and where it was measured."""
+    """Returns a function that makes the table of results/benchmark_NAME.json and names its hardware."""
 
     def table(records: Records) -> str:
         found = records.committed(f"benchmark_{name}")

@@ -1,4 +1,4 @@
-"""Models of classes: what Bayes' rule tells of the class of an image, and what the label is worth in nats."""
+"""Tables of models of classes: the accuracy of Bayes' rule, and the value of labels in nats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FEATURES = {"pixels": "the pixels", "means": f"the means of q(z given x) of `{P
 
 
 def accuracy(records: Records) -> str:
-    """Test accuracies of Bayes' rule beside linear probes that learn from as many labels."""
+    """Lists test accuracies of Bayes' rule, and of linear probes that train on the same labels."""
     what, percent, images = "class by", "accuracy, %", "of test images"
     record, problem = records.run(CONDITIONAL)
     if record is None:
@@ -33,7 +33,7 @@ def accuracy(records: Records) -> str:
 
 
 def likelihoods(records: Records) -> str:
-    """The quick start with and without labels: given the label, and with the label summed out."""
+    """Lists likelihoods of the quick start without labels, given the label, and with the label summed out."""
     model, bound, estimate = "model", "bound, nats an image", "importance estimate, nats"
     rows = []
     for name, given, prefix in (

@@ -10,24 +10,24 @@ from pixelvae_tf.commandline.flags import UsageError
 from reproduction import markdown
 from reproduction.records import NO_RUN, Found, Records, budget
 
-# The numbers of layers that are asked for; others that there are runs of are shown too. 0 is the VAE.
+# The wanted numbers of layers. Runs with other numbers are shown too. 0 is the VAE.
 LAYERS = (0, 1, 2, 4, 8, 12)
 PIXELVAE, PIXELCNN = "PixelVAE", "PixelCNN"
 
 
 class Curve(NamedTuple):
-    """The runs of one kind of model by their number of PixelCNN layers, and what is in the way of others."""
+    """The runs of one kind of model by number of PixelCNN layers, and for missing numbers the reason."""
 
     records: dict[int, dict]
     missing: dict[int, str]
 
     def best(self, layers: int) -> dict:
-        """The validation of the lowest bound."""
+        """Returns the validation with the lowest bound."""
         return min(self.records[layers]["history"], key=lambda entry: entry["bound"])
 
 
 def curve(records: Records, kind: str) -> Curve:
-    """Runs figure4_N of PixelVAE, figure4_pixelcnn_N of PixelCNN."""
+    """Collects the runs figure4_N for PixelVAE, or figure4_pixelcnn_N for PixelCNN."""
     pattern = {PIXELVAE: r"figure4_(\d+)", PIXELCNN: r"figure4_pixelcnn_(\d+)"}[kind]
     there = {int(match[1]): match[0] for match in records.matching(pattern)}
     asked = LAYERS if kind == PIXELVAE else LAYERS[1:]
@@ -48,7 +48,7 @@ def curves(records: Records) -> dict[str, Curve]:
 
 
 def table(records: Records) -> str:
-    """The numbers of both figures, and which are missing."""
+    """Lists the numbers of both figures, and names missing runs."""
     found = curves(records)
     rows = []
     for kind, of_kind in found.items():
@@ -70,7 +70,7 @@ def table(records: Records) -> str:
 
 
 def _missing(found: dict[str, Curve]) -> list[str]:
-    """A sentence on the points without a run, and one on each run of another model."""
+    """Returns a sentence about the points without a run, and one about each run of another model."""
     absent = {
         kind: [str(layers) for layers, problem in of_kind.missing.items() if problem == NO_RUN]
         for kind, of_kind in found.items()
@@ -81,7 +81,7 @@ def _missing(found: dict[str, Curve]) -> list[str]:
 
 
 def figure4(records: Records, output: pathlib.Path) -> str:
-    """The bound of PixelVAE and the likelihood of PixelCNN."""
+    """Draws the bound of PixelVAE and the likelihood of PixelCNN."""
     found = curves(records)
     figure, (axes,) = _axes(1, found)
     for kind, of_kind in found.items():
@@ -95,7 +95,7 @@ def figure4(records: Records, output: pathlib.Path) -> str:
 
 
 def figure5(records: Records, output: pathlib.Path) -> str:
-    """The two terms of the bound of PixelVAE."""
+    """Draws the two terms of the bound of PixelVAE."""
     of_kind = curve(records, PIXELVAE)
     figure, panels = _axes(2, {PIXELVAE: of_kind})
     for axes, name, label in zip(panels, ("reconstruction", "kl_z1"), ("reconstruction", "KL divergence"), strict=True):
@@ -111,10 +111,10 @@ def figure5(records: Records, output: pathlib.Path) -> str:
 
 
 def _axes(count: int, found: dict[str, Curve]):
-    """A figure with axes side by side over the number of layers, titled with what the runs cost.
+    """Creates a figure with axes over the number of layers side by side; the title gives the cost of the runs.
 
     Raises:
-        UsageError: without any run.
+        UsageError: if there is no run at all.
     """
     if not any(of_kind.records for of_kind in found.values()):
         raise UsageError(f"nothing to draw. {' '.join(_missing(found))}")

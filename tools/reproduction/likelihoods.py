@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of the paper, beside what runs of this project reach."""
+"""Tables 1 and 2 of the paper, with the results of this project's runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from reproduction.records import NO_RUN, Records, budget, evaluation
 
 
 class System(NamedTuple):
-    """A row of a table: what the paper says of a system, and the runs of it here, by preference.
+    """A row of a table: a system of the paper, and this project's runs of it.
 
     Attributes:
-        name: the paper's.
-        paper: its likelihood; in Table 1 nats, in Table 2 bits per dimension on validation and training images.
+        name: the paper's name for the system.
+        paper: the paper's likelihood: nats in Table 1, bits per dimension on validation and training images in Table 2.
         bounded: whether that is an upper bound.
-        flag_file: of the model here.
-        runs: names of runs, if they are others than the flag file's.
+        flag_file: name of the flag file for the model.
+        runs: names of the runs in order of preference, if not just the flag file's name.
     """
 
     name: str
@@ -56,7 +56,7 @@ TABLE_2 = (
 
 
 def table1(records: Records) -> str:
-    """Binarized MNIST. Every run that there is of a system has a row."""
+    """Makes Table 1, binarized MNIST, with a row for every run of each system."""
     paper, estimate = "paper: test, nats", "paper: importance estimate"
     ours, our_estimate, images = "ours: test, nats", "ours: importance estimate", "of test images"
     rows, measured = [], []
@@ -92,14 +92,14 @@ def _importance(found: dict) -> str:
 
 
 def _runs_of(system: System, records: Records):
-    """Name, record and problem of each run that there is of a system; of the first that is asked for if of none."""
+    """Returns name, record and problem of each existing run of a system; those of the first name if there is none."""
     names = system.runs or (system.flag_file,)
     found = [(name, *records.run(name, system.flag_file)) for name in names]
     return [run for run in found if run[2] != NO_RUN] or found[:1]
 
 
 def _order(measured: list[tuple[System, dict, float]]) -> list[str]:
-    """How many pairs of equally long trained systems stand in the paper's order, a line for each length."""
+    """Counts pairs of equally long trained systems that are in the paper's order; a sentence for each length."""
     sentences = []
     by_length: dict[tuple[int, int], list[tuple[System, float]]] = {}
     for system, record, value in measured:
@@ -122,7 +122,7 @@ def _order(measured: list[tuple[System, dict, float]]) -> list[str]:
 
 
 def table2(records: Records) -> str:
-    """ImageNet of 64x64, in bits per dimension."""
+    """Makes Table 2, ImageNet at 64x64, in bits per dimension."""
     paper, ours, images = "paper: validation (train)", "ours: validation (train)", "validation images"
     rows = []
     for system in TABLE_2:
@@ -149,7 +149,7 @@ def table2(records: Records) -> str:
 
 
 def mnist(records: Records) -> str:
-    """The best row of Table 1 by a short recipe."""
+    """Makes the table of the best row of Table 1, trained by a short recipe."""
     record, problem = records.run("mnist_short")
     if record is None:
         return f"{problem[0].upper()}{problem[1:]}."
@@ -172,19 +172,19 @@ def mnist(records: Records) -> str:
     return markdown.table([nats, paper, ours, "our budget"], [{**row, "our budget": budget(record)} for row in rows])
 
 
-# The rows of the short table: a run, its flag file, what a reader calls it, its split.
+# The rows of the short table: run, flag file, label, split.
 SUMMARY = (
     ("mnist_dropout", "mnist", "gated PixelVAE without upsampling, the paper's best", "test"),
     ("mnist_flow", "mnist_flow", "the same with a learned prior", "test"),
     ("imagenet64_cpu", "imagenet64_cpu", "two-level PixelVAE, narrow", "validation"),
     ("digits", "digits", "the quick start, `make train`", "test"),
 )
-# Runs without which the short table has one row less.
+# Runs that the short table leaves out if they do not exist.
 _OPTIONAL = {"mnist_flow"}
 
 
 def summary(records: Records) -> str:
-    """The best results on a few lines. Only systems of Table 1 have the paper's numbers beside them."""
+    """Makes the short table of the best results. Only systems of Table 1 have the paper's numbers beside them."""
     paper, nats, estimate = "paper, nats", "bound, nats an image", "importance estimate"
     paper_bounds = {name: system for system in TABLE_1 for name in system.runs}
     rows = []
@@ -213,7 +213,7 @@ def summary(records: Records) -> str:
 
 
 def pretrained(records: Records) -> str:
-    """The models in the package, by their own records."""
+    """Lists the models in the package, from their own records."""
     columns = [
         "`--pretrained`",
         "dataset",

@@ -1,4 +1,4 @@
-"""Records of single measurements: what models need, and how well scores tell foreign images apart."""
+"""Tables of single measurements: the needs of models, and anomaly detection by their scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reproduction.records import Records
 
 
 def anomaly(records: Records) -> str:
-    """Test images and foreign ones: their scores, and how well these tell them apart."""
+    """Lists the scores of test images and foreign images, and how well the scores separate them."""
     cells: dict[str, dict[str, str]] = {}
     for name, dataset in (("digits", "digits"), ("mnist", "binarized_mnist")):
         found = records.committed(f"anomaly_{name}")
@@ -26,7 +26,7 @@ def anomaly(records: Records) -> str:
 
 
 def sizes(records: Records) -> str:
-    """Arithmetic, memory and time of the full-size models."""
+    """Lists arithmetic, memory and time of the full-size models."""
     gflop, memory = "GFLOP an image, forward / step", "memory, float32 / bfloat16"
     least, here = "A100: a step at least, float32 / bfloat16", "here, 2 images: building + two steps + bound"
     rows = []
@@ -45,25 +45,29 @@ def sizes(records: Records) -> str:
     ):
         row = {"flag file": f"`{name}`"}
         if found := records.committed(f"size_{name}"):
-            measured, *calculated = found["rows"]
-            in_float32 = calculated[0]
-            taken = " + ".join(
-                f"{measured[f'{phase}_seconds']:.1f}" for phase in ("build", "step_1", "step_2", "bound")
+            measured, calculated = (
+                [row for row in found["rows"] if row["measure"] == kind] for kind in ("measured", "calculated")
             )
+            in_float32 = calculated[0]
             row |= {
                 "weights": f"{in_float32['parameters']:,}",
                 gflop: f"{in_float32['forward_gflop']:.3g} / {in_float32['step_gflop']:.3g}",
                 "batch": str(in_float32["batch_size"]),
                 memory: each(calculated, lambda row: (row["state_bytes"] + row["tensors_bytes"]) / 1e9, ".1f") + " GB",
                 least: each(calculated, lambda row: 1e3 * row["device_step_seconds"], ".3g") + " ms",
-                here: f"{taken} s, {measured['peak_memory_mib'] * 2**20 / 1e9:.1f} GB",
+                here: "".join(map(_taken, measured)) or "not run",
             }
         rows.append(row)
     return markdown.table(["flag file", "weights", gflop, "batch", memory, least, here], rows)
 
 
+def _taken(row: dict) -> str:
+    taken = " + ".join(f"{row[f'{phase}_seconds']:.1f}" for phase in ("build", "step_1", "step_2", "bound"))
+    return f"{taken} s, {row['peak_memory_mib'] * 2**20 / 1e9:.1f} GB"
+
+
 def sampling(records: Records) -> str:
-    """The time of both samplers beside a full pass, over batch sizes, images and networks."""
+    """Lists the time of both samplers and of a full pass, for batch sizes, images and networks."""
     rows = []
     for name in (
         "mnist",
@@ -79,7 +83,7 @@ def sampling(records: Records) -> str:
         found = records.committed(f"benchmark_sample_{name}")
         for measured in found["rows"] if found else []:
             flag_file = re.search(r"flags/(\w+)\.cfg", found["command"])[1]
-            # Records from before the shape was in the rows have it in their command.
+            # Older records have the shape in their command.
             shape = measured.get("image_shape") or re.search(r"--image_shape=([\d,]+)", found["command"])[1].split(",")
             naive, passes = measured["naive_seconds"], int(measured["naive_scaled_from"].split()[2])
             rows.append(

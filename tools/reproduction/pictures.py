@@ -1,4 +1,4 @@
-"""Figures 2 and 6: samples side by side, drawn from the models of work directories or of the package."""
+"""Figures 2 and 6: samples side by side, from models in work directories or in the package."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pixelvae_tf.runs.workdir import Run
 from reproduction.records import Records, unlike
 
 _COLUMNS = 10
-# By preference. Samples need weights, which records have not.
+# In order of preference. Samples need weights, and records have none.
 FIGURE_2 = {
     "PixelCNN": ("mnist_gated_pixelcnn", "mnist_pixelcnn"),
     "VAE": ("mnist_vae",),
     "PixelVAE": ("mnist_gated_pixelvae", "mnist_pixelvae", "mnist"),
 }
 FIGURE_6 = ("lsun64", "imagenet64_cpu", "compare32", "mnist")
-# Models of the package that stand in where there is no run, by their flag files.
+# Models of the package that replace missing runs, by flag file.
 PRETRAINED = {"mnist": "binarized_mnist_best"}
 
 
 class Trained(NamedTuple):
-    """A model to draw from, and how it is called in a picture."""
+    """A model to draw from, and its label in a picture."""
 
     source: Run | Pretrained
     label: str
 
 
 def trained(records: Records, names: tuple[str, ...]) -> tuple[Trained | None, list[str]]:
-    """The first of these models that has weights, and what is in the way of those before it."""
+    """Returns the first of these models that has weights, and why those before it cannot be used."""
     problems = []
     for name in names:
         run = records.workdir(name)
@@ -50,7 +50,7 @@ def trained(records: Records, names: tuple[str, ...]) -> tuple[Trained | None, l
 
 
 def figure2(records: Records, output: pathlib.Path, rows: int = 3) -> str:
-    """Samples of a PixelCNN, a VAE and a PixelVAE of MNIST, from top to bottom."""
+    """Draws samples of a PixelCNN, a VAE and a PixelVAE of MNIST, from top to bottom."""
     from pixelvae_tf.evaluation import pictures
 
     panels, told = [], []
@@ -68,7 +68,7 @@ def figure2(records: Records, output: pathlib.Path, rows: int = 3) -> str:
 
 
 def figure6(records: Records, output: pathlib.Path, rows: int = 2) -> str:
-    """Samples that vary in one level of the model's noise alone along each row."""
+    """Draws samples that vary along each row in only one level of the model's noise."""
     from pixelvae_tf.evaluation import pictures
     from pixelvae_tf.sampling.noise import sources_of_noise
 
@@ -87,10 +87,11 @@ def figure6(records: Records, output: pathlib.Path, rows: int = 2) -> str:
 
 
 def stacked(panels: list[tuple[str, np.ndarray | None]]) -> np.ndarray:
-    """Grids of images under each other, with words above each: (height, width, 1 or 3) uint8.
+    """Stacks grids of images with headings: (height, width, 1 or 3) uint8.
 
     Args:
-        panels: a heading and a grid each; None instead of a grid if there is nothing to show. All grids have one width.
+        panels: headings with their grids; None instead of a grid if there is nothing to show. All grids have the same
+            width.
     """
     from pixelvae_tf.evaluation import pictures
 

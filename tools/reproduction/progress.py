@@ -1,6 +1,6 @@
-"""How the validation bound of the best row of Table 1 fell in training, by every long recipe for its model.
+"""The validation bound during training for the best row of Table 1, with every long recipe for its model.
 
-With a learned prior, which the paper's model does not have, too.
+Includes the model with a learned prior, which is not in the paper.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from reproduction.likelihoods import TABLE_1, WITH_FLOW
 from reproduction.records import NO_RUN, Found, Records
 
 BEST_ROW = next(system for system in TABLE_1 if system.flag_file == "mnist")
-# Flag files by recipe, without the run by the budget that all rows have.
+# Flag files by recipe, without the run with the common budget of all rows.
 RECIPES = {name: BEST_ROW.flag_file for name in BEST_ROW.runs if name != BEST_ROW.flag_file}
 RECIPES[WITH_FLOW.flag_file] = WITH_FLOW.flag_file
-# Bounds further above the last ones than so many nats are of the first steps, and left out.
+# The plot ends this many nats above the lowest bound and so cuts off the first steps.
 _SHOWN_NATS = 12.0
 
 
 def progress(records: Records, output: pathlib.Path) -> str:
-    """Bound and KL on validation images against the number of training images so far.
+    """Draws bound and KL on validation images against the number of training images so far.
 
     Raises:
-        UsageError: without any run.
+        UsageError: if there is no run at all.
     """
     found = {name: records.run(name, flag_file) for name, flag_file in RECIPES.items()}
     there = {name: run.record for name, run in found.items() if run.record is not None}

@@ -1,4 +1,4 @@
-"""The runs behind each table and figure, and how to make them: train, evaluate, record, one after the other."""
+"""Makes the runs behind each table and figure: trains, evaluates and records them one by one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Recipe(NamedTuple):
     """One run.
 
     Attributes:
-        name: of its work directory and its record.
-        train: flags of `train`.
-        split: to evaluate on; empty for figures that need validations alone.
-        importance_samples: for the evaluation; 0 for none.
+        name: name of the work directory and of the record.
+        train: flags for `train`.
+        split: split to evaluate on; empty for figures that only need validations.
+        importance_samples: samples for the evaluation; 0 for no importance estimate.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Recipe(NamedTuple):
 
 
 def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **settings) -> Recipe:
-    """The recipe of a flag file, with others after it and further flags."""
+    """Makes a recipe from flag files, in order, and more flags."""
     given = tuple(f"--flagfile={FLAG_FILES / file}.cfg" for file in flag_files)
     return Recipe(name or flag_files[0], (*given, *changes), **settings)
 
@@ -86,12 +86,12 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
 
 
 class OutOfTime(UserError):
-    """The time that was given is over; what is done is kept."""
+    """The given time is over. Completed work is kept."""
 
 
 def is_done(recipe: Recipe, run: Run) -> bool:
-    """Whether a work directory holds the finished run of a recipe, evaluated as it says."""
-    if not run.summary_file.exists() or run.config().training.steps > files.read_json(run.summary_file)["steps"]:
+    """Returns whether a work directory holds the finished and evaluated run of a recipe."""
+    if not _is_trained(run):
         return False
     if not recipe.split:
         return True
@@ -103,6 +103,11 @@ def is_done(recipe: Recipe, run: Run) -> bool:
     )
 
 
+def _is_trained(run: Run) -> bool:
+    """Returns whether a run took all its steps; a training that a signal stops ends without an error too."""
+    return run.summary_file.exists() and files.read_json(run.summary_file)["steps"] >= run.config().training.steps
+
+
 def make(
     name: str,
     runs: pathlib.Path,
@@ -111,19 +116,19 @@ def make(
     minutes: float = 0.0,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Makes every run behind a table or figure that is not done, each from where it was stopped.
+    """Makes or continues every run behind a table or figure that is not finished.
 
     Args:
-        name: of `RECIPES`.
+        name: a key of `RECIPES`.
         runs: folder of the work directories.
-        results: folder of the records, of which each is written when its run is done.
-        data_dir: folder of prepared data; empty for what the environment says.
-        minutes: time for all of it; 0 for as long as it takes. Training then stops after a step and is saved.
-        report: what to do with a line of progress.
+        results: folder of the records. Each is written when its run is finished.
+        data_dir: folder of prepared data; empty for TFDS_DATA_DIR.
+        minutes: time limit, at which training saves its state and stops; 0 for no limit.
+        report: called with lines of progress.
 
     Raises:
-        OutOfTime: when the time is over.
-        UserError: for a command that failed.
+        OutOfTime: at the time limit.
+        UserError: if a command fails.
     """
     deadline = time.monotonic() + 60 * minutes if minutes else None
     data = [f"--data_dir={data_dir}"] if data_dir else []
@@ -136,6 +141,8 @@ def make(
             report(f"{place}: training")
             workdir = f"--workdir={run.workdir}"
             _command(["pixelvae_tf.train", *recipe.train, *data, workdir], deadline)
+            if not _is_trained(run):
+                raise UserError(f"{recipe.name} was stopped; the same command continues it")
             if recipe.split:
                 report(f"{place}: evaluating on {recipe.split}")
                 samples = recipe.importance_samples
@@ -145,7 +152,7 @@ def make(
 
 
 def _command(words: list[str], deadline: float | None) -> None:
-    """Runs a command of the package to its end, or to the deadline, at which it is asked to stop."""
+    """Runs a command of the package to its end, or asks it to stop at the deadline."""
     left = None if deadline is None else deadline - time.monotonic()
     if left is not None and left <= 0:
         raise _out_of_time()
@@ -157,7 +164,7 @@ def _command(words: list[str], deadline: float | None) -> None:
         process.wait()
         raise _out_of_time() from None
     except KeyboardInterrupt:
-        # The terminal has told the command too; it saves what it has.
+        # The terminal interrupts the command too, which then saves its state.
         process.wait()
         raise
     if code:
@@ -169,7 +176,7 @@ def _out_of_time() -> OutOfTime:
 
 
 def known(name: str) -> str:
-    """The name of a set of recipes. Raises UsageError for another."""
+    """Returns the name of a set of recipes. Raises UsageError for an unknown name."""
     if name not in RECIPES:
         raise UsageError(f"run {name or 'nothing'!r}: run one of {', '.join(RECIPES)}")
     return name

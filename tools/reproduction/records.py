@@ -1,4 +1,4 @@
-"""What is known of a run: from its work directory, else from its committed record."""
+"""Finds the records of runs: in work directories, or else among the committed records."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ FLAG_FILES = pathlib.Path(__file__).parents[2] / "flags"
 
 
 class Found(NamedTuple):
-    """The record of a run, as `Run.record` gives it; without one, what is in the way of it."""
+    """The record of a run, as `Run.record` returns it; if there is none, the reason."""
 
     record: dict | None
     problem: str = ""
 
 
 class Records:
-    """Where runs are looked for.
+    """Searches folders for runs.
 
     Args:
         results: folder of committed records, NAME.json.
-        work_directories: folder of work directories, NAME/, which are taken before records; None for records alone.
+        work_directories: folder of work directories, NAME/, which are preferred; None for records only.
     """
 
     def __init__(self, results: pathlib.Path, work_directories: pathlib.Path | None = None):
@@ -35,22 +35,22 @@ class Records:
         self.work_directories = work_directories
 
     def committed(self, name: str) -> Any | None:
-        """What lies in results/NAME.json, of whatever kind, or None."""
+        """Returns the content of results/NAME.json, or None."""
         path = self.results / f"{name}.json"
         return files.read_json(path) if path.exists() else None
 
     def workdir(self, name: str) -> Run | None:
-        """The work directory of a name, where there is one."""
+        """Returns the work directory of this name, or None."""
         run = None if self.work_directories is None else Run(self.work_directories / name)
         return run if run and run.config_file.exists() else None
 
     def run(self, name: str, flag_file: str | None = None, *changes: str) -> Found:
-        """A finished run of a flag file's model on its dataset; how long it trained may differ.
+        """Finds a finished run of a flag file's model on its dataset, of any length.
 
         Args:
-            name: of the work directory and the record.
-            flag_file: its name in flags/, if it is another.
-            changes: flags that were given beside it.
+            name: name of the work directory and the record.
+            flag_file: name of the flag file in flags/, if it differs.
+            changes: additional flags of the run.
         """
         run = self.workdir(name)
         record = run.record() if run and run.summary_file.exists() else self.committed(name)
@@ -59,7 +59,7 @@ class Records:
         return checked(name, record, flag_file or name, *changes)
 
     def matching(self, pattern: str) -> list[re.Match]:
-        """The names of work directories and records that a regular expression matches in full."""
+        """Returns the full matches of a regular expression among the names of work directories and records."""
         names = {path.stem for path in self.results.glob("*.json")}
         if self.work_directories is not None:
             names |= {path.parent.name for path in self.work_directories.glob("*/summary.json")}
@@ -67,7 +67,7 @@ class Records:
 
 
 def checked(name: str, record: dict, flag_file: str, *changes: str) -> Found:
-    """A record with a configuration, if that is of a flag file's model and dataset."""
+    """Checks that a record's configuration has the model and dataset of a flag file."""
     try:
         difference = unlike(RunConfig.from_dict(record["config"]), flag_file, *changes)
     except ConfigError as error:
@@ -76,21 +76,21 @@ def checked(name: str, record: dict, flag_file: str, *changes: str) -> Found:
 
 
 def unlike(config: RunConfig, flag_file: str, *changes: str) -> str | None:
-    """The first way in which a run's model or dataset is not a flag file's, or None."""
+    """Returns the first difference between a run's model or dataset and a flag file's, or None."""
     path, model = FLAG_FILES / f"{flag_file}.cfg", config.model
     asked = configuration(path, list(changes), model.image_shape, model.pixel_levels)
     return RunConfig(asked.model, asked.data).difference(RunConfig(model, config.data))
 
 
 def evaluation(name: str, record: dict, split: str) -> dict:
-    """What was measured on a split. Raises UsageError where it was not."""
+    """Returns the evaluation on a split. Raises UsageError if there is none."""
     if split not in record["evaluations"]:
         raise UsageError(f"{name}.json: no evaluation of --split={split}: make it, and the record again")
     return record["evaluations"][split]
 
 
 def budget(record: dict) -> str:
-    """What a run cost."""
+    """Describes the cost of a run."""
     summary, training = record["summary"], record["config"]["training"]
     return (
         f"{summary['steps']:,} steps of {training['batch_size']}, {summary['training_seconds'] / 60:.1f} minutes on "

@@ -1,4 +1,4 @@
-"""What the latents of models tell of the classes of images, from the records of `tools/probe.py`."""
+"""Tables and figures of how well latents predict classes, from the records of `tools/probe.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelvae_tf.commandline.flags import UsageError
 from reproduction import markdown
 from reproduction.records import NO_RUN, Found, Records, budget, checked
 
-# Systems by run, the flag file of each, and how a table calls it.
+# For each run its flag file and its label in tables.
 MNIST = {
     "mnist_vae": ("mnist_vae", "VAE"),
     "mnist_pixelvae": ("mnist_pixelvae", "PixelVAE"),
@@ -26,25 +26,25 @@ _PANELS = 3
 
 
 def probed(records: Records, name: str, flag_file: str) -> Found:
-    """The record of a probe of a run, results/probe_NAME.json."""
+    """Finds the record of a run's probe, results/probe_NAME.json."""
     record = records.committed(f"probe_{name}")
     return Found(None, NO_RUN) if record is None else checked(f"probe_{name}", record, flag_file)
 
 
 class Probe(NamedTuple):
-    """Accuracies on test of one kind of features in a record: from the number of labels to those of all draws."""
+    """Test accuracies of one kind of features in a record: the number of labels maps to the accuracies of all draws."""
 
     dimensions: int
     accuracies: dict[int, np.ndarray]
 
     def told(self, labels: int) -> str:
-        """In percent, with the standard deviation over draws."""
+        """Formats the accuracy in percent, with the standard deviation over draws."""
         values = 100 * self.accuracies[labels]
         return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def probes(record: dict) -> dict[str, Probe]:
-    """By the name of the features."""
+    """Returns the probes in a record by the name of their features."""
     found: dict[str, Probe] = {}
     for row in record["rows"]:
         accuracies = found.setdefault(row["features"], Probe(row["dimensions"], {})).accuracies
@@ -58,7 +58,7 @@ def _cells(model: str, what: str, probe: Probe) -> dict[str, str]:
 
 
 def against_pixels(records: Records, baseline: str, systems: dict[str, tuple[str, str]]) -> str:
-    """Accuracies from pixels, from their principal components, and from the latents of runs."""
+    """Lists accuracies with pixels, with their principal components, and with the latents of runs."""
     nats, found = "KL, nats", records.committed(f"probe_pixels_{baseline}")
     given = [found] if found else []
     rows = [_cells("none", what, probe) for record in given for what, probe in probes(record).items()]
@@ -89,10 +89,10 @@ def digits(records: Records) -> str:
 
 
 def latents(records: Records, output: pathlib.Path) -> str:
-    """Test images on a plane for each model of MNIST, coloured by their classes.
+    """Draws test images on a plane for each model of MNIST, colored by class.
 
     Raises:
-        UsageError: without any record.
+        UsageError: if there is no record at all.
     """
     panels, missing = [], []
     if pixels := records.committed("probe_pixels_binarized_mnist"):

@@ -1,1 +1,1 @@
-"""From the formats in which images are published to datasets of TensorFlow Datasets; run once, before training."""
+"""Converts published image data to the format of TensorFlow Datasets, once before training."""

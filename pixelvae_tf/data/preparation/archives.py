@@ -1,4 +1,4 @@
-"""Image files from folders, tar and zip archives, one at a time: nothing is extracted to disk or held in memory."""
+"""Reads image files from folders, tar and zip archives one at a time, without unpacking to disk or memory."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pixelvae_tf.data.preparation import tar_stream
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.schema import DataError
 
-# A name and the bytes of an image file; the name is its path in the folder or archive.
+# The name and the bytes of an image file. The name is its path in the folder or archive.
 Record = tuple[str, bytes]
 
-_DEEPEST = 8  # archives in archives
-_LARGEST_IMAGE = 256 << 20  # bytes; a header may claim any size
+_DEEPEST = 8  # levels of archives in archives
+_LARGEST_IMAGE = 256 << 20  # bytes; a damaged header may claim any size
 _MARK_LENGTH = 32
 _TAR = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2|txz)$", re.IGNORECASE)
 _OTHER_ARCHIVE = re.compile(r"\.(zip|7z|rar|gz|bz2|xz|zst)$", re.IGNORECASE)
 
 
 def read(path: pathlib.Path, split: str, problems: Problems) -> Iterator[Record]:
-    """The images of a split in a folder or archive.
+    """Yields the images of a split in a folder or archive.
 
-    Of a folder that has folders of several splits the images of this one are read; of an archive all images.
+    If a folder contains folders for splits, only the one for this split is read. An archive is read whole.
 
     Raises:
-        DataError: for a file that is no archive, an archive of several splits, a folder of several but not of this
-            one, or a problem that may not be skipped.
+        DataError: for a file that is not an archive, an archive with several splits, a folder with folders for other
+            splits but not for this one, or a problem that may not be skipped.
     """
     if path.is_dir():
         return read_folder(path, split, problems)
@@ -58,7 +58,7 @@ def _of_one_split(records: Iterator[Record], path: pathlib.Path) -> Iterator[Rec
 
 
 def read_folder(folder: pathlib.Path, split: str, problems: Problems) -> Iterator[Record]:
-    """The images under a folder, or under the folder of the split in it, sorted by path."""
+    """Yields the images in a folder, or in its folder for the split, sorted by path."""
     named, _ = splits.split_folders(folder)
     if named and split not in named:
         raise DataError(
@@ -76,7 +76,7 @@ def read_folder(folder: pathlib.Path, split: str, problems: Problems) -> Iterato
 
 
 def read_zip(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
-    """The images in a zip archive, in its order. Problems as of `read_tar`."""
+    """Yields the images in a zip archive in its order. Reports the same problems as `read_tar`."""
     with zips.opened(path) as archive:
         for member in archive.infolist():
             place, name = f"{path}: {shown(member.filename)}", posixpath.normpath(member.filename)
@@ -102,14 +102,14 @@ def read_zip(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
 
 
 def read_tar(path: pathlib.Path, problems: Problems) -> Iterator[Record]:
-    """The images in a tar archive and in the tar archives inside it, in their order.
+    """Yields the images in a tar archive, and in the tar archives inside it, in their order.
 
-    A hard link is read as the file that it names, after the others: the archive is then read twice. A symbolic link
-    with the name of an image, a member whose path leads outside the tree, and an archive that is cut short are
-    problems by name.
+    Hard links come last, with the content of the files that they name; for them the archive is read a second time.
+    Reports as problems: a symbolic link with the name of an image, a member with a path outside the archive's tree,
+    and an archive that is cut short.
 
     Raises:
-        DataError: for a file that is no tar archive, or a problem that may not be skipped.
+        DataError: for a file that is not a tar archive, or a problem that may not be skipped.
     """
     links: dict[str, str] = {}
     yield from _read_once(path, problems, links)
@@ -134,12 +134,12 @@ def _read_once(path: pathlib.Path, problems: Problems, links: dict[str, str]) ->
 
 
 def _linked(path: pathlib.Path, problems: Problems, links: dict[str, str]) -> Iterator[Record]:
-    """The images that hard links name, read anew under the names of the links.
+    """Reads the archive again and yields the images that hard links name, under the names of the links.
 
     Args:
-        path: of the archive.
-        problems: where links to what is not there are reported.
-        links: from the names of links to what they name.
+        path: the archive.
+        problems: receives links whose target is not an image in the archive.
+        links: maps the name of each link to its target.
     """
     wanted: dict[str, list[str]] = {}
     for name, target in links.items():
@@ -159,7 +159,7 @@ def _linked(path: pathlib.Path, problems: Problems, links: dict[str, str]) -> It
 def _members(
     archive: tarfile.TarFile, place: str, problems: Problems, links: dict[str, str], depth: int = 0
 ) -> Iterator[Record]:
-    """The images in an open archive; notes hard links to images in `links`."""
+    """Yields the images in an open archive. Adds hard links to images to `links`."""
     while (member := archive.next()) is not None:
         archive.members.clear()  # tarfile keeps all of them: a gigabyte for a million images
         name, member_place = posixpath.normpath(member.name), f"{place}: {shown(member.name)}"
@@ -182,14 +182,14 @@ def _members(
 
 
 def _too_large(size: int, place: str, problems: Problems) -> bool:
-    """Whether a member claims to be larger than any image, as a damaged header or one with holes may."""
+    """Reports a member that claims to be larger than any image, and returns whether it does. Damaged members may."""
     if size > _LARGEST_IMAGE:
         problems.report(place, f"claims {size / 1e9:.1f} GB, more than any image")
     return size > _LARGEST_IMAGE
 
 
 def _image(name: str, content, place: str, problems: Problems) -> bytes | None:
-    """The bytes of a member that is an image; None for one that is not, which is counted."""
+    """Reads a member if it is an image; otherwise counts it and returns None."""
     if named_as_image(name):
         return content.read()
     first = content.read(_MARK_LENGTH)
@@ -203,7 +203,7 @@ def _image(name: str, content, place: str, problems: Problems) -> bytes | None:
 
 
 def _report_link(place: str, name: str, target: str, problems: Problems) -> None:
-    """Notes a member that holds no bytes: a symbolic link, a device."""
+    """Reports or counts a member without content: a symbolic link or a device."""
     if named_as_image(name):
         to = f"to {shown(target)} " if target else ""
         problems.report(place, f"a symbolic link {to}or a device, without an image of its own: archive what it names")
@@ -214,7 +214,7 @@ def _report_link(place: str, name: str, target: str, problems: Problems) -> None
 def _nested(
     archive: tarfile.TarFile, member: tarfile.TarInfo, place: str, problems: Problems, links: dict[str, str], depth: int
 ) -> Iterator[Record]:
-    """The images of an archive in an archive (ILSVRC2012: one a class), under its name."""
+    """Yields the images of an archive in an archive (ILSVRC2012 has one for each class), under its name."""
     inner_place = f"{place}: {shown(member.name)}"
     if member.issparse() or depth > _DEEPEST:
         reason = "is stored with holes" if member.issparse() else f"lies deeper than {_DEEPEST} archives in each other"

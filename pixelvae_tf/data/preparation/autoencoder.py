@@ -1,10 +1,10 @@
-"""The semantic hash of Radford et al. (2015), by which PixelVAE's authors removed duplicates from LSUN.
+"""The semantic hash of Radford et al. (2015), with which PixelVAE's authors removed duplicates from LSUN.
 
-A denoising autoencoder of 3072-128-3072 units with dropout and ReLU learns to restore 32x32 images; which of its
-128 hidden units an image turns on is the image's code. Two things are ours, and were measured on re-encoded copies
-of real photographs: each image is first brought to mean 0 and deviation 1, so that a change of brightness or
-contrast leaves the code alone (without it a third of the copies had equal codes, with it three quarters), and
-codes may differ in a few bits.
+A denoising autoencoder of 3072-128-3072 units with dropout and ReLU learns to restore 32x32 images. The code of an
+image says which of the 128 hidden units it activates. We add two things, after measurements on re-encoded copies of
+real photographs. Each image is normalized to mean 0 and deviation 1, so that brightness and contrast do not change
+its code: without this a third of the copies had equal codes, with it three quarters. And codes of duplicates may
+differ in a few bits.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _LEARNING_RATE = 1e-3
 _BATCH = 64
 _LEAST_STEPS = 1000
 _SHUFFLED_TOGETHER = 10_000
-_FLAT = 1e-3  # what is added to the deviation of an image, so that a blank one has a code as well
+_FLAT = 1e-3  # added to an image's deviation, so that a blank image has a code as well
 
 
 def train(thumbnails: pathlib.Path, count: int, *, steps: int = 0, seed: int = 0) -> keras.Layer:
-    """Trains on a file of 32x32 images and returns the layer from 3072 values to the code's inputs to its ReLUs.
+    """Trains on a file of 32x32 images. Returns the layer from 3072 values to the 128 inputs of the code's ReLUs.
 
     Args:
-        thumbnails: `count` images of 3072 bytes each, one after the other; read as a stream.
-        count: how many.
-        steps: of 64 images; 0 for one pass over the file, and at least 1,000.
-        seed: of the weights, the noise and the order.
+        thumbnails: a file of `count` images of 3072 bytes each, one after the other; read as a stream.
+        count: number of images in the file.
+        steps: training steps of 64 images; 0 for one pass over the file, but at least 1,000 steps.
+        seed: determines the weights, the noise and the order.
     """
     keras.utils.set_random_seed(seed)
     code = keras.layers.Dense(CODE_BITS)
@@ -57,7 +57,7 @@ def train(thumbnails: pathlib.Path, count: int, *, steps: int = 0, seed: int = 0
 
 
 def codes(layer: keras.Layer, thumbnails: pathlib.Path) -> np.ndarray:
-    """The codes of all images in a file, (images, 16) uint8: 128 bits, set where a hidden unit is above zero."""
+    """Returns the codes of all images in a file, (images, 16) uint8: a bit for each hidden unit, set if above zero."""
     on = tf.function(lambda values: layer(values) > 0)
     batches = _stream(thumbnails).batch(4096).map(_normalized).prefetch(tf.data.AUTOTUNE)
     return np.concatenate([np.packbits(on(batch).numpy(), axis=1) for batch in batches])
@@ -68,7 +68,7 @@ def _stream(thumbnails: pathlib.Path) -> tf.data.Dataset:
 
 
 def _normalized(records: tf.Tensor) -> tf.Tensor:
-    """(images, 3072) float32, each image of mean 0 and deviation 1."""
+    """Decodes records to (images, 3072) float32 and normalizes each image to mean 0 and deviation 1."""
     values = tf.cast(tf.io.decode_raw(records, tf.uint8), tf.float32) / 255.0
     values = tf.ensure_shape(values, (None, _VALUES))
     mean, variance = tf.nn.moments(values, axes=[1], keepdims=True)

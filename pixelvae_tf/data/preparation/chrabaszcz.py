@@ -1,6 +1,6 @@
 """The down-sampled ImageNet of Chrabaszcz et al. (2017): pickled (or npz) batches of flattened images.
 
-A pickle can run any code when it is read. The reader here admits what rebuilds a NumPy array and nothing else.
+A pickle can run any code when it is read. The reader here accepts only what rebuilds a NumPy array.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pixelvae_tf import zips
 from pixelvae_tf.data.preparation.problems import Problems
 from pixelvae_tf.data.schema import DataError
 
-# The published names, and none that only begin like them: train_data.csv, train_data_0000.png.
+# Matches the published names, but not train_data.csv or train_data_0000.png, which only begin like them.
 _BATCH = re.compile(r"((train|val)_data(_batch_\d+)?)(\.npz|\.pkl|\.pickle)?")
 _PART = re.compile(r"part[_-]?\d+", re.IGNORECASE)
 _KINDS = {"train": "train", "validation": "val", "test": "val"}
@@ -27,7 +27,7 @@ _LARGEST_BATCH = 2 << 30  # bytes; the published ones take 1.6 GB
 
 
 class _Type:
-    """A type of numbers in a pickle: what `numpy.dtype` is called with there, and the byte order set on it."""
+    """Stands in for `numpy.dtype` in a pickle: a type of numbers, with the byte order that the pickle sets on it."""
 
     def __init__(self, code: str, align: object = False, copy: object = False):
         if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?([biuf][1248]|f16)", code):
@@ -41,10 +41,10 @@ class _Type:
 
 
 class _Array:
-    """An array in a pickle, without the memory that NumPy would give one before its numbers are known.
+    """Stands in for an array in a pickle. NumPy's own would allocate any claimed shape before it reads the numbers.
 
     Attributes:
-        array: its numbers; of none until they are set.
+        array: the numbers; empty until the pickle sets them.
     """
 
     def __init__(self, kind: object = None, shape: object = (0,), code: object = b"b"):
@@ -64,24 +64,24 @@ def _numbers(content: object, kind: object, shape: object, order: str) -> np.nda
 
 
 def _from_buffer(content: object, kind: object, shape: object, order: str) -> _Array:
-    """How an array is made in pickles of protocol 5."""
+    """Makes an array for a pickle of protocol 5."""
     made = _Array()
     made.array = _numbers(content, kind, shape, order)
     return made
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into pickles of old protocols."""
+    """Decodes bytes as Python 3 writes them into pickles of old protocols."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"asks for the encoding {encoding!r}")
     return text.encode("latin1")
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of NumPy arrays in dictionaries, lists and tuples. Raises UnpicklingError for all else.
+    """Reads pickles of NumPy arrays in dictionaries, lists and tuples. Raises UnpicklingError for anything else.
 
-    An array arrives as an object whose `array` it is. Nothing of NumPy's is called on the word of the file: what a
-    pickle names is answered by a class or a function of this module, which takes what an array's own pickle has.
+    An array arrives as an object with an attribute `array`. The file cannot make us call NumPy: for each name in the
+    pickle a class or function of this module stands in, which accepts only the arguments of an array's own pickle.
     """
 
     _ADMITTED = {
@@ -100,17 +100,17 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def is_batch(name: str) -> bool:
-    """Whether a file is taken for a batch, by its name: train_data_batch_1, val_data, also with .npz or .pickle."""
+    """Returns whether a file's name marks it as a batch: train_data_batch_1, val_data, also with .npz or .pickle."""
     return bool(_BATCH.fullmatch(pathlib.PurePosixPath(name).name))
 
 
 def has_batches(path: pathlib.Path) -> bool:
-    """Whether `path` is a batch, a zip archive of batches, or a folder of both."""
+    """Returns whether `path` is a batch, a zip archive of batches, or a folder of both."""
     return any(True for _ in _found(path))
 
 
 def check_whole(path: pathlib.Path) -> None:
-    """Raises DataError for one of the zip archives in which the batches of a split are published together."""
+    """Raises DataError for a single zip archive if the batches of a split are published in several."""
     if path.is_file() and zipfile.is_zipfile(path) and _PART.search(path.stem):
         raise DataError(
             f"--input={path}: is one part of several; put all parts into one folder, as they are or unpacked, and name "
@@ -119,18 +119,18 @@ def check_whole(path: pathlib.Path) -> None:
 
 
 def read_batches(path: pathlib.Path, problems: Problems, split: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """The images of a batch, or of all batches in a folder or zip archive.
+    """Yields the images of a batch, or of all batches in a folder or zip archive.
 
-    One batch is in memory at a time (1.6 GB for a tenth of the training images). A batch that is there in two forms
+    One batch is in memory at a time (1.6 GB for a tenth of the training images). A batch that exists in two formats
     is read once.
 
     Args:
-        path: of the batch, folder or archive.
-        problems: where unreadable batches are reported.
-        split: only the batches of it; empty for all. The published validation images serve for test as well.
+        path: the batch, folder or archive.
+        problems: receives unreadable batches.
+        split: reads only the batches of this split; empty for all. The published validation images also serve as test.
 
     Yields:
-        A name and (side, side, 3) uint8 for each image, of side 64 or 32 as it was published.
+        A name and (side, side, 3) uint8 for each image; the published side is 64 or 32.
     """
     for name, open_file in _files(path, split, problems):
         place = f"{path}: {name}" if name != path.name else str(path)
@@ -157,7 +157,7 @@ def read_batches(path: pathlib.Path, problems: Problems, split: str = "") -> Ite
 
 
 def _files(path: pathlib.Path, split: str, problems: Problems):
-    """Names of the batches of a split, each with a function that opens it."""
+    """Yields the name of each batch of a split, with a function that opens it."""
     taken = set()
     for name, file, entry in sorted(_found(path), key=lambda found: _order(found[0])):
         batch = _BATCH.fullmatch(pathlib.PurePosixPath(name).name)
@@ -171,7 +171,7 @@ def _files(path: pathlib.Path, split: str, problems: Problems):
 
 
 def _found(path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path, str | None]]:
-    """Batches by name: the file with each, and its entry where the file is a zip archive."""
+    """Yields each batch: its name, its file, and its entry if the file is a zip archive."""
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if not file.is_file():
             continue
@@ -207,7 +207,7 @@ def _zipped(path: pathlib.Path) -> list[str]:
 
 
 def _check_npz(file) -> None:
-    """Raises ValueError for arrays that NumPy should not be asked to read."""
+    """Raises ValueError for arrays that NumPy cannot read, or that would take too much memory."""
     with zipfile.ZipFile(file) as arrays:
         for entry in arrays.infolist():
             if reason := zips.refused(entry):
@@ -218,14 +218,14 @@ def _check_npz(file) -> None:
 
 
 def _images(file, name: str) -> np.ndarray:
-    """(examples, 3, side, side) uint8."""
+    """Reads the images of a batch: (examples, 3, side, side) uint8."""
     if name.endswith(".npz"):
         _check_npz(file)
         with np.load(file, allow_pickle=False) as arrays:
             data = arrays["data"]
     else:
         batch = ArrayUnpickler(file, encoding="latin1").load()
-        if file.read(1):  # and at the end a ZIP archive's checksum is checked
+        if file.read(1):  # reading to the end also verifies the checksum of a ZIP archive
             raise ValueError("holds more than one pickle")
         if not isinstance(batch, dict) or "data" not in batch:
             raise ValueError("no dictionary with 'data'")

@@ -1,7 +1,7 @@
-"""Near-duplicates by binary codes: images whose codes differ in at most a few bits, without comparing all pairs.
+"""Finds near-duplicates, whose binary codes differ in at most a few bits, without comparing all pairs of images.
 
-Two codes that differ in at most t bits agree wholly in one of t+1 bands of bits. Sorting by each band brings the
-candidates together, so that the work is proportional to their number and not to the square of the images.
+Two codes that differ in at most t bits are equal in at least one of t+1 bands of bits. Sorting by each band brings
+such candidates together, so the work grows with their number and not with the square of the number of images.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import dataclasses
 
 import numpy as np
 
-MAX_TOLERANCE = 15  # bands of 8 bits, above which almost all pairs are candidates
+MAX_TOLERANCE = 15  # 16 bands of 8 bits; with narrower bands almost all pairs are candidates
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
 class Collision:
-    """An image to remove, the kept image whose code it has or nearly has, and the bits in which they differ."""
+    """An image to remove, the kept image with an equal or similar code, and the number of bits that differ."""
 
     removed: int
     kept: int
@@ -24,13 +24,13 @@ class Collision:
 
 
 def find_collisions(codes: np.ndarray, tolerance: int) -> list[Collision]:
-    """The images to remove so that no two of the rest have codes within `tolerance` bits, in their order.
+    """Returns the images to remove, in order, so that no two of the rest have codes within `tolerance` bits.
 
     Of images that collide the first is kept.
 
     Args:
-        codes: (images, bits / 8) uint8, packed.
-        tolerance: bits in which two codes may differ and still collide; 0 for equal codes alone.
+        codes: packed bits, (images, bits / 8) uint8.
+        tolerance: the most bits in which two codes that collide may differ; 0 for equal codes only.
     """
     unique, first, inverse = np.unique(codes, axis=0, return_index=True, return_inverse=True)
     inverse = inverse.reshape(-1)
@@ -38,7 +38,7 @@ def find_collisions(codes: np.ndarray, tolerance: int) -> list[Collision]:
     for one, other, distance in zip(*_near_pairs(unique, tolerance), strict=True):
         earlier, later = sorted((int(one), int(other)), key=lambda code: first[code])
         neighbors.setdefault(later, []).append((int(distance), earlier))
-    # Whether a code is kept depends on earlier ones alone: a removed image removes no other.
+    # Whether a code is kept depends only on earlier kept codes: a removed image does not remove others.
     keeper = {}
     for code in np.argsort(first):
         near = [
@@ -57,7 +57,7 @@ def find_collisions(codes: np.ndarray, tolerance: int) -> list[Collision]:
 
 
 def _near_pairs(codes: np.ndarray, tolerance: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of distinct codes within `tolerance` bits: their rows, and their distances."""
+    """Returns the pairs of distinct codes within `tolerance` bits: two arrays of row numbers, and the distances."""
     found = [np.empty((0, 3), np.int64)]
     bits = codes.shape[1] * 8
     if tolerance and len(codes) > 1:
@@ -76,7 +76,7 @@ def _near_pairs_in_band(codes: np.ndarray, begin: int, end: int, tolerance: int)
     active = np.arange(len(codes) - 1)
     offset = 1
     while len(active):
-        # Where a code and the one `offset` places after it share the band, so do it and all between.
+        # In sorted order, a code whose band equals that of the code `offset` places after it equals all between.
         active = active[active + offset < len(codes)]
         active = active[values[active] == values[active + offset]]
         one, other = order[active], order[active + offset]
@@ -89,9 +89,9 @@ def _near_pairs_in_band(codes: np.ndarray, begin: int, end: int, tolerance: int)
 
 
 def _band(codes: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Bits begin..end-1 of every code as one comparable value."""
+    """Packs bits begin..end-1 of every code into one comparable value."""
     bits = np.unpackbits(codes[:, begin // 8 : -(-end // 8)], axis=1)[:, begin % 8 : begin % 8 + end - begin]
     packed = np.packbits(bits, axis=1)
     padded = np.zeros((len(packed), 8), np.uint8)
-    padded[:, : packed.shape[1]] = packed  # at most 64 of 128 bits, as there are two bands or more
+    padded[:, : packed.shape[1]] = packed  # at most 64 of 128 bits: there are two bands or more
     return padded.view(np.uint64).reshape(-1)

@@ -1,4 +1,4 @@
-"""From encoded images to squares, on all cores."""
+"""Decodes and resizes images on all cores."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pixelvae_tf.data.preparation.problems import Problems
 def converted(
     records: Iterable[tuple[str, bytes]], geometry: pixels.Geometry, place: object, problems: Problems
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Decodes and resizes named image files in worker processes; those that cannot be used are problems by name.
+    """Decodes and resizes image files in worker processes. Yields names and pixels.
 
     Args:
-        records: names and bytes, read as they are needed.
-        geometry: what becomes of them.
+        records: names and bytes of the files, read on demand.
+        geometry: how to turn an image into a square.
         place: the archive or folder, for messages.
-        problems: where unusable images are reported.
+        problems: receives unusable images.
     """
     for name, result in workers.map_in_order(functools.partial(pixels.convert_many, geometry=geometry), records):
         if isinstance(result, str):

@@ -1,4 +1,4 @@
-"""ImageNet at 64x64 or 32x32, from any of the forms in which it is published."""
+"""Prepares ImageNet at 64x64 or 32x32 from any of its published formats."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ImageNetRequest:
     """What to prepare.
 
     Attributes:
-        input: a folder or archive of images, or the batches of Chrabaszcz et al.; of a folder or batches of several
-            splits those of `split`.
-        output: the folder that a training names as --data_dir.
+        input: a folder or archive of images, or the batches of Chrabaszcz et al. If a folder or batches hold several
+            splits, only those of `split` are read.
+        output: the folder to name as --data_dir in training.
         split: "train", "validation" or "test".
-        image_size: 64, or 32 for the rounded 2x2 mean of it.
-        variant: name of the down-sampling; empty to tell it from the input.
-        resize: "none" to refuse images that are not 64x64, "area" to crop and resize them, "auto" for "area" on
-            the photographs of ILSVRC2012 alone.
+        image_size: 64; or 32, by rounded 2x2 means.
+        variant: name of the down-sampling; empty to detect it from the input.
+        resize: "none" to refuse images that are not 64x64, "area" to crop and resize them, "auto" for "area" with
+            the photographs of ILSVRC2012 and "none" otherwise.
         on_error: "fail" or "skip".
     """
 
@@ -59,7 +59,7 @@ class ImageNetRequest:
 
 
 def check(request: ImageNetRequest) -> tuple[pathlib.Path, pathlib.Path]:
-    """The input and the output, after what can be told of them at once. Raises DataError."""
+    """Returns the input and the output after quick checks. Raises DataError if they cannot be used."""
     return checked_input(request.input, "input"), checked_output(request.output)
 
 
@@ -67,11 +67,11 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
     """Prepares a split and returns its summary.
 
     Args:
-        request: what from where.
+        request: what to prepare.
         on_image: called for every image that is written.
 
     Raises:
-        DataError: for input that cannot be used, by name, or an output that cannot be written.
+        DataError: for an input that cannot be used or an output that cannot be written; the message names it.
     """
     started = time.monotonic()
     path, output = check(request)
@@ -101,17 +101,17 @@ def prepare(request: ImageNetRequest, on_image: Callable[[], Any] = lambda: None
 
 
 def _classes(folders: collections.Counter[str]) -> dict[str, Any]:
-    """What the metadata keeps of the folders that images came from, where these are classes.
+    """Returns the metadata of the classes, which are the folders that images came from.
 
-    As for Keras's `image_dataset_from_directory`, the class is the outermost folder that is not around all images;
-    folders in it belong to it.
+    As in Keras's `image_dataset_from_directory`, an image's class is its outermost folder that does not contain all
+    images. Deeper folders belong to their class.
 
     Args:
-        folders: images by the folder of each, a path in the input.
+        folders: number of images in each folder, a path in the input.
 
     Returns:
-        `classes`: `images` of each, and `depth`, how many folders are around theirs; nothing for images in one folder,
-        or for some that are in none.
+        `classes`: `images`, the number of images of each class, and `depth`, the number of folders above theirs. Empty
+        if all images are in one folder, or some are in none.
     """
     if not folders or not all(folders):
         return {}
@@ -126,9 +126,9 @@ def _classes(folders: collections.Counter[str]) -> dict[str, Any]:
 
 
 def _counted(images: Iterator[tuple[str, np.ndarray]], folders: collections.Counter[str]):
-    """The images, each counted by its folder."""
+    """Yields the images, and counts each by its folder."""
     for name, image in images:
-        # As the writer stores a name.
+        # Encoded as the writer stores names.
         folders[posixpath.dirname(name).encode(errors="backslashreplace").decode()] += 1
         yield name, image
 
@@ -136,7 +136,7 @@ def _counted(images: Iterator[tuple[str, np.ndarray]], folders: collections.Coun
 def _open(
     path: pathlib.Path, request: ImageNetRequest, problems: Problems, folders: collections.Counter[str]
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    """The variant that the input looks like, and its images, which are counted by their folders as they are read."""
+    """Returns the detected variant of the input, and its images, which are counted in `folders` while being read."""
     if chrabaszcz.has_batches(path):
         return _open_batches(path, request, problems)
     records = archives.read(path, request.split, problems)
@@ -154,7 +154,7 @@ def _open(
 def _open_batches(
     path: pathlib.Path, request: ImageNetRequest, problems: Problems
 ) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    """The same of the batches of Chrabaszcz et al., which were published at 64x64 and at 32x32."""
+    """Returns the same for the batches of Chrabaszcz et al., which were published at 64x64 and at 32x32."""
     chrabaszcz.check_whole(path)
     found = chrabaszcz.read_batches(path, problems, request.split)
     first = next(found, None)

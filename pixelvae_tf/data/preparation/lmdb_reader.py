@@ -1,7 +1,7 @@
-"""The records of an LMDB database, read in a process of its own.
+"""Reads the records of an LMDB database in a separate process.
 
-LMDB trusts its file: on a damaged page it ends its process by a signal, without a word. Here that process is one that
-only reads, and what became of it is told.
+LMDB trusts its file: a damaged page crashes the process without a message. A separate process only reads, and if it
+crashes, its parent reports that.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _LARGEST_VALUE = 256 << 20  # bytes; a damaged size may be any
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """Stands at the end of the records of a damaged database.
+    """Comes last among the records of a damaged database.
 
     Attributes:
-        reason: what the reading ended with.
+        reason: what ended the reading.
     """
 
     reason: str
 
 
 def records(path: pathlib.Path) -> Iterator[tuple[str, bytes] | Damage]:
-    """Keys and values in the order of their keys; at the first that cannot be read, a `Damage` and no more.
+    """Yields keys and values in the order of their keys. Ends with a `Damage` at the first unreadable one.
 
     Args:
-        path: of the database: its folder, or its file.
+        path: the folder or the file of the database.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -51,7 +51,7 @@ def records(path: pathlib.Path) -> Iterator[tuple[str, bytes] | Damage]:
 
 
 def _received(receiver, process) -> list[tuple[str, bytes] | Damage] | None:
-    """What the process sends next, or None after its last; a Damage where it has died."""
+    """Returns what the process sends next, None after its last records, or a Damage if it has died."""
     try:
         return receiver.recv()
     except (EOFError, OSError):
@@ -62,7 +62,7 @@ def _received(receiver, process) -> list[tuple[str, bytes] | Damage] | None:
 
 
 def _send(path: pathlib.Path, sender: multiprocessing.connection.Connection) -> None:
-    """In the process that reads: sends lists of records, then None."""
+    """Reads in the child process; sends lists of records, then None."""
     import lmdb
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""LSUN's own databases (LMDB: keys, and photographs in WebP or JPEG) at 64x64 or 32x32, duplicates removed."""
+"""Prepares LSUN's databases (LMDB with photographs in WebP or JPEG) at 64x64 or 32x32, optionally deduplicated."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class LsunRequest:
     """What to prepare.
 
     Attributes:
-        lmdb: folder of the database, as LSUN's archives hold it.
-        output: the folder that a training names as --data_dir.
+        lmdb: folder of the database, as unpacked from LSUN's archives.
+        output: the folder to name as --data_dir in training.
         split: "train", "validation" or "test".
-        image_size: 64, or 32 for the rounded 2x2 mean of it.
+        image_size: 64; or 32, by rounded 2x2 means.
         deduplicate: whether to remove near-duplicates.
-        tolerance: bits of 128 in which the codes of two images may differ and still collide.
-        autoencoder_steps: training steps of the autoencoder that makes the codes; 0 for a pass over the images.
-        seed: of that training.
+        tolerance: the most bits, of 128, in which the codes of duplicates may differ.
+        autoencoder_steps: training steps of the autoencoder that makes the codes; 0 for one pass over the images.
+        seed: seed of that training.
         on_error: "fail" or "skip".
     """
 
@@ -52,7 +52,7 @@ class LsunRequest:
 
 
 def check(request: LsunRequest) -> tuple[pathlib.Path, pathlib.Path]:
-    """The database and the output, after what can be told of them at once. Raises DataError."""
+    """Returns the database and the output after quick checks. Raises DataError if they cannot be used."""
     path, output = checked_input(request.lmdb, "lmdb"), checked_output(request.output)
     if not 0 <= request.tolerance <= collisions.MAX_TOLERANCE:
         raise DataError(f"--tolerance={request.tolerance}: use 0 to {collisions.MAX_TOLERANCE}")
@@ -64,8 +64,8 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
     """Prepares a split and returns its summary.
 
     Args:
-        request: what from where.
-        on_image: called for every image that is decoded: once, or twice with `deduplicate`.
+        request: what to prepare.
+        on_image: called whenever an image is decoded: once for each, or twice with `deduplicate`.
 
     Raises:
         DataError: for a database that cannot be used, or an output that cannot be written.
@@ -106,11 +106,11 @@ def prepare(request: LsunRequest, on_image: Callable[[], Any] = lambda: None) ->
 
 
 class Database:
-    """The pairs of an LMDB, in the order of their keys; iterate as often as needed.
+    """The keys and values of an LMDB in the order of the keys; can be iterated more than once.
 
     Args:
-        path: of the database, for messages.
-        entries: that it says it holds.
+        path: the folder or the file of the database.
+        entries: the number of pairs that the database claims.
     """
 
     def __init__(self, path: pathlib.Path, entries: int):
@@ -121,11 +121,11 @@ class Database:
         return self._entries
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        """Raises DataError where it is damaged."""
+        """Yields all pairs. Raises DataError if the database is damaged."""
         return self.read(Problems("fail"))
 
     def read(self, problems: Problems) -> Iterator[tuple[str, bytes]]:
-        """All pairs that can be read; that others cannot is a problem, after them."""
+        """Yields all readable pairs, then reports any damage as a problem."""
         count = 0
         for record in lmdb_reader.records(self.path):
             if isinstance(record, lmdb_reader.Damage):
@@ -141,7 +141,7 @@ class Database:
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[Database]:
-    """Opens an LMDB for reading. Raises DataError for what is none, is empty or is cut short."""
+    """Opens an LMDB for reading. Raises DataError if it is not an LMDB, empty or cut short."""
     import lmdb
 
     file = path / "data.mdb" if path.is_dir() else path
@@ -166,10 +166,10 @@ def opened(path: pathlib.Path) -> Iterator[Database]:
 def find_duplicates(
     database: Database, request: LsunRequest, output: pathlib.Path, on_image: Callable[[], Any]
 ) -> dict[str, tuple[str, int]]:
-    """Near-duplicates by the semantic hash: removed keys, each with the key it collides with and their distance.
+    """Finds near-duplicates by the semantic hash. Maps each key to remove to the key it duplicates and their distance.
 
-    The 32x32 images go through a file (9 GB for 3 million) and the codes stay in memory (48 MB); unreadable
-    images are left to the preparation that follows.
+    The 32x32 images go through a file (9 GB for 3 million) and the codes stay in memory (48 MB). The preparation that
+    follows reports unreadable images.
     """
     from pixelvae_tf.data.preparation import autoencoder
 

@@ -1,4 +1,4 @@
-"""The memory that a piece of work takes at its highest, over this process and its workers."""
+"""Measures the peak memory of this process and its workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PeakMemory:
     """Watches the memory of this process and its children while its block runs.
 
     Attributes:
-        mib: the highest sum seen, in MiB; 0 where the system has no /proc.
+        mib: the peak in MiB; 0 if the system has no /proc.
     """
 
     def __init__(self):
@@ -39,9 +39,9 @@ class PeakMemory:
 
 
 def _resident(process: int) -> int:
-    """Bytes of memory that are a process's own; 0 where it has ended or the system does not say.
+    """Returns the bytes of a process's own memory; 0 if it has ended or the system does not tell.
 
-    The pages of a mapped database are left out: the system takes them back when it needs them.
+    Pages of a mapped database do not count: the system reclaims them when it needs memory.
     """
     try:
         status = pathlib.Path(f"/proc/{process}/status").read_text()

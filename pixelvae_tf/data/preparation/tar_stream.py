@@ -1,8 +1,8 @@
-"""Tar archives as streams that notice damage.
+"""Reads tar archives as streams and detects damage.
 
-Python's `tarfile` takes a header that it cannot read, or a block of zeros, for the end of an archive, and its streams
-leave the checksums of gzip aside. Here the end is what the format says, blocks of zeros and nothing else, and
-compressed files are read by the modules of their formats, which check.
+Python's `tarfile` treats an unreadable header, or one block of zeros, as the end of an archive, and its streams ignore
+the checksums of gzip. Here only two blocks of zeros with nothing behind them end an archive, as the format says. The
+modules `gzip`, `bz2` and `lzma` read compressed files and verify their checksums.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import zlib
 from typing import BinaryIO
 
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-# What a damaged archive makes the standard library raise.
+# The exceptions that the standard library raises for damaged archives.
 DAMAGED = (
     tarfile.TarError,
     EOFError,
@@ -38,7 +38,7 @@ _READ = 1 << 20
 
 
 class _Member(tarfile.TarInfo):
-    """A header. Raises ReadError for one that is damaged or lost, with its place."""
+    """A header that raises ReadError with its position if it is damaged or missing."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -56,7 +56,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _check_end(archive: tarfile.TarFile, place: int) -> None:
-    """Reads on behind a block of zeros; also the checksum of a compressed file is behind it."""
+    """Checks that only zeros follow a block of zeros. Reading on also verifies a compressed file's checksum."""
     at = place + _BLOCK
     while block := archive.fileobj.read(_READ):
         if any(block):
@@ -67,7 +67,7 @@ def _check_end(archive: tarfile.TarFile, place: int) -> None:
 
 
 def open_file(path: pathlib.Path) -> tuple[tarfile.TarFile, BinaryIO]:
-    """An archive, compressed or not, and the file to close after it. Raises one of `DAMAGED`."""
+    """Opens an archive, compressed or not. Returns it, and the file to close after it. Raises one of `DAMAGED`."""
     stream = path.open("rb")
     try:
         return open_stream(stream), stream
@@ -77,14 +77,14 @@ def open_file(path: pathlib.Path) -> tuple[tarfile.TarFile, BinaryIO]:
 
 
 def open_stream(stream: io.BufferedReader) -> tarfile.TarFile:
-    """An archive, compressed or not, in a stream of its bytes, to read member by member. Raises one of `DAMAGED`."""
+    """Opens an archive, compressed or not, from a stream, to read member by member. Raises one of `DAMAGED`."""
     start = stream.peek(_MARK)[:_MARK]
     opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
     return tarfile.open(fileobj=opener(stream) if opener else stream, mode="r|", tarinfo=_Member)
 
 
 def ends_whole(path: pathlib.Path) -> bool:
-    """Whether an uncompressed archive has its end, without reading the rest: told before hours of work."""
+    """Returns whether an uncompressed archive has its end, without reading the rest; True for compressed ones."""
     with path.open("rb") as file:
         if file.read(6).startswith(tuple(_OPENERS)):
             return True

@@ -1,4 +1,4 @@
-"""Work on all cores: lists of records go to worker processes, a bounded number at a time, and return in order."""
+"""Maps a function over records in worker processes on all cores, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelvae_tf.data.schema import DataError
 from pixelvae_tf.processor import cores
 
 _CHUNK = 32
-_CHUNKS_AHEAD = 3  # for each worker: enough that none waits, few enough that memory stays small
+_CHUNKS_AHEAD = 3  # for each worker: enough that no worker waits, few enough to keep memory small
 
 
 def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, processes: int = 0) -> Iterator[Any]:
@@ -26,11 +26,11 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
 
     Args:
         function: takes a list and returns a list; picklable, from a module that imports quickly.
-        records: read as they are needed, never all at once.
-        processes: workers; 0 for one a core.
+        records: read on demand, never all at once.
+        processes: number of workers; 0 for one for each core.
 
     Raises:
-        DataError: where a worker process ends before its work.
+        DataError: if a worker process dies.
     """
     processes = processes or cores()
     chunks = iter(functools.partial(_take, iter(records)), [])
@@ -57,17 +57,17 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
 
 
 def _begin() -> None:
-    """An interrupt from the keyboard reaches all processes; the one that started the others answers it."""
+    """Prepares a worker process. It ignores keyboard interrupts, which reach all processes: the parent handles them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
 def end_with_parent() -> None:
-    """Ends this worker process when the one that started it ends, however that ends."""
+    """Ends this worker process when its parent ends, for whatever reason."""
 
     def wait() -> None:
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)  # nobody is left to answer to
+        os._exit(1)  # nobody is left to report to
 
     threading.Thread(target=wait, daemon=True).start()
 

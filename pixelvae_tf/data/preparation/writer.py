@@ -1,7 +1,7 @@
-"""Writes a split through TensorFlow Datasets, and joins splits of one dataset; what looks whole is whole.
+"""Writes a split with TensorFlow Datasets and adds it to the other splits. An incomplete split never looks complete.
 
-A split is written in a hidden folder beside its place and moved there when it is complete; an interrupted
-preparation leaves that folder, which the next one deletes.
+A split is written to a hidden folder and moved to its place when it is complete. An interrupted preparation leaves
+the hidden folder behind; the next one deletes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pixelvae_tf import files
 from pixelvae_tf.data import prepared
 from pixelvae_tf.data.schema import DataError
 
-# Shards small enough that a training shuffles a group of whole ones in memory.
+# Shards are so small that training can shuffle a group of whole ones in memory.
 _SHARD_BYTES = (8 << 20, 32 << 20)
 
 
@@ -32,12 +32,12 @@ class Target:
     """A split of a dataset to prepare.
 
     Attributes:
-        output: the folder that a training names as --data_dir.
-        dataset: name.
+        output: the folder to name as --data_dir in training.
+        dataset: name of the dataset.
         split: "train", "validation" or "test".
         image_size: height and width.
-        variant: how the images are made; one dataset holds one variant.
-        description: the same for a reader, in sentences.
+        variant: short name for how the images are made; a dataset holds one variant.
+        description: how the images are made, in sentences.
     """
 
     output: pathlib.Path
@@ -49,17 +49,17 @@ class Target:
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where the dataset lies when it is complete."""
+        """The folder of the complete dataset."""
         return self.output / self.dataset / prepared.size_name(self.image_size) / prepared.VERSION
 
     @property
     def staging(self) -> pathlib.Path:
-        """Where the split is while it is written."""
+        """The hidden folder in which the split is written."""
         return self.output / f".{self.dataset}-{self.image_size}-{self.split}.incomplete"
 
 
 def checked_input(path: str, flag: str) -> pathlib.Path:
-    """What a flag names to read. Raises DataError where nothing is there."""
+    """Returns the path that a flag names for reading. Raises DataError if it is missing or unreadable."""
     if not path:
         raise DataError(f"--{flag} is empty: name what to prepare")
     found = pathlib.Path(path).expanduser()
@@ -71,7 +71,7 @@ def checked_input(path: str, flag: str) -> pathlib.Path:
 
 
 def checked_output(path: str) -> pathlib.Path:
-    """The folder that --output names. Raises DataError for none."""
+    """Returns the folder that --output names. Raises DataError if it is empty, a file or not writable."""
     if not path:
         raise DataError("--output is empty: name a folder for the prepared data")
     output = pathlib.Path(path).expanduser()
@@ -84,7 +84,7 @@ def checked_output(path: str) -> pathlib.Path:
 
 
 def check_target(target: Target) -> None:
-    """Raises DataError where the split is already prepared, or belongs to another variant than what is there."""
+    """Raises DataError if the split is already prepared, or the folder holds another variant."""
     if not target.folder.exists():
         return
     there = prepared.read_description(target.folder)
@@ -108,21 +108,21 @@ def write_split(
     """Writes a split and adds it to its dataset.
 
     Args:
-        target: what is written where.
-        images: unique names and (image_size, image_size, 3) uint8, read as they are written.
-        record: gives what `metadata.json` keeps of the split; called when all images are written.
+        target: the split to write, and where.
+        images: unique names and (image_size, image_size, 3) uint8, read on demand.
+        record: returns what `metadata.json` records about the split; called after all images are written.
         on_image: called for every image.
-        tables: text files to keep beside the shards, by name.
+        tables: content of text files to put beside the shards, by file name.
 
     Returns:
         The number of images.
 
     Raises:
-        DataError: where there are none, two have the same name, or the disk cannot take them.
+        DataError: if there are no images, two have the same name, or the disk cannot be written.
     """
     import tensorflow as tf
 
-    # Of an earlier preparation that was killed, also one that had published the split already.
+    # An earlier preparation may have been killed, before or after it published the split.
     shutil.rmtree(target.staging, ignore_errors=True)
     check_target(target)
     try:
@@ -178,7 +178,7 @@ def _examples(images, target, on_image):
     for name, pixels in images:
         empty = False
         on_image()
-        name = name.encode(errors="backslashreplace").decode()  # names of files need not be valid Unicode
+        name = name.encode(errors="backslashreplace").decode()  # file names need not be valid Unicode
         yield name, {"image": pixels, "name": name}
     if empty:
         raise DataError(f"--split={target.split}: the input holds no usable image")
@@ -186,7 +186,7 @@ def _examples(images, target, on_image):
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps TFDS's notes off the screen: its prints, and its warnings through absl."""
+    """Silences TFDS: its prints, and its warnings through absl."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -198,7 +198,7 @@ def _quiet():
 
 
 def _small_shards():
-    """TFDS's settings with smaller shards; it takes their sizes from the class, not from its arguments."""
+    """Returns TFDS's settings with smaller shards. TFDS reads their sizes from the class, so subclass it."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.utils import shard_utils
 
@@ -213,7 +213,7 @@ def _small_shards():
 
 
 def _write_metadata(target: Target, folder: pathlib.Path, record: dict[str, Any]) -> None:
-    """Writes `metadata.json`: of the dataset that is there, with this split; of this split where none is."""
+    """Writes `metadata.json`: adds this split to an existing dataset's file, or starts a new one."""
     there = target.folder / prepared.METADATA_FILE
     metadata = (
         files.read_json(there)
@@ -232,7 +232,7 @@ def _write_metadata(target: Target, folder: pathlib.Path, record: dict[str, Any]
 
 
 def _publish(target: Target, folder: pathlib.Path, tables: list[str]) -> None:
-    """Moves a complete split to its place; what describes the dataset comes last."""
+    """Moves a complete split to its place. The description of the dataset moves last."""
     import tensorflow_datasets as tfds
 
     defaults = pathlib.Path(target.dataset, ".config", "metadata.json")
