@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import ctypes
 import gc
 import os
+import sys
 
 import pytest
 from modes import as_in_production
@@ -61,6 +63,15 @@ def pytest_runtest_protocol(item):
 def seeded():
     """Fresh weights and `np.random` are the same in every run of a test, whichever tests ran before it."""
     set_seeds(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_given_back():
+    """The memory of a file's graphs goes back to the system, which glibc does not do by itself."""
+    yield
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -250,7 +250,7 @@ def test_the_help_explains_every_flag_that_is_defined(command):
     ).stdout.split()
     assert "workdir" in defined
     for name in defined:
-        explained = re.search(rf"^ +--(\[no\])?{name}: (.+)$", result.stdout, re.MULTILINE)
+        explained = re.search(rf"^ +--(\[no\])?{name}:\s+(?!--)(\S.+)$", result.stdout, re.MULTILINE)
         assert explained and len(explained[2]) > 10, name
 
 

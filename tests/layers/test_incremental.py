@@ -145,6 +145,8 @@ def replay_network(steps, features, colors: int):
     return [in_order(outputs)]
 
 
+# What a network is conditional on, by the dimensions of the array.
+CONDITIONS = {1: "label", 2: "z", 4: "maps"}
 REPLAYS = {
     "MaskedConv2D": lambda layer, entry: replay_conv(layer, *entry.inputs),
     "MaskedBlock": lambda layer, entry: replay_block(layer, *entry.inputs),
@@ -152,15 +154,10 @@ REPLAYS = {
     "RowLSTM": lambda layer, entry: replay_lstm(layer, *entry.inputs),
     "DiagonalBiLSTM": lambda layer, entry: replay_lstm(layer, *entry.inputs),
     **dict.fromkeys(
-        ("PixelCNN", "PixelRNN"),
+        ("PixelCNN", "PixelRNN", "MaskedResidualNetwork"),
         lambda layer, entry: replay_network(
-            layer.incremental(**{"maps" if entry.inputs[1].ndim == 4 else "z": entry.inputs[1]}),
-            entry.inputs[0],
-            entry.colors,
+            layer.incremental(**{CONDITIONS[entry.inputs[1].ndim]: entry.inputs[1]}), entry.inputs[0], entry.colors
         ),
-    ),
-    "MaskedResidualNetwork": lambda layer, entry: replay_network(
-        layer.incremental(entry.inputs[1]), entry.inputs[0], entry.colors
     ),
     "Decoder": lambda layer, entry: replay_network(
         layer.incremental(**layer.condition(entry.inputs[1])), entry.inputs[0], entry.colors

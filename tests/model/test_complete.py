@@ -114,7 +114,7 @@ def test_with_the_exact_posterior_refinements_lead_to_the_probabilities_given_th
         ).reshape(121, 6)
         for image in (black, white)
     ]
-    monkeypatch.setattr(PixelVAE, "q_z_given_x", lambda self, images: [ExactPosterior(images, *logs)])
+    monkeypatch.setattr(PixelVAE, "q_z_given_x", lambda self, images, label=None: [ExactPosterior(images, *logs)])
     white_below = tiny.all_images(model.config)[7::8]
     probabilities = np.exp(tiny.exact_log_likelihood(model, white_below))
     below = np.array([[False] * 3, [True] * 3])

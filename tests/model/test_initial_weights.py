@@ -48,6 +48,11 @@ def blobs(config) -> np.ndarray:
     return (inside[..., None] * brightness * (config.pixel_levels - 1)).round().astype("uint8")
 
 
+def labels(config) -> dict:
+    """The argument of a label for each of the images, if the model takes one."""
+    return {"label": np.arange(COUNT) % config.num_classes} if config.num_classes else {}
+
+
 def root_mean_square(array) -> float:
     return float(np.sqrt(np.mean(np.square(array))))
 
@@ -59,7 +64,7 @@ def fresh(request):
 
 
 def test_posterior_means_of_fresh_models_differ_between_images(fresh):
-    encoding = fresh.encode(blobs(fresh.config))
+    encoding = fresh.encode(blobs(fresh.config), **labels(fresh.config))
     for mean, scale in zip(encoding.mean, encoding.scale, strict=True):
         assert (mean.std(axis=0) / scale.mean(axis=0)).mean() > 0.02
 
@@ -73,7 +78,7 @@ def test_another_z_changes_a_fresh_decoders_output_by_a_fifth_of_what_another_im
         z, other_z = generator.normal(size=(2, COUNT, *shape)).astype("float32")
 
         def outputs(lower, z, decoder=decoder, features_of=features_of):
-            return np.asarray(decoder(features_of(lower), **decoder.condition(z)))
+            return np.asarray(decoder(features_of(lower), **decoder.condition(z, **labels(fresh.config))))
 
         first = outputs(lower, z)
         by_z = root_mean_square(outputs(lower, other_z) - first)

@@ -125,9 +125,9 @@ def test_the_likelihoods_loop_is_in_the_graph_and_serves_any_number_of_samples_a
     model, calls = tiny.model(), []
     reconstruction = model.reconstruction
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         calls.append(arguments)
-        return reconstruction(*arguments)
+        return reconstruction(*arguments, **named)
 
     model.reconstruction = counted
     for samples in (1, 2, 50):
