@@ -157,7 +157,7 @@ def peak_bytes(graph: tf.Graph) -> int:
     for time, op in enumerate(operations):
         if op.type not in _FREE:
             for tensor in op.outputs:
-                size = _bytes(tensor)
+                size = _bytes(tensor) if _owner(tensor).name == tensor.name else 0
                 held += size
                 end = last_use.get(tensor.ref(), time)
                 ending[end] = ending.get(end, 0) + size
@@ -168,6 +168,20 @@ def peak_bytes(graph: tf.Graph) -> int:
 
 def _owner(tensor: tf.Tensor) -> tf.Tensor:
     """Returns the tensor whose memory this tensor shares."""
-    while tensor.op.type in _ALIASES:
-        tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
-    return tensor
+    while True:
+        op = tensor.op
+        if op.type in _ALIASES:
+            tensor = op.inputs[tensor.value_index if op.type == "IdentityN" else 0]
+        elif op.type in _CALLS and (same := _same_in_call(tensor)).name != tensor.name:
+            tensor = same
+        else:
+            return tensor
+
+
+def _same_in_call(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the input, or the first result, of a call that this result of it is inside the called graph."""
+    called = _function(tensor.op, "f")
+    names = [_owner(result).name for result in called.outputs]
+    own = names[tensor.value_index]
+    arguments = [argument.name for argument in called.inputs]
+    return tensor.op.inputs[arguments.index(own)] if own in arguments else tensor.op.outputs[names.index(own)]

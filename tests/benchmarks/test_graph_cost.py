@@ -102,6 +102,21 @@ def test_a_result_is_held_to_the_end():
     assert graph_cost.peak_bytes(graph) == 804
 
 
+def test_what_a_called_function_passes_through_or_returns_twice_is_held_once():
+    @tf.function(autograph=False)
+    def called(value):
+        twice = 2.0 * value
+        return twice, value, tf.identity(twice)
+
+    def outer(value):
+        first, same, again = called(value)
+        return first + same + again
+
+    values = 1000 * 4
+    # The result of the call, the first sum and the second.
+    assert graph_cost.peak_bytes(graph_of(outer, tf.TensorSpec((1000,), tf.float32))) == 3 * values
+
+
 def test_an_operation_takes_the_longer_of_its_arithmetic_and_its_traffic():
     kernel = tf.TensorSpec((3, 5, 3, 7), tf.float32)
     graph = graph_of(lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), MAPS, kernel)
