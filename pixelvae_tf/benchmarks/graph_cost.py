@@ -148,7 +148,7 @@ def peak_bytes(graph: tf.Graph) -> int:
     operations = needed(graph)
     last_use = {}
     for time, op in enumerate(operations):
-        for tensor in op.inputs:
+        for tensor in _read(op):
             last_use[_owner(tensor).ref()] = time
     for tensor in graph.outputs:
         last_use[_owner(tensor).ref()] = len(operations)
@@ -164,6 +164,15 @@ def peak_bytes(graph: tf.Graph) -> int:
         peak = max(peak, held)
         held -= ending.pop(time, 0)
     return peak
+
+
+def _read(op: tf.Operation) -> list[tf.Tensor]:
+    """Returns the inputs that an operation reads: for a call, those that the results of the called graph need."""
+    if op.type not in _CALLS:
+        return list(op.inputs)
+    called = _function(op, "f")
+    names = {inner.name for inner in needed(called)}
+    return [tensor for tensor, argument in zip(op.inputs, called.inputs, strict=True) if argument.op.name in names]
 
 
 def _owner(tensor: tf.Tensor) -> tf.Tensor:
