@@ -4,7 +4,6 @@ Each row of the PNG shows one image: the known pixels, with the unknown ones hat
 the original.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
@@ -13,11 +12,13 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import (
     UsageError,
+    define_data_dir_flag,
     define_drawing_flags,
     define_label_flag,
     define_model_flags,
     drawing,
     label_of,
+    split_data,
     trained_model,
 )
 from pixelvae_tf.data import image_files
@@ -32,9 +33,7 @@ SPLIT = flags.DEFINE_enum(
     ["train", "validation", "test"],
     "Complete images of the dataset that the model was trained on, in place of --input.",
 )
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of prepared data for --split, if it differs from that of the training."
-)
+define_data_dir_flag("--split")
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", 8, "Number of images to complete, in the order of their names.", lower_bound=1
 )
@@ -70,8 +69,7 @@ def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
     folder, names = (None, []) if SPLIT.value else image_files.find(INPUT.value, "input")
     paths, mask_file = [folder / name for name in names], MASK.value and pathlib.Path(MASK.value)
-    if output.exists() and output.resolve() in (path.resolve() for path in [*paths, mask_file] if path):
-        raise files.FileError(f"--output={output}: is one of the input images; name another file")
+    files.check_not_an_input(output, filter(None, [*paths, mask_file]))
     trained = find_trained(trained_model())
     names_of_classes = class_names(trained)
     own_labels = bool(SPLIT.value and names_of_classes and flags.FLAGS["label"].value is None)
@@ -84,12 +82,12 @@ def main() -> None:
     mask = image_files.read_mask(mask_file, *shape[:2]) if mask_file else None
     known = model.checked_mask(KEEP_ROWS.value, mask)
     if paths:
-        images = _from_files(paths[: NUM_IMAGES.value], shape, levels)
+        images = image_files.read_all(paths[: NUM_IMAGES.value], shape, levels, resize=RESIZE.value)
     elif own_labels:
-        images, label = _from_split(trained.config().data, labelled=True)
+        images, label = _from_split(split_data(trained.config().data), labelled=True)
         label = label.repeat(NUM_SAMPLES.value)
     else:
-        images = _from_split(trained.config().data)
+        images = _from_split(split_data(trained.config().data))
     repeated = images.repeat(NUM_SAMPLES.value, axis=0)
     drawn = model.complete(repeated, mask=known, refinements=REFINEMENTS.value, label=label, **options)
     drawn = drawn.reshape(len(images), NUM_SAMPLES.value, *shape)
@@ -98,17 +96,9 @@ def main() -> None:
     print(f"{NUM_SAMPLES.value} completions of each of {len(images)} images{left_out} in {output}")
 
 
-def _from_files(paths, shape, levels):
-    import numpy as np
-
-    return np.stack([image_files.read(path, shape, levels, resize=RESIZE.value) for path in paths])
-
-
 def _from_split(config, labelled: bool = False):
     from pixelvae_tf import data
 
-    if DATA_DIR.value is not None:
-        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     with data.reading(config):
         batches = data.evaluation_batches(config, SPLIT.value, batch_size=NUM_IMAGES.value, labelled=labelled)
         return next(batches.as_numpy_iterator())

@@ -3,7 +3,6 @@
 python -m pixelvae_tf.decompress restores the same images, with the same model, on the same kind of machine.
 """
 
-import dataclasses
 import json
 import pathlib
 import sys
@@ -13,7 +12,13 @@ from absl import flags
 
 from pixelvae_tf import files, processor
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_model_flags, trained_model
+from pixelvae_tf.commandline.flags import (
+    UsageError,
+    define_data_dir_flag,
+    define_model_flags,
+    split_data,
+    trained_model,
+)
 from pixelvae_tf.compression import support
 from pixelvae_tf.data import image_files
 from pixelvae_tf.runs.environment import environment
@@ -30,7 +35,7 @@ INPUT = flags.DEFINE_string(
     "height, width, colors). Images that would lose information are refused: those of another size than the model's, "
     "transparent images, and images with pixels between the levels of the model.",
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
+define_data_dir_flag()
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Compress this many images, from the first on; 0 for all.", 0)
 OUTPUT = flags.DEFINE_string("output", "", "File to write, such as images.pvae.")
 BATCH_SIZE = flags.DEFINE_integer(
@@ -42,7 +47,7 @@ def main() -> None:
     output = files.check_output(OUTPUT.value, "output")
     given = None
     if INPUT.value is not None:
-        if SPLIT.present or DATA_DIR.present:
+        if SPLIT.present or flags.FLAGS["data_dir"].present:
             raise UsageError("--input: replaces a split; leave out --split and --data_dir")
         given = image_files.find(INPUT.value, "input") if not INPUT.value.endswith(".npy") else (None, ())
     trained = find_trained(trained_model())
@@ -52,7 +57,7 @@ def main() -> None:
     from pixelvae_tf.compression.lossless import Compressor
 
     model, _ = load_best(trained)
-    images, names = _of_split(config.data) if given is None else _of_input(*given, config.model)
+    images, names = _of_split(split_data(config.data)) if given is None else _of_input(*given, config.model)
     with tqdm.tqdm(total=len(images), unit="image", disable=None, file=sys.stderr) as bar:
         compressed = Compressor(model).compress(
             images, batch_size=BATCH_SIZE.value, names=names, parts=processor.cores(), on_group=bar.update
@@ -69,8 +74,6 @@ def _of_split(config):
 
     from pixelvae_tf import data
 
-    if DATA_DIR.value is not None:
-        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     with data.reading(config):
         batches = data.evaluation_batches(config, SPLIT.value, batch_size=1024, max_examples=MAX_EXAMPLES.value)
         return np.concatenate([batch.numpy() for batch in batches]), ()

@@ -4,7 +4,6 @@ The command keeps the object of a split in the work directory as eval_SPLIT.json
 writes the object to FILE.json, for a pretrained model only there.
 """
 
-import dataclasses
 import json
 import sys
 
@@ -13,7 +12,15 @@ from absl import flags
 
 from pixelvae_tf import files
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import UsageError, define_label_flag, define_model_flags, label_of, trained_model
+from pixelvae_tf.commandline.flags import (
+    UsageError,
+    define_data_dir_flag,
+    define_label_flag,
+    define_model_flags,
+    label_of,
+    split_data,
+    trained_model,
+)
 from pixelvae_tf.data import image_files
 from pixelvae_tf.evaluation import scores
 from pixelvae_tf.probability.seeds import LARGEST_SEED
@@ -43,7 +50,7 @@ BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 100, "Images at a time. This changes memory, speed and the noise, not which images count.", 1
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent noise.", 0, LARGEST_SEED)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
+define_data_dir_flag()
 ACCURACY = flags.DEFINE_bool(
     "accuracy",
     True,
@@ -58,58 +65,51 @@ def main() -> None:
     if PER_EXAMPLE_CSV.value is not None:
         csv_file = files.check_output(PER_EXAMPLE_CSV.value, "per_example_csv")
     if INPUT.value is not None:
-        if SPLIT.present or DATA_DIR.present:
+        if SPLIT.present or flags.FLAGS["data_dir"].present:
             raise UsageError("--input: replaces a split; leave out --split and --data_dir")
         given = image_files.find(INPUT.value, "input")
     trained = find_trained(trained_model())
     if isinstance(trained, Run) and given is None:
         trained.check_evaluation(SPLIT.value)
-    label = None
-    if given is not None or flags.FLAGS["label"].present:
-        label = label_of(class_names(trained))
-    if label is not None and given is None:
+    if given is None and flags.FLAGS["label"].present:
         raise UsageError("--label: is of the images of --input; those of a split have their own")
+    label = None if given is None else label_of(class_names(trained))
     program.start_tensorflow()
-    import numpy as np
-
     from pixelvae_tf import data
     from pixelvae_tf.evaluation import bayes
     from pixelvae_tf.evaluation.likelihood import evaluate
 
     model, best = load_best(trained)
-    config = trained.config().data
-    if DATA_DIR.value is not None:
-        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
-    classes = _checked_classes(config, trained) if given is None else None
+    config, classes = split_data(trained.config().data), None
     if given is None:
+        classes = _checked_classes(config, trained)
         batches, names, source = _of_split(config, labelled=classes is not None)
     else:
         batches, names, source = _of_files(*given, model.config)
-    labelled = batches if label is None else ((images, np.full(len(images), label)) for images in batches)
     with data.reading(config), tqdm.tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         measured = evaluate(
             model,
-            labelled,
+            batches if label is None else _with_label(batches, label),
             importance_samples=IMPORTANCE_SAMPLES.value or 0,
             seed=SEED.value,
             on_batch=bar.update,
             log_prior=bayes.log_prior(classes) if classes is not None and ACCURACY.value else None,
         )
-    weights = {
-        "checkpoint_step": best["step"],
-        "weights": best["weights"],
-        "precision": model.dtype_policy.name,
-    }
-    source |= {} if label is None else {"label": label}
-    record = {**source, **measured.summary(), **weights, "seed": SEED.value, **environment()}
+    used = {"checkpoint_step": best["step"], "weights": best["weights"], "precision": model.dtype_policy.name}
+    record = {**source, **measured.summary(), **used, "seed": SEED.value, **environment()}
     if given is not None:
-        record |= _rounding(batches)
+        record |= _rounding(batches) | ({} if label is None else {"label": label})
     if not isinstance(trained, Run):
         record["pretrained"] = trained.name
+    _keep(record, csv_file, names, measured, trained if isinstance(trained, Run) and given is None else None)
+
+
+def _keep(record: dict, csv_file, names, measured, run: Run | None) -> None:
+    """Prints a record, and writes it and the scores of single images where they belong."""
     # Printed first, so that the user has it even if a file cannot be written.
     print(json.dumps(record), flush=True)
-    if isinstance(trained, Run) and given is None:
-        trained.keep_evaluation(SPLIT.value, record)
+    if run is not None:
+        run.keep_evaluation(SPLIT.value, record)
     if csv_file is not None:
         scores.write(csv_file, names, measured.per_example())
         files.write_json(scores.summary_file(csv_file), record)
@@ -144,6 +144,14 @@ def _of_files(folder, names, config):
     names = names[: MAX_EXAMPLES.value or None]
     batches = image_files.Batches(folder, names, config.image_shape, config.pixel_levels, BATCH_SIZE.value)
     return batches, names, {"input": INPUT.value}
+
+
+def _with_label(batches, label: int):
+    """Yields batches of images with the same label for all of them."""
+    import numpy as np
+
+    for images in batches:
+        yield images, np.full(len(images), label)
 
 
 def _rounding(batches):

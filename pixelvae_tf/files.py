@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pixelvae_tf.errors import UserError
@@ -249,6 +249,12 @@ def check_output(path: str, flag: str) -> pathlib.Path:
         raise FileError(f"--{flag}={path}: the folder {output.parent} may not be written ({reason})")
     remove_leftovers(output.parent, output.name)
     return output
+
+
+def check_not_an_input(output: pathlib.Path, inputs: Iterable[pathlib.Path]) -> None:
+    """Raises FileError if an output would replace one of the input files."""
+    if output.exists() and output.resolve() in {path.resolve() for path in inputs}:
+        raise FileError(f"--output={output}: is one of the input images; name another file")
 
 
 def check_output_folder(path: str, flag: str) -> pathlib.Path:

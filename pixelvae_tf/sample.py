@@ -3,7 +3,6 @@
 With --interpolate each row of the grid leads from one given image to the next.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
@@ -12,11 +11,13 @@ from pixelvae_tf import files
 from pixelvae_tf.commandline import program
 from pixelvae_tf.commandline.flags import (
     UsageError,
+    define_data_dir_flag,
     define_drawing_flags,
     define_label_flag,
     define_model_flags,
     drawing,
     label_of,
+    split_data,
     trained_model,
 )
 from pixelvae_tf.data import image_files
@@ -46,9 +47,7 @@ SPLIT = flags.DEFINE_enum(
     ["train", "validation", "test"],
     "For --interpolate: images of the dataset that the model was trained on, by number, in place of files.",
 )
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of prepared data for --split, if it differs from that of the training."
-)
+define_data_dir_flag("--split")
 RESIZE = flags.DEFINE_bool(
     "resize", False, "For --interpolate: crop images of another size to their central square and resize it."
 )
@@ -127,8 +126,6 @@ def _interpolate(trained, output: pathlib.Path, options: dict) -> None:
     numbers = _numbers(given) if SPLIT.value else []
     label = label_of(class_names(trained))
     program.start_tensorflow(program.sampling_threads)
-    import numpy as np
-
     from pixelvae_tf.evaluation import pictures
     from pixelvae_tf.sampling.noise import sources_of_noise
 
@@ -137,10 +134,9 @@ def _interpolate(trained, output: pathlib.Path, options: dict) -> None:
     if VARY.value not in (known := ["all", *sources_of_noise(config)[:-1]]):
         raise UsageError(f"--vary={VARY.value}: between two images this model can vary {', '.join(known)}")
     if paths:
-        read = [image_files.read(path, config.image_shape, config.pixel_levels, resize=RESIZE.value) for path in paths]
-        images = np.stack(read)
+        images = image_files.read_all(paths, config.image_shape, config.pixel_levels, resize=RESIZE.value)
     else:
-        images = _of_split(trained.config().data, numbers)
+        images = _of_split(split_data(trained.config().data), numbers)
     way = {"path": PATH.value, "vary": VARY.value, "label": label}
     drawn = model.interpolate(images[:-1], images[1:], STEPS.value, **options, **way)
     pictures.save(output, pictures.interpolations(images[:-1], drawn, images[1:], config.pixel_levels))
@@ -152,8 +148,7 @@ def _paths(given: list[str], output: pathlib.Path) -> list[pathlib.Path]:
     for path in paths:
         if not path.is_file():
             raise files.FileError(f"--interpolate: {path} is no file; give image files, or numbers with --split")
-        if output.exists() and output.resolve() == path.resolve():
-            raise files.FileError(f"--output={output}: is one of the images to interpolate; name another file")
+    files.check_not_an_input(output, paths)
     return paths
 
 
@@ -168,8 +163,6 @@ def _of_split(config, numbers: list[int]):
     """Images of a split by number, (count, height, width, colors)."""
     from pixelvae_tf import data
 
-    if DATA_DIR.value is not None:
-        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     found, first = {}, 0
     with data.reading(config):
         batches = data.evaluation_batches(config, SPLIT.value, batch_size=100, max_examples=max(numbers) + 1)

@@ -14,9 +14,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 # Files of minutes, longest first.
 _LONG = (
+    "test_export_networks.py",
     "test_export.py",
     "test_benchmarks.py",
-    "test_devices.py",
+    "test_worker_runs.py",
+    "test_replicas.py",
     "test_resume.py",
     "test_cached_sampling.py",
     "test_hierarchy.py",

@@ -71,6 +71,14 @@ def _biases(channels: int) -> np.ndarray:
     return _vectors(channels)[:, None, None]
 
 
+def _given_maps(layer, features, maps):
+    return layer(features, maps=maps)
+
+
+def _given_label(layer, features, label):
+    return layer(features, label=label)
+
+
 _LABELS = np.arange(BATCH) % LEVELS
 _PIXELS = np.random.default_rng(0).integers(LEVELS, size=(BATCH, HEIGHT, WIDTH, 3)).astype("uint8")
 _SMALL = {"first_kernel_size": 3, "kernel_size": 3}
@@ -140,14 +148,14 @@ INVENTORY: dict[str, list[Entry]] = {
             ),
             (_maps(2), _maps(4)),
             "past",
-            call=lambda layer, features, maps: layer(features, maps=maps),
+            call=_given_maps,
         ),
         Entry(
             lambda **s: pixelcnn.PixelCNN(6, 6, 2, colors=3, num_classes=LEVELS, **_SMALL, **s),
             (_maps(3), _LABELS),
             "past",
             colors=3,
-            call=lambda layer, features, label: layer(features, label=label),
+            call=_given_label,
         ),
     ],
     "MaskedResidualBlock": [
@@ -172,7 +180,7 @@ INVENTORY: dict[str, list[Entry]] = {
             (_maps(3), _LABELS),
             "past",
             colors=3,
-            call=lambda layer, features, label: layer(features, label=label),
+            call=_given_label,
         ),
     ],
     "RowLSTM": [
@@ -200,14 +208,14 @@ INVENTORY: dict[str, list[Entry]] = {
             (_maps(3), _maps(4)),
             "past",
             colors=3,
-            call=lambda layer, features, maps: layer(features, maps=maps),
+            call=_given_maps,
         ),
         Entry(
             lambda **s: pixelrnn.PixelRNN(6, 3, 2, colors=3, num_classes=LEVELS, **_SMALL, **s),
             (_maps(3), _LABELS),
             "past",
             colors=3,
-            call=lambda layer, features, label: layer(features, label=label),
+            call=_given_label,
         ),
     ],
     "Decoder": [

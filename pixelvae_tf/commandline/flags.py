@@ -138,6 +138,24 @@ def trained_model() -> pathlib.Path | str:
     return name or pathlib.Path(workdir)
 
 
+def define_data_dir_flag(split: str = "") -> None:
+    """Defines --data_dir, where the images of a split are; `split_data` reads it.
+
+    Args:
+        split: the flag that names the split, for the help of commands that also work without one.
+    """
+    of_split = f" for {split}" if split else ""
+    flags.DEFINE_string(
+        "data_dir", None, f"Folder of prepared data{of_split}, if it differs from that of the training."
+    )
+
+
+def split_data(config: DataConfig) -> DataConfig:
+    """Returns the data that a model was trained on, in the folder that --data_dir names if it is given."""
+    folder = FLAGS["data_dir"].value
+    return config if folder is None else dataclasses.replace(config, data_dir=folder)
+
+
 def define_drawing_flags() -> None:
     """Defines the flags that say how to draw images from a model; `drawing` reads them."""
     flags.DEFINE_integer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -90,6 +90,13 @@ def read(path: pathlib.Path, image_shape: tuple[int, int, int], pixel_levels: in
         return _to_levels(pixels.square(image, height), pixel_levels)
     _check_size(path, image, height, width, "resize it, or pass --resize to take its central square")
     return _to_levels(np.asarray(image).reshape(image_shape), pixel_levels)
+
+
+def read_all(
+    paths: Iterable[pathlib.Path], image_shape: tuple[int, int, int], pixel_levels: int, *, resize: bool
+) -> np.ndarray:
+    """Reads image files as `read` does, (images, height, width, colors) uint8."""
+    return np.stack([read(path, image_shape, pixel_levels, resize=resize) for path in paths])
 
 
 def read_exactly(
