@@ -4,7 +4,6 @@ python tools/compression.py --pretrained=digits [--split=test] [--max_examples=N
 object. It ends with an error if a restored image differs.
 """
 
-import dataclasses
 import json
 import pathlib
 import time
@@ -14,14 +13,14 @@ from absl import flags
 
 from pixelvae_tf import files, processor
 from pixelvae_tf.commandline import program
-from pixelvae_tf.commandline.flags import define_model_flags, trained_model
+from pixelvae_tf.commandline.flags import define_data_dir_flag, define_model_flags, split_data, trained_model
 from pixelvae_tf.compression import container, support
 from pixelvae_tf.runs.environment import environment
 from pixelvae_tf.runs.trained import find_trained, load_best
 
 define_model_flags()
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to compress.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data, if it differs from that of the training.")
+define_data_dir_flag()
 MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 0, "Compress this many images, from the first on; 0 for all.", 0)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images side by side in the networks.", 1)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file to write, in addition to the output.")
@@ -37,10 +36,10 @@ def main() -> None:
     program.start_tensorflow(program.sampling_threads)
     from pixelvae_tf.evaluation import general_compression
 
-    model, _ = load_best(trained)
-    images = _images(trained.config().data)
+    model, best = load_best(trained)
+    images = _images(split_data(trained.config().data))
     rows = general_compression.sizes(images, model.config.pixel_levels)
-    ours = _ours(model, images)
+    ours = _ours(model, images) | _importance_estimate(trained, best, len(images))
     record = {
         "dataset": trained.config().data.dataset,
         "split": SPLIT.value,
@@ -62,8 +61,6 @@ def _images(config):
 
     from pixelvae_tf import data
 
-    if DATA_DIR.value is not None:
-        config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     with data.reading(config):
         batches = data.evaluation_batches(config, SPLIT.value, batch_size=1000, max_examples=MAX_EXAMPLES.value)
         return np.concatenate([batch.numpy() for batch in batches])
@@ -88,6 +85,17 @@ def _ours(model, images) -> dict:
         clock.after(len(model.elbo(images[start : start + size]).elbo))
     rates["scored_a_second"] = clock.rate()
     return {**compressed.record, **rates}
+
+
+def _importance_estimate(trained, best: dict, num_images: int) -> dict:
+    """Returns the importance estimate of the same images with the same weights, if these were evaluated."""
+    try:
+        evaluated = trained.record()["evaluations"].get(SPLIT.value, {})
+    except files.FileError:  # A run that is not finished.
+        return {}
+    is_same = (evaluated.get("num_examples"), evaluated.get("checkpoint_step")) == (num_images, best["step"])
+    name = "importance_bits_per_dim"
+    return {name: evaluated[name]} if is_same and name in evaluated else {}
 
 
 class _Clock:

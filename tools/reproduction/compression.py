@@ -5,12 +5,8 @@ from __future__ import annotations
 from reproduction import markdown
 from reproduction.records import Records
 
-# Records of tools/compression.py, each with the record of its model's training.
-RECORDS = {
-    "compression_digits": "digits",
-    "compression_mnist": "mnist_best",
-    "compression_mnist_flow": "mnist_flow",
-}
+# Records of tools/compression.py.
+RECORDS = ("compression_digits", "compression_mnist", "compression_mnist_flow")
 _NOT_YET = "No record yet."
 
 
@@ -21,7 +17,7 @@ def sizes(records: Records) -> str:
     def fill(method: str, column: str, bits: float) -> None:
         rows.setdefault(method, {"bits per dimension": method})[column] = f"{bits:.4f}"
 
-    for name, run in RECORDS.items():
+    for name in RECORDS:
         found = records.committed(name)
         if found is None:
             continue
@@ -32,11 +28,9 @@ def sizes(records: Records) -> str:
             fill(other["method"], column, 8 * other["bytes"] / dimensions)
         fill("**the model's file**", column, ours["bits_per_dim"])
         fill("its bound, ideally", column, ours["ideal_bits_per_dim"])
-        trained = records.committed(run)
-        evaluated = trained["evaluations"].get(found["split"], {}) if trained else {}
-        # Of the same images.
-        if evaluated.get("num_examples") == found["num_images"] and "importance_bits_per_dim" in evaluated:
-            fill("its importance estimate", column, evaluated["importance_bits_per_dim"])
+        # The tool records it if it is of the same images and weights.
+        if "importance_bits_per_dim" in ours:
+            fill("its importance estimate", column, ours["importance_bits_per_dim"])
     return markdown.table(_columns(rows.values()), list(rows.values())) if rows else _NOT_YET
 
 
