@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from pixelvae_tf.layers import masks
@@ -108,7 +109,7 @@ class ConvSteps:
         """Splits a tensor whose last axis is this layer's output into the maps of each color."""
         if len(self.channels_of_color) == 1:
             return [maps]
-        return [ops.take(maps, channels, axis=-1) for channels in self.channels_of_color]
+        return [tf.gather(maps, channels, axis=-1) for channels in self.channels_of_color]
 
     def start_rows(self, columns, batch):
         """Returns the cache above the first row, which is padding."""

@@ -143,6 +143,46 @@ class Graphs:
         return _traced(encode, self._images, _INTEGER, *self._label)
 
     @functools.cached_property
+    def _levels(self) -> dict[str, Callable]:
+        """For each sampler, `draw_level` with a graph for each level, which the graphs below share."""
+
+        def shared(sampler: Sampler):
+            levels = [
+                tf.function(functools.partial(sampler.draw_level, self.model, level), autograph=False)
+                for level in range(self.config.num_levels)
+            ]
+            return lambda _, level, condition, noise: levels[level](condition, noise)
+
+        return {name: shared(sampler) for name, sampler in SAMPLERS.items()}
+
+    @functools.cached_property
+    def _pixels(self) -> dict[str, Callable[..., tf.Tensor]]:
+        """For each sampler, a graph of `sample_pixels`, which the graphs below share.
+
+        Call `_pixels[name](given, uniforms, images, known, temperature)`. `given` is {"z1": (z1,), "label": (label,)};
+        a tuple is empty if the model has no such input.
+        """
+        given = {"z1": self._latents[:1], "label": self._label}
+        maps = [tf.TensorSpec((None, *self.config.image_shape), dtype) for dtype in (tf.float32, tf.uint8, tf.bool)]
+
+        def traced(sampler: Sampler):
+            def pixels(given, uniforms, images, known, temperature):
+                z1, label = (given[name][0] if given[name] else None for name in ("z1", "label"))
+                drawn = sampler.sample_pixels(self.model, z1, uniforms, images, known, temperature, label)
+                return tf.cast(drawn, tf.uint8)
+
+            return tf.function(pixels, input_signature=[given, *maps, tf.TensorSpec((), tf.float32)], autograph=False)
+
+        return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
+
+    def _draw_pixels(self, name: str, z1, noise, temperature, label, images=None, known=None):
+        """Draws the pixels that are not known; all without `images` and `known`."""
+        if images is None:
+            images, known = tf.zeros_like(noise, tf.uint8), tf.zeros((1, *self.config.image_shape), tf.bool)
+        given = {"z1": () if z1 is None else (z1,), "label": () if label is None else (label,)}
+        return self._pixels[name](given, noise, images, known, temperature)
+
+    @functools.cached_property
     def draw(self) -> dict[str, Callable[..., tf.Tensor]]:
         """For each sampler, a graph that draws new images: `draw[name](noise, temperatures)`.
 
@@ -150,16 +190,15 @@ class Graphs:
         """
         noise = SamplingNoise(self._latents, tf.TensorSpec((None, *self.config.image_shape), tf.float32))
 
-        def traced(sampler: Sampler):
+        def traced(name: str):
             def draw(noise, temperatures, label=None):
                 latents = with_temperature(noise.latents, temperatures[1:])
-                z1 = sample_latents(self.model, latents, sampler.draw_level, label)
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
-                return tf.cast(pixels, tf.uint8)
+                z1 = sample_latents(self.model, latents, self._levels[name], label)
+                return self._draw_pixels(name, z1, noise.pixels, temperatures[0], label)
 
             return _traced(draw, noise, self._temperatures, *self._label)
 
-        return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
+        return {name: traced(name) for name in SAMPLERS}
 
     @functools.cached_property
     def noise_of(self) -> Callable[..., tuple]:
@@ -180,18 +219,17 @@ class Graphs:
         """
         pixels = tf.TensorSpec((None, *self.config.image_shape), tf.float32)
 
-        def traced(sampler: Sampler, level: int):
+        def traced(name: str, level: int):
             def decode(z, noise, temperatures, label=None):
                 latents = with_temperature(noise.latents, temperatures[1:])
-                z1 = sample_latents(self.model, latents, sampler.draw_level, label, given=z)
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, temperature=temperatures[0], label=label)
-                return tf.cast(pixels, tf.uint8)
+                z1 = sample_latents(self.model, latents, self._levels[name], label, given=z)
+                return self._draw_pixels(name, z1, noise.pixels, temperatures[0], label)
 
             noise = SamplingNoise(self._latents[:level], pixels)
             return _traced(decode, self._latents[level], noise, self._temperatures, *self._label)
 
         levels = range(self.config.num_levels)
-        return {name: tuple(traced(sampler, level) for level in levels) for name, sampler in SAMPLERS.items()}
+        return {name: tuple(traced(name, level) for level in levels) for name in SAMPLERS}
 
     @functools.cached_property
     def complete(self) -> dict[str, Callable[..., tf.Tensor]]:
@@ -203,18 +241,17 @@ class Graphs:
         known = tf.TensorSpec((None, *self.config.image_shape), tf.bool)
         seed = tf.TensorSpec((2,), tf.int32)
 
-        def traced(sampler: Sampler):
+        def traced(name: str):
             def complete(images, known, seed, temperatures, label=None):
                 noise = draw_noise(self.config, tf.shape(images)[0], seed)
                 latents = with_temperature(noise.latents, temperatures[1:])
                 samples = sample_posteriors(self.model.q_z_given_x(images, label), latents)
                 z1 = samples[0] if samples else None
-                pixels = sampler.sample_pixels(self.model, z1, noise.pixels, images, known, temperatures[0], label)
-                return tf.cast(pixels, tf.uint8)
+                return self._draw_pixels(name, z1, noise.pixels, temperatures[0], label, images, known)
 
             return _traced(complete, self._images, known, seed, self._temperatures, *self._label)
 
-        return {name: traced(sampler) for name, sampler in SAMPLERS.items()}
+        return {name: traced(name) for name in SAMPLERS}
 
 
 def _traced(function: Callable, *signature) -> Callable:
