@@ -31,8 +31,8 @@ def sizes(records: Records) -> str:
     least, here = "A100: a step at least, float32 / bfloat16", "here, 2 images: building + two steps + bound"
     rows = []
 
-    def each(rows: list[dict], value: Callable[[dict], float], form: str) -> str:
-        return " / ".join(format(value(row), form) for row in rows)
+    def each(rows: list[dict], value: Callable[[dict], float], form: Callable[[float], str]) -> str:
+        return " / ".join(form(value(row)) for row in rows)
 
     for name in (
         "mnist",
@@ -51,10 +51,11 @@ def sizes(records: Records) -> str:
             in_float32 = calculated[0]
             row |= {
                 "weights": f"{in_float32['parameters']:,}",
-                gflop: f"{in_float32['forward_gflop']:.3g} / {in_float32['step_gflop']:.3g}",
+                gflop: " / ".join(markdown.three_figures(in_float32[f"{of}_gflop"]) for of in ("forward", "step")),
                 "batch": str(in_float32["batch_size"]),
-                memory: each(calculated, lambda row: (row["state_bytes"] + row["tensors_bytes"]) / 1e9, ".1f") + " GB",
-                least: each(calculated, lambda row: 1e3 * row["device_step_seconds"], ".3g") + " ms",
+                memory: each(calculated, lambda row: (row["state_bytes"] + row["tensors_bytes"]) / 1e9, "{:.1f}".format)
+                + " GB",
+                least: each(calculated, lambda row: 1e3 * row["device_step_seconds"], markdown.three_figures) + " ms",
                 here: "".join(map(_taken, measured)) or "not run",
             }
         rows.append(row)
