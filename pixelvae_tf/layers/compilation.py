@@ -47,17 +47,19 @@ def compiling(by_xla: bool) -> Iterator[None]:
 
 
 def traced_once(function: Callable) -> Callable:
-    """Puts a function of tensors with a `tf.custom_gradient` into its own graph, which all other graphs share.
+    """Puts a function of tensors into its own graph, one for each set of shapes, which all other graphs share.
 
-    TensorFlow keeps every graph that calls `tf.custom_gradient` until the process ends: all graphs of a model, some 20
-    MB for every small model that a process has loaded. With this wrapper, it keeps only one small graph for each shape
-    and type of the inputs, and frees the graphs that call it.
+    This is for loops and for functions with a `tf.custom_gradient`. TensorFlow keeps every graph that calls
+    `tf.custom_gradient` until the process ends: all graphs of a model, some 20 MB for every small model that a process
+    has loaded. With this wrapper, it keeps only one small graph for each shape and type of the inputs, and frees the
+    graphs that call it.
 
     Arguments that are not tensors are constants of the graph.
     """
 
     # The first arguments make a graph of its own for each way of compiling and for each set of shapes. TensorFlow would
-    # reuse a graph of unknown sizes, whose gradient does not sum over the axes that turn out to have one element.
+    # reuse a graph of unknown sizes: its result has no static batch size, and its gradient does not sum over the axes
+    # that turn out to have one element.
     @tf.function(autograph=False)
     def traced(_compiled, _shapes, *arguments):
         return function(*arguments)

@@ -135,8 +135,8 @@ def _begun(first_lines: tuple[int, ...], line):
     return tf.cast(line >= tf.constant(first_lines), tf.float32)[:, None]
 
 
-# Python arguments are constants of the graph. Layers of one shape share it.
-@tf.function(autograph=False)
+# Layers of one shape share a graph.
+@traced_once
 def _forward(inputs, kernel, initial, offsets, first_lines):
     """Returns h, c and the gates of every line: float32, float32 and the type of the inputs."""
     taps, start = _Taps(offsets), initial[:, :, None, None]
@@ -158,7 +158,7 @@ def _forward(inputs, kernel, initial, offsets, first_lines):
     return [array.stack() for array in done[3:]]
 
 
-@tf.function(autograph=False)
+@traced_once
 def _backward(upstream, kernel, initial, memories, memories_before, gates, offsets, first_lines):
     """Returns the gradients of the gates' inputs, float32, and of the initial state, given the gradient of h."""
     taps = _Taps(offsets)

@@ -27,7 +27,10 @@ TABLES = {
     for name, rows_of in {
         "step_mnist": tables.step,
         "step_mnist_without_bfloat16": tables.step,
+        "step_mnist_pixelrnn": tables.step,
+        "step_mnist_row_lstm": tables.step,
         "profile_mnist": tables.profile,
+        "profile_mnist_pixelrnn": tables.profile,
         "recompute_mnist": tables.step,
         "convergence_mnist": tables.convergence,
         "optimizers_mnist": tables.convergence,
