@@ -30,7 +30,6 @@ TABLES = {
         "step_mnist_pixelrnn": tables.step,
         "step_mnist_row_lstm": tables.step,
         "profile_mnist": tables.profile,
-        "profile_mnist_pixelrnn": tables.profile,
         "recompute_mnist": tables.step,
         "convergence_mnist": tables.convergence,
         "optimizers_mnist": tables.convergence,
