@@ -40,14 +40,17 @@ def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **setti
     return Recipe(name or flag_files[0], (*given, *changes), **settings)
 
 
-_TABLE_1 = (
-    "mnist_vae",
-    "mnist_pixelvae",
-    "mnist_gated_pixelvae",
-    "mnist",
-    "mnist_gated_pixelcnn",
-    "mnist_pixelcnn",
-)
+# The systems of Table 1, and what each changes in the equal recipe.
+_TABLE_1: dict[str, tuple[str, ...]] = {
+    "mnist_vae": (),
+    "mnist_pixelvae": (),
+    # Without free bits z collapses: its KL falls from 16 nats at step 100 to 0.2 at step 200, and does not come back.
+    "mnist_gated_pixelvae": ("--free_bits=5",),
+    "mnist": (),
+    "mnist_gated_pixelcnn": (),
+    "mnist_pixelcnn": (),
+    "mnist_pixelrnn": ("--optimizer=adam",),
+}
 _SECTION_42 = (
     "compare32",
     "compare32_one_level",
@@ -72,10 +75,7 @@ _FIGURE_4 = tuple(
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "digits": (_of("digits", importance_samples=50), _of("digits_vae", importance_samples=50)),
     "classes": (_of("digits_conditional", importance_samples=50),),
-    "table1": (
-        *(_of(system, "equal_budget_base") for system in _TABLE_1),
-        _of("mnist_pixelrnn", "equal_budget_base", changes=("--optimizer=adam",)),
-    ),
+    "table1": tuple(_of(system, "equal_budget_base", changes=changes) for system, changes in _TABLE_1.items()),
     "flagship": tuple(
         _of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")
     ),
