@@ -17,7 +17,7 @@ _COLUMNS = 10
 FIGURE_2 = {
     "PixelCNN": ("mnist_gated_pixelcnn", "mnist_pixelcnn"),
     "VAE": ("mnist_vae",),
-    "PixelVAE": ("mnist_gated_pixelvae", "mnist_pixelvae", "mnist"),
+    "PixelVAE": ("mnist_pixelvae", "mnist_gated_pixelvae", "mnist"),
 }
 FIGURE_6 = ("lsun64", "imagenet64_cpu", "compare32", "mnist")
 # Models of the package that replace missing runs, by flag file.

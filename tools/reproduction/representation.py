@@ -17,9 +17,11 @@ MNIST = {
     "mnist_vae": ("mnist_vae", "VAE"),
     "mnist_pixelvae": ("mnist_pixelvae", "PixelVAE"),
     "mnist_gated_pixelvae": ("mnist_gated_pixelvae", "gated PixelVAE"),
-    "mnist_short": ("mnist", "gated PixelVAE without upsampling, `mnist_short`"),
+    "mnist": ("mnist", "gated PixelVAE without upsampling"),
+    "mnist_short": ("mnist", "the same, `mnist_short`"),
     "mnist_adam": ("mnist", "the same, `mnist_adam`"),
     "mnist_best": ("mnist", "the same, `mnist_best`"),
+    "mnist_dropout": ("mnist", "the same, `mnist_dropout`"),
 }
 DIGITS = {"digits_vae": ("digits_vae", "VAE"), "digits": ("digits", "PixelVAE")}
 _PANELS = 3
