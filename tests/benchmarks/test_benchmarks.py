@@ -84,8 +84,8 @@ def comparable(path) -> list[dict]:
 # Not those of LSTMs, which have no straightforward version.
 COMPARED = {
     path.stem: rows
-    for path in sorted((ROOT / "results").glob("benchmark_step_*.json"))
-    if len({row["implementation"] for row in (rows := comparable(path))}) > 1
+    for path, rows in ((path, comparable(path)) for path in sorted((ROOT / "results").glob("benchmark_step_*.json")))
+    if len({row["implementation"] for row in rows}) > 1
 }
 
 
