@@ -1,6 +1,7 @@
 # make train: install, train a PixelVAE on the digits in the package, score it, draw from it.
 # make test:  install, check the format, run the tests.
 # make check: what of it takes under a minute, for every day.
+# make exhaustive: the tests that repeat one of `make test` with the network of every flag file, and the like.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/digits
@@ -10,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 CHECKED := tests/test_architecture.py tests/test_docs.py tests/config tests/commandline tests/probability \
 	tests/layers tests/model/test_importance.py tests/sampling/test_naive_sampling.py tests/networks/test_pixelcnn.py
 
-.PHONY: train test check format
+.PHONY: train test check exhaustive format
 
 train: $(VENV)/installed
 	$(BIN)/python -m pixelvae_tf.train --flagfile=flags/digits.cfg --workdir=$(RUN)
@@ -22,6 +23,9 @@ test: format
 
 check: format
 	$(PYTEST) --durations=3 --ignore=tests/layers/test_dropout.py $(CHECKED)
+
+exhaustive: format
+	$(PYTEST) --durations=10 -m exhaustive
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --quiet .

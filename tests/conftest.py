@@ -41,6 +41,9 @@ _LONG = (
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "as_in_production: graphs are optimized, and compiled by XLA, as for users")
+    config.addinivalue_line(
+        "markers", "exhaustive: repeats another test with another network; `make exhaustive` runs it"
+    )
 
 
 def pytest_collection_modifyitems(items):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import tiny
 from commands import ROOT
 
@@ -122,3 +123,31 @@ FLAG_FILES = [path for path in sorted((ROOT / "flags").glob("*.cfg"), reverse=Tr
 # Files that differ in width alone are one.
 NARROW = {narrow_config(path): path.stem for path in FLAG_FILES}
 SMALL = {in_small(config): name for config, name in NARROW.items()}
+
+
+def of_every_kind(configs: dict[ModelConfig, str]) -> list[str]:
+    """Names of a few of the networks, among which is every value of every setting that the networks choose by name.
+
+    Sizes are no such settings, but whether there is anything of that size is.
+    """
+    kinds = {
+        name: {
+            (field.name, value if isinstance(value, str | bool) else bool(value))
+            for field in dataclasses.fields(config)
+            for value in (getattr(config, field.name),)
+        }
+        | {("levels", config.num_levels), ("colors", config.image_shape[-1])}
+        for config, name in configs.items()
+    }
+    wanted, chosen = set.union(*kinds.values()), []
+    while wanted:
+        chosen.append(max(kinds, key=lambda name: len(kinds[name] & wanted)))
+        wanted -= kinds[chosen[-1]]
+    return chosen
+
+
+def few(names, in_every_run) -> list:
+    """Parameters of a test: all the names, of which `make test` takes some and `make exhaustive` the others."""
+    names, in_every_run = list(names), set(in_every_run)
+    assert in_every_run <= set(names), in_every_run - set(names)
+    return [name if name in in_every_run else pytest.param(name, marks=pytest.mark.exhaustive) for name in names]

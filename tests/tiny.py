@@ -25,6 +25,8 @@ BINARY = ModelConfig(
     kernel_size=3,
     output_layers=1,
 )
+# Of the same images, for tests of all that trains a network or writes it, whatever network it is.
+LEAST = dataclasses.replace(BINARY, pixelcnn_layers=1, output_layers=0, weight_normalization=False)
 # 531,441 images.
 COLOR = dataclasses.replace(BINARY, image_shape=(2, 2, 3), pixel_levels=3, embedding_channels=2, pixelcnn_channels=6)
 # 729 images.

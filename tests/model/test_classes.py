@@ -121,7 +121,7 @@ def test_the_importance_estimate_and_the_bound_are_of_the_given_class():
 
 
 def compiled(learning_rate: float = 0.0, **changes):
-    model = tiny.model(num_classes=CLASSES, **changes)
+    model = tiny.model(tiny.LEAST, num_classes=CLASSES, **changes)
     model.compile(keras.optimizers.Adam(learning_rate))
     return model
 
@@ -193,7 +193,7 @@ def test_data_without_the_labels_that_a_model_needs_is_refused():
 
 
 def test_an_export_takes_labels_and_answers_as_the_model_does(tmp_path):
-    model = shared("stacks and a vector")
+    model = tiny.shared_model(tiny.LEAST, num_classes=CLASSES)
     images, labels = some(model.config, 6)
     labels = labels.astype("int32")
     written = serving.export(model, serving.check_output(str(tmp_path / "export")), {})

@@ -19,7 +19,7 @@ FLOATS = IMAGES.astype("float32")
 
 @pytest.fixture(scope="module")
 def compiled() -> PixelVAE:
-    model = tiny.model()
+    model = tiny.model(tiny.LEAST)
     model.compile(keras.optimizers.SGD(0.0))
     return model
 
@@ -64,7 +64,7 @@ def test_pixels_of_a_stream_are_checked_in_the_graph(compiled, method):
 
 def stepped(data, **arguments) -> tuple[np.ndarray, dict]:
     """The change of all weights in one step, without any noise, and what it reports."""
-    model = tiny.model(latent_channels=(), gain=1.5)
+    model = tiny.model(tiny.LEAST, latent_channels=(), gain=1.5)
     model.compile(keras.optimizers.SGD(1.0))
     before = weights_of(model)
     history = model.fit(*data, epochs=1, shuffle=False, verbose=0, **arguments).history
@@ -86,7 +86,7 @@ def test_weights_of_examples_weigh_the_loss_and_every_figure():
 
 
 def test_weights_of_examples_weigh_the_validation_bound():
-    model = tiny.model(latent_channels=(), gain=1.5)
+    model = tiny.model(tiny.LEAST, latent_channels=(), gain=1.5)
     model.compile()
     weights = np.linspace(0.0, 1.0, len(IMAGES)).astype("float32")
     found = model.evaluate(IMAGES, sample_weight=weights, batch_size=9, verbose=0, return_dict=True)
@@ -98,7 +98,7 @@ def test_weights_of_examples_weigh_the_validation_bound():
 def test_a_loss_scale_changes_no_step(clip):
     found = {}
     for factor in (None, 128.0):
-        model = tiny.model(latent_channels=(), gain=1.5)
+        model = tiny.model(tiny.LEAST, latent_channels=(), gain=1.5)
         model.compile(keras.optimizers.SGD(1.0, loss_scale_factor=factor), **clip)
         before = weights_of(model)
         logs = model.fit(IMAGES, batch_size=64, verbose=0).history
@@ -110,7 +110,7 @@ def test_a_loss_scale_changes_no_step(clip):
 def test_float16_learns_as_float32_does():
     found = {}
     for dtype in ("float32", "mixed_float16"):
-        model = tiny.model(latent_channels=(), gain=1.0, dtype=dtype)
+        model = tiny.model(tiny.LEAST, latent_channels=(), gain=1.0, dtype=dtype)
         # From a scale at which the first steps do not overflow.
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=256.0)
         model.compile(optimizer if dtype == "mixed_float16" else keras.optimizers.SGD(0.01), clip_value=1.0)
@@ -122,7 +122,7 @@ def test_float16_learns_as_float32_does():
 
 
 def test_steps_that_overflow_are_skipped_and_lower_the_loss_scale():
-    model = tiny.model(latent_channels=(), dtype="mixed_float16")
+    model = tiny.model(tiny.LEAST, latent_channels=(), dtype="mixed_float16")
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=1e30), clip_value=0.1)
     before = weights_of(model)
     model.fit(IMAGES, batch_size=64, verbose=0)
@@ -131,7 +131,7 @@ def test_steps_that_overflow_are_skipped_and_lower_the_loss_scale():
 
 
 def averaged() -> PixelVAE:
-    model = tiny.model(seed=1)
+    model = tiny.model(tiny.LEAST, seed=1)
     model.compile(keras.optimizers.SGD(0.1), ema_decay=0.9)
     return model
 
@@ -150,7 +150,7 @@ def flat(arrays) -> np.ndarray:
 @pytest.mark.parametrize("first", ["compile", "load_weights"])
 def test_the_average_of_the_weights_is_saved_and_restored_whatever_the_order(trained, tmp_path, first):
     trained.save_weights(tmp_path / "own.weights.h5")
-    model = averaged() if first == "compile" else tiny.model(seed=2)
+    model = averaged() if first == "compile" else tiny.model(tiny.LEAST, seed=2)
     model.load_weights(tmp_path / "own.weights.h5")
     if first == "load_weights":
         model.compile(keras.optimizers.SGD(0.1), ema_decay=0.9)
@@ -200,12 +200,12 @@ def test_an_average_that_begins_after_more_training_begins_with_the_present_weig
 )
 def test_compile_refuses_what_the_flags_refuse_and_a_loss_beside_the_bound(arguments, words):
     with pytest.raises(UserError) as caught:
-        tiny.model(latent_channels=()).compile("sgd", **arguments)
+        tiny.model(tiny.LEAST, latent_channels=()).compile("sgd", **arguments)
     assert str(caught.value).startswith(words)
 
 
 def test_early_stopping_as_keras_gives_it_watches_the_bound():
-    model = tiny.model(latent_channels=())
+    model = tiny.model(tiny.LEAST, latent_channels=())
     model.compile(keras.optimizers.SGD(0.0))
     stop = keras.callbacks.EarlyStopping(patience=1)
     history = model.fit(IMAGES, epochs=5, validation_data=(IMAGES,), verbose=0, callbacks=[stop]).history

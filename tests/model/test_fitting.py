@@ -14,7 +14,7 @@ IMAGES = tiny.all_images(tiny.BINARY)[::3]
 
 def step_taken(**settings) -> tuple[np.ndarray, dict]:
     """The change of all weights, and the report, in one step of gradient descent at rate 1, without any noise."""
-    model = tiny.model(latent_channels=(), gain=1.5)
+    model = tiny.model(tiny.LEAST, latent_channels=(), gain=1.5)
     model.compile(keras.optimizers.SGD(1.0), **settings)
     before = flat(weights_of(model))
     logs = fit(model, IMAGES, 1).logs[0]
@@ -41,7 +41,7 @@ def test_gradients_are_scaled_down_to_a_global_norm_and_never_up():
 
 
 def test_the_kl_weight_warms_up_in_the_loss_and_not_in_the_bound():
-    model = tiny.model(latent_channels=(2,))
+    model = tiny.model(tiny.LEAST, latent_channels=(2,))
     model.compile(keras.optimizers.SGD(1e-3), kl_warmup_steps=(4,))
     logs = fit(model, IMAGES, 6).logs
     assert [log["kl_weight_z1"] for log in logs] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
@@ -56,7 +56,7 @@ def test_the_weight_of_the_kl_scales_what_it_adds_to_the_gradient():
     steps = {}
     for warmup in (0, 1):
         # The first step's weight is 1 without a warm-up and 0 with one.
-        model = tiny.model(**tiny.NETWORKS["independent pixels"])
+        model = tiny.model(tiny.LEAST, **tiny.NETWORKS["independent pixels"])
         model.compile(keras.optimizers.SGD(1.0), kl_warmup_steps=(warmup,), seed=3)
         of_encoder = {id(variable) for variable in model.encoder.trainable_variables}
         before = weights_of(model)
@@ -84,7 +84,7 @@ def test_the_training_loss_weighs_the_kl_as_it_is_told_and_the_bound_counts_all_
 def test_a_level_that_carries_more_than_its_free_bits_is_trained_as_without_them():
     moved = {}
     for name, settings in {"none": {}, "few": {"free_bits": 1e-4}, "many": {"free_bits": 50.0}}.items():
-        model = tiny.model()
+        model = tiny.model(tiny.LEAST)
         model.compile(keras.optimizers.SGD(0.1), seed=3, **settings)
         fit(model, IMAGES, 2)
         moved[name] = flat(weights_of(model))
@@ -95,13 +95,13 @@ def test_a_level_that_carries_more_than_its_free_bits_is_trained_as_without_them
 @pytest.mark.parametrize("name", ["kl_weight", "free_bits", "dropout"])
 def test_compile_refuses_what_the_flags_refuse(name):
     with pytest.raises(ConfigError, match=name):
-        tiny.model().compile(**{name: -1.0})
+        tiny.model(tiny.LEAST).compile(**{name: -1.0})
 
 
 def test_the_same_seed_trains_the_same_weights_and_another_seed_others():
     found = []
     for seed in (1, 1, 2):
-        model = tiny.model(**tiny.NETWORKS["independent pixels"])
+        model = tiny.model(tiny.LEAST, **tiny.NETWORKS["independent pixels"])
         model.compile(keras.optimizers.SGD(1e-2), seed=seed)
         fit(model, IMAGES, 3)
         found.append(flat(weights_of(model)))
@@ -110,14 +110,14 @@ def test_the_same_seed_trains_the_same_weights_and_another_seed_others():
 
 
 def test_every_step_draws_noise_of_its_own():
-    model = tiny.model()
+    model = tiny.model(tiny.LEAST)
     model.compile(keras.optimizers.SGD(0.0))
     losses = [log["reconstruction"] for log in fit(model, IMAGES, 4).logs]
     assert len(set(losses)) == 4
 
 
 def test_averaged_weights_follow_the_stated_recursion():
-    model = tiny.model()
+    model = tiny.model(tiny.LEAST)
     average = flat(weights_of(model))
     model.compile(keras.optimizers.SGD(0.1), ema_decay=0.3)
     for count, weights in enumerate(fit(model, IMAGES, 8).weights):
@@ -128,7 +128,7 @@ def test_averaged_weights_follow_the_stated_recursion():
 
 
 def test_averaged_weights_are_in_place_for_a_block_and_the_others_come_back_bit_for_bit():
-    model = tiny.model()
+    model = tiny.model(tiny.LEAST)
     model.compile(keras.optimizers.SGD(0.1), ema_decay=0.9)
     fit(model, IMAGES, 5)
     before, bound = weights_of(model), model.elbo(IMAGES).elbo
@@ -146,7 +146,7 @@ def test_averaged_weights_are_in_place_for_a_block_and_the_others_come_back_bit_
 
 
 def test_without_an_average_evaluation_uses_the_weights_as_they_are():
-    model = tiny.model()
+    model = tiny.model(tiny.LEAST)
     model.compile(keras.optimizers.SGD(0.1))
     before = weights_of(model)
     with model.evaluation_weights() as kind:
@@ -156,14 +156,14 @@ def test_without_an_average_evaluation_uses_the_weights_as_they_are():
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
 def test_the_validation_bound_is_the_mean_over_images_whatever_the_batch_size(batch_size):
-    model = tiny.model(latent_channels=(), gain=1.5)
+    model = tiny.model(tiny.LEAST, latent_channels=(), gain=1.5)
     model.compile()
     found = model.evaluate(IMAGES[:21], batch_size=batch_size, verbose=0, return_dict=True)
     assert found["bound"] == pytest.approx(-model.elbo(IMAGES[:21]).elbo.mean(), rel=1e-5)
 
 
 def test_the_validation_bound_agrees_with_the_elbo_of_the_interface():
-    model = tiny.model(latent_channels=(2,))
+    model = tiny.model(tiny.LEAST, latent_channels=(2,))
     model.compile()
     copies = np.concatenate([IMAGES] * 100)
     found = model.evaluate(copies, batch_size=500, verbose=0, return_dict=True)

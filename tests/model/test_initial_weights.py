@@ -35,6 +35,7 @@ def fresh_models():
 
 
 FRESH = dict(fresh_models())
+BY_NAME = {name: config for config, name in FRESH.items()}
 
 
 def blobs(config) -> np.ndarray:
@@ -57,10 +58,10 @@ def root_mean_square(array) -> float:
     return float(np.sqrt(np.mean(np.square(array))))
 
 
-@pytest.fixture(scope="module", params=FRESH, ids=FRESH.values())
+@pytest.fixture(scope="module", params=models.few(BY_NAME, models.of_every_kind(FRESH)))
 def fresh(request):
     keras.utils.set_random_seed(0)
-    return PixelVAE(request.param)
+    return PixelVAE(BY_NAME[request.param])
 
 
 def test_posterior_means_of_fresh_models_differ_between_images(fresh):

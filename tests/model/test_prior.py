@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import keras
 import models
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from pixelvae_tf import ModelConfig, PixelVAE
 from pixelvae_tf.config import ConfigError
 from pixelvae_tf.sampling.naive import sample_latents_naive
 from pixelvae_tf.sampling.noise import latent_noise, with_temperature
-from pixelvae_tf.training.soap import SOAP
 
 IMAGES = tiny.all_images(tiny.BINARY)
 FLOW = dataclasses.replace(
@@ -142,9 +142,9 @@ def test_a_configuration_from_before_there_was_a_choice_has_the_papers_prior():
 
 
 def test_training_moves_the_flow_and_lowers_the_bound():
-    model = PixelVAE(FLOW)
+    model = PixelVAE(dataclasses.replace(FLOW, pixelcnn_layers=1, output_layers=0))
     images = IMAGES[::3]
-    model.compile(SOAP(1e-2), ema_decay=0.5)
+    model.compile(keras.optimizers.Adam(1e-2), ema_decay=0.5)
     before = [weight.numpy() for weight in model.prior_flow.weights]
     bound = -model.elbo(images).elbo.mean()
     batches = tf.data.Dataset.from_tensors(images).repeat()
