@@ -16,19 +16,17 @@ from pixelvae_tf.model import serving
 from pixelvae_tf.runs.workdir import Run
 
 # As little to trace as there can be: these tests are of the folder.
-SMALLEST = dataclasses.replace(tiny.BINARY, latent_channels=(), pixelcnn_layers=1, output_layers=0)
+SMALLEST = dataclasses.replace(tiny.LEAST, latent_channels=())
 
 
 def test_an_earlier_export_is_replaced_and_nothing_is_left_beside_it(tmp_path):
     folder = tmp_path / "export"
-    serving.export(tiny.model(tiny.LEAST, SMALLEST), folder, {"step": 1}, keras_file=True)
-    serving.export(tiny.model(tiny.LEAST, SMALLEST, seed=1), serving.check_output(str(folder)), {})
+    serving.export(tiny.model(SMALLEST), folder, {"step": 1}, keras_file=True)
+    serving.export(tiny.model(SMALLEST, seed=1), serving.check_output(str(folder)), {})
     loaded = tf.saved_model.load(str(folder))
     assert os.listdir(tmp_path) == ["export"]
     assert not (folder / "model.keras").exists()
-    np.testing.assert_array_equal(
-        loaded.sample(40, 1)["images"], tiny.model(tiny.LEAST, SMALLEST, seed=1).sample(40, seed=1)
-    )
+    np.testing.assert_array_equal(loaded.sample(40, 1)["images"], tiny.model(SMALLEST, seed=1).sample(40, seed=1))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
@@ -47,7 +45,7 @@ def test_an_export_that_fails_at_its_end_leaves_the_earlier_one_and_never_looked
 
     monkeypatch.setattr(serving.files, "write_json", fail)
     with pytest.raises(error):
-        serving.export(tiny.model(tiny.LEAST, SMALLEST), folder, {"step": 2})
+        serving.export(tiny.model(SMALLEST), folder, {"step": 2})
     assert os.listdir(tmp_path) == ["1"]
     assert files.read_json(folder / "export.json")["step"] == 1
 
