@@ -52,7 +52,7 @@ def main() -> None:
         given = image_files.find(INPUT.value, "input") if not INPUT.value.endswith(".npy") else (None, ())
     trained = find_trained(trained_model())
     config = trained.config()
-    support.check(config.model)
+    support.library()
     program.start_tensorflow(program.sampling_threads)
     from pixelvae_tf.compression.lossless import Compressor
 

@@ -28,7 +28,7 @@ def main() -> None:
     output = check(OUTPUT.value, "output")
     stored = container.read(INPUT.value, "input")
     trained = find_trained(trained_model())
-    support.check(trained.config().model)
+    support.library()
     program.start_tensorflow(program.sampling_threads)
     import numpy as np
 

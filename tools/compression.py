@@ -32,7 +32,7 @@ _SCORED = 2000
 def main() -> None:
     output = None if OUTPUT.value is None else files.check_output(OUTPUT.value, "output")
     trained = find_trained(trained_model())
-    support.check(trained.config().model)
+    support.library()
     program.start_tensorflow(program.sampling_threads)
     from pixelvae_tf.evaluation import general_compression
 
@@ -81,14 +81,20 @@ def _ours(model, images) -> dict:
     if compressor.decompress(stored, pathlib.Path("memory"), clock.after).tobytes() != images.tobytes():
         raise files.FileError("the restored images differ from the compressed ones: please report this")
     rates["restored_a_second"], clock = clock.rate(), _Clock()
+    label = 0 if model.config.num_classes else None
     for start in range(0, min(len(images), _SCORED), size):
-        clock.after(len(model.elbo(images[start : start + size]).elbo))
+        clock.after(len(model.elbo(images[start : start + size], label=label).elbo))
     rates["scored_a_second"] = clock.rate()
     return {**compressed.record, **rates}
 
 
 def _importance_estimate(trained, best: dict, num_images: int) -> dict:
-    """Returns the importance estimate of the same images with the same weights, if these were evaluated."""
+    """Returns the importance estimate of the same images with the same weights, if these were evaluated.
+
+    That of a model of classes is given the true classes, and does not compare.
+    """
+    if trained.config().model.num_classes:
+        return {}
     try:
         evaluated = trained.record()["evaluations"].get(SPLIT.value, {})
     except files.FileError:  # A run that is not finished.

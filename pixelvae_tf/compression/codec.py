@@ -41,23 +41,26 @@ class Codec:
         self.batch_size = batch_size
         self.pixels = PixelWalk(model, batch_size)
         self.latents = LatentCoder(model, batch_size) if model.config.num_levels else None
+        self.num_classes = model.config.num_classes
 
     @property
     def bits_an_image(self) -> int:
         """The number of bits per image that must be on the stack before a group can be coded."""
         return self.latents.bits_an_image if self.latents else 0
 
-    def encode(self, images: np.ndarray, groups: list[int], on_group=None) -> Chain:
+    def encode(self, images: np.ndarray, label: np.ndarray | None, groups: list[int], on_group=None) -> Chain:
         """Encodes a chain of images.
 
         Args:
             images: (images, height, width, colors) uint8, 0..levels-1.
+            label: the class with which to encode each image, (images,) int32, if the model has classes.
             groups: number of images in each group; see `group_sizes`.
             on_group: called with the number of images after each group.
         """
         stack, start, probabilities = Stack(), 0, 0
         for count in groups:
-            probabilities = self._push_group(stack, images[start : start + count])
+            part = slice(start, start + count)
+            probabilities = self._push_group(stack, images[part], None if label is None else label[part])
             start += count
             if on_group:
                 on_group(count)
@@ -85,13 +88,14 @@ class Codec:
                 on_group(count)
         return np.concatenate(images[::-1])
 
-    def _push_group(self, stack: Stack, images: np.ndarray) -> int:
+    def _push_group(self, stack: Stack, images: np.ndarray, label: np.ndarray | None) -> int:
         """Pushes a group of images. Returns the checksum of the model's probabilities for their pixels."""
         count, padded = len(images), self._padded(images)
+        classes = None if label is None else self._padded(label)
         z1 = drawn = None
         if self.latents:
             stack.ensure(count * self.bits_an_image)
-            drawn = self.latents.draw(stack, padded, count)
+            drawn = self.latents.draw(stack, padded, classes, count)
             z1 = drawn.z1
         values = padded.reshape(self.batch_size, -1).T  # in the order of the walk: (positions, batch)
         lefts, rights, done, checksum = [], [], 0, 0
@@ -106,14 +110,21 @@ class Codec:
                 ends.append(np.take_along_axis(cumulative, known[:, :count] + shift, axis=-1).ravel())
             return known
 
-        self.pixels(z1, visit)
+        self.pixels(z1, classes, visit)
         stack.push_intervals(np.concatenate(lefts), np.concatenate(rights))
         if self.latents:
-            self.latents.store(stack, drawn, count)
+            self.latents.store(stack, drawn, classes, count)
+        if label is not None:
+            cumulative = self._cumulative_of_classes()
+            stack.push_intervals(cumulative[label], cumulative[label + 1])
         return checksum
 
     def _pop_group(self, stack: Stack, count: int) -> tuple[np.ndarray, int]:
-        drawn = self.latents.restore(stack, count) if self.latents else None
+        classes = None
+        if self.num_classes:
+            cumulative = np.broadcast_to(self._cumulative_of_classes(), (count, self.num_classes + 1))
+            classes = self._padded(stack.pop_symbols(cumulative))
+        drawn = self.latents.restore(stack, classes, count) if self.latents else None
         values = np.zeros((np.prod(self.shape), self.batch_size), "uint8")
         done = checksum = 0
 
@@ -128,16 +139,20 @@ class Codec:
             done += positions
             return known
 
-        self.pixels(drawn.z1 if drawn else None, visit)
+        self.pixels(drawn.z1 if drawn else None, classes, visit)
         images = np.ascontiguousarray(values.T).reshape(self.batch_size, *self.shape)
         if self.latents:
-            self.latents.give_back(stack, images, drawn, count)
+            self.latents.give_back(stack, images, classes, drawn, count)
         return images[:count], checksum
 
-    def _padded(self, images: np.ndarray) -> np.ndarray:
-        """Pads images with black rows to the batch size."""
-        padded = np.zeros((self.batch_size, *self.shape), "uint8")
-        padded[: len(images)] = images
+    def _cumulative_of_classes(self) -> np.ndarray:
+        """Returns the intervals of the classes, which are equally likely, (classes + 1,)."""
+        return quantization.cumulative(np.full((1, self.num_classes), 1.0 / self.num_classes, "float32"))[0]
+
+    def _padded(self, rows: np.ndarray) -> np.ndarray:
+        """Pads images with black rows, and labels with class 0, to the batch size."""
+        padded = np.zeros((self.batch_size, *rows.shape[1:]), rows.dtype)
+        padded[: len(rows)] = rows
         return padded
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from pixelvae_tf.compression import quantization
 from pixelvae_tf.compression.ans import FREQUENCY_BITS, Stack
+from pixelvae_tf.compression.walk import label_signature, optional
 from pixelvae_tf.model.settings import own_settings
 from pixelvae_tf.networks.flow import LOG_SCALE_LIMIT
 
@@ -33,23 +34,25 @@ class FlowCoder:
         flow: a `RealNVP`.
         dimensions: number of dimensions of z.
         batch_size: rows of every pass of the flow.
+        num_classes: number of classes whose labels the flow takes, or 0.
     """
 
-    def __init__(self, flow, dimensions: int, batch_size: int):
+    def __init__(self, flow, dimensions: int, batch_size: int, num_classes: int = 0):
         self.dimensions, self.batch_size = dimensions, batch_size
         self.changed = [coupling.changed for coupling in flow.couplings]
         values = tf.TensorSpec((batch_size, dimensions), tf.float32)
+        labels = label_signature(batch_size, num_classes)
 
-        def affine(coupling, z):
+        def affine(coupling, z, label: tuple):
             """Computes a coupling's scales and shifts of the features that it changes, from the others."""
             with own_settings():
                 changes = np.isin(np.arange(dimensions), coupling.changed)
-                (of_zeros, _), (of_ones, _) = (coupling(tf.where(changes, value, z)) for value in (0.0, 1.0))
+                (of_zeros, _), (of_ones, _) = (coupling(tf.where(changes, value, z), *label) for value in (0.0, 1.0))
                 scale = tf.maximum(of_ones - of_zeros, _SMALLEST_SCALE)
                 return tuple(tf.gather(part, coupling.changed, axis=-1) for part in (scale, of_zeros))
 
         self._affine = [
-            tf.function(functools.partial(affine, coupling), input_signature=(values,), autograph=False)
+            tf.function(functools.partial(affine, coupling), input_signature=(values, labels), autograph=False)
             for coupling in flow.couplings
         ]
 
@@ -75,11 +78,11 @@ class FlowCoder:
         for at, mean, scale in reversed(list(self._each(posterior, count))):
             quantization.push_cell(stack, int(cells[at]), mean, scale)
 
-    def store(self, stack: Stack, cells: np.ndarray, count: int) -> None:
-        """Pushes z under the prior."""
+    def store(self, stack: Stack, cells: np.ndarray, label: np.ndarray | None, count: int) -> None:
+        """Pushes z under the prior, given the classes of the images if the flow takes them."""
         cells = cells.copy()
         for index in range(len(self.changed)):
-            for at, scale, shift in self._changes(index, cells, count):
+            for at, scale, shift in self._changes(index, cells, label, count):
                 before = int(cells[at])
                 cells[at] = quantization.pop_cell(stack, before * scale + shift, _WIDTH * scale)
                 quantization.push_cell(stack, before, (int(cells[at]) - shift) / scale, _WIDTH, _WIDTH)
@@ -87,13 +90,13 @@ class FlowCoder:
             quantization.push_standard(stack, cell, CELLS)
         stack.note_depth()
 
-    def restore(self, stack: Stack, count: int) -> np.ndarray:
+    def restore(self, stack: Stack, label: np.ndarray | None, count: int) -> np.ndarray:
         """Undoes `store`."""
         cells = np.zeros((self.batch_size, self.dimensions), "int64")
         noise = [quantization.pop_standard(stack, CELLS) for _ in range(count * self.dimensions)]
         cells[:count] = np.array(noise[::-1]).reshape(count, self.dimensions)
         for index in reversed(range(len(self.changed))):
-            for at, scale, shift in reversed(list(self._changes(index, cells, count))):
+            for at, scale, shift in reversed(list(self._changes(index, cells, label, count))):
                 after = int(cells[at])
                 cells[at] = quantization.pop_cell(stack, (after - shift) / scale, _WIDTH, _WIDTH)
                 quantization.push_cell(stack, after, int(cells[at]) * scale + shift, _WIDTH * scale)
@@ -105,8 +108,9 @@ class FlowCoder:
         means, scales = np.split(posterior[0, :count].astype("float64") * CELLS, 2, axis=-1)
         yield from zip(np.ndindex(means.shape), means.ravel().tolist(), scales.ravel().tolist(), strict=True)
 
-    def _changes(self, index: int, cells: np.ndarray, count: int):
+    def _changes(self, index: int, cells: np.ndarray, label: np.ndarray | None, count: int):
         """Yields image and feature of each value that a coupling changes, with its scale and its shift in cells."""
-        scales, shifts = (part.numpy()[:count].astype("float64") for part in self._affine[index](self.values(cells)))
+        affine = self._affine[index](self.values(cells), optional(label))
+        scales, shifts = (part.numpy()[:count].astype("float64") for part in affine)
         places = [(image, feature) for image in range(count) for feature in self.changed[index]]
         yield from zip(places, scales.ravel().tolist(), (shifts * CELLS).ravel().tolist(), strict=True)

@@ -19,7 +19,7 @@ import tensorflow as tf
 from pixelvae_tf.compression import quantization
 from pixelvae_tf.compression.ans import FREQUENCY_BITS, Stack
 from pixelvae_tf.compression.flow_prior import FlowCoder
-from pixelvae_tf.compression.walk import LatentWalk
+from pixelvae_tf.compression.walk import LatentWalk, label_signature, optional
 from pixelvae_tf.model.settings import own_settings
 
 
@@ -45,6 +45,8 @@ class LatentCoder:
     Args:
         model: a `PixelVAE` with latents.
         batch_size: rows of every pass of the networks, images or not.
+
+    Methods take `label`, the classes of a batch, (batch,) int32, or None for a model without classes.
     """
 
     def __init__(self, model, batch_size: int):
@@ -52,18 +54,19 @@ class LatentCoder:
         self.batch_size = batch_size
         self.topmost = None
         if model.prior_flow is not None:
-            self.topmost = FlowCoder(model.prior_flow, config.latent_channels[-1], batch_size)
+            self.topmost = FlowCoder(model.prior_flow, config.latent_channels[-1], batch_size, config.num_classes)
         self.all_shapes = config.latent_shapes
         # The shapes of the levels that have buckets.
         self.shapes = self.all_shapes[:-1] if self.topmost else self.all_shapes
         self.walks = [LatentWalk(model, level, batch_size) for level in range(config.num_levels - 1)]
         images = tf.TensorSpec((batch_size, *config.image_shape), tf.uint8)
+        labels = label_signature(batch_size, config.num_classes)
 
-        def posteriors(images):
+        def posteriors(images, label: tuple):
             with own_settings():
-                return [tf.concat(posterior, axis=-1) for posterior in model.q_z_given_x(images)]
+                return [tf.concat(posterior, axis=-1) for posterior in model.q_z_given_x(images, *label)]
 
-        self._posteriors = tf.function(posteriors, input_signature=(images,), autograph=False)
+        self._posteriors = tf.function(posteriors, input_signature=(images, labels), autograph=False)
 
     @property
     def bits_an_image(self) -> int:
@@ -71,7 +74,7 @@ class LatentCoder:
         of_buckets = FREQUENCY_BITS * sum(int(np.prod(shape)) for shape in self.shapes)
         return of_buckets + (self.topmost.bits_an_image if self.topmost else 0)
 
-    def draw(self, stack: Stack, images: np.ndarray, count: int) -> Drawn:
+    def draw(self, stack: Stack, images: np.ndarray, label: np.ndarray | None, count: int) -> Drawn:
         """Pops the latents of the first `count` images of a batch of uint8 images: the encoder's first step."""
 
         def choose(posterior, prior, _):
@@ -80,22 +83,22 @@ class LatentCoder:
                 buckets[at] = quantization.pop_bucket(stack, mean, scale)
             return buckets
 
-        posteriors = self._of_images(images)
+        posteriors = self._of_images(images, label)
         cells = self.topmost.draw(stack, posteriors[-1], count) if self.topmost else None
-        drawn = self._walk(choose, posteriors, cells)
+        drawn = self._walk(choose, posteriors, cells, label)
         stack.note_depth()
         return drawn
 
-    def store(self, stack: Stack, drawn: Drawn, count: int) -> None:
+    def store(self, stack: Stack, drawn: Drawn, label: np.ndarray | None, count: int) -> None:
         """Pushes the result of `draw` under the prior: the encoder's last step."""
         buckets = [level[:, :count].ravel() for level in drawn.buckets]
         stack.push_uniform(np.concatenate([*buckets, np.zeros(0, "int64")]), quantization.BUCKETS)
         if self.topmost:
-            self.topmost.store(stack, drawn.cells, count)
+            self.topmost.store(stack, drawn.cells, label, count)
 
-    def restore(self, stack: Stack, count: int) -> Drawn:
+    def restore(self, stack: Stack, label: np.ndarray | None, count: int) -> Drawn:
         """Undoes `store`: the decoder's first step."""
-        cells = self.topmost.restore(stack, count) if self.topmost else None
+        cells = self.topmost.restore(stack, label, count) if self.topmost else None
         sizes = [count * int(np.prod(shape)) for shape in self.shapes]
         stored = np.split(stack.pop_uniform(sum(sizes), quantization.BUCKETS), np.cumsum(sizes))[: len(sizes)]
         stored = [part.reshape(-1, count, shape[-1]) for part, shape in zip(stored, self.shapes, strict=True)]
@@ -108,11 +111,11 @@ class LatentCoder:
             return buckets
 
         position_of = [0] * len(self.shapes)
-        return self._walk(choose, None, cells)
+        return self._walk(choose, None, cells, label)
 
-    def give_back(self, stack: Stack, images: np.ndarray, drawn: Drawn, count: int) -> None:
+    def give_back(self, stack: Stack, images: np.ndarray, label: np.ndarray | None, drawn: Drawn, count: int) -> None:
         """Undoes `draw`, given the images: the decoder's last step."""
-        posteriors = self._of_images(images)
+        posteriors = self._of_images(images, label)
         # In reverse: the last popped value goes back first.
         for level, (posterior, prior) in enumerate(zip(posteriors, drawn.priors, strict=False)):
             for at, mean, scale in reversed(list(self._each(posterior, prior, count))):
@@ -120,18 +123,21 @@ class LatentCoder:
         if self.topmost:
             self.topmost.give_back(stack, posteriors[-1], drawn.cells, count)
 
-    def _of_images(self, images: np.ndarray) -> list[np.ndarray]:
+    def _of_images(self, images: np.ndarray, label: np.ndarray | None) -> list[np.ndarray]:
         """Computes the posteriors by level, (positions, batch, 2 * channels)."""
-        of_levels = (posterior.numpy() for posterior in self._posteriors(images))
+        of_levels = (posterior.numpy() for posterior in self._posteriors(images, optional(label)))
         return [level.reshape(len(level), -1, level.shape[-1]).transpose(1, 0, 2) for level in of_levels]
 
-    def _walk(self, choose, posteriors: list[np.ndarray] | None, cells: np.ndarray | None) -> Drawn:
+    def _walk(
+        self, choose, posteriors: list[np.ndarray] | None, cells: np.ndarray | None, label: np.ndarray | None
+    ) -> Drawn:
         """Chooses the latents of all levels from the top down.
 
         Args:
             choose: returns the buckets at some positions, from the posterior and the prior there, and the level.
             posteriors: the images' posteriors, or None.
             cells: cells of the topmost level, if its prior is a flow.
+            label: classes of the images, if the model takes them.
         """
         levels = len(self.shapes)
         buckets, priors = [[] for _ in range(levels)], [[] for _ in range(levels)]
@@ -155,7 +161,7 @@ class LatentCoder:
             if z is None:
                 visitor(level)(self._standard_normal(level))
             else:
-                self.walks[level](z, visitor(level))
+                self.walks[level](z, label, visitor(level))
             z = np.concatenate(values[level]).transpose(1, 0, 2).reshape(self.batch_size, *self.shapes[level])
         joined = ([np.concatenate(level) for level in parts] for parts in (buckets, priors))
         return Drawn(z, *joined, cells)

@@ -49,11 +49,11 @@ class Compressor:
         model: a `PixelVAE`.
 
     Raises:
-        UserError: as `support.check` does.
+        UserError: without the package constriction.
     """
 
     def __init__(self, model):
-        support.check(model.config)
+        support.library()
         self.model = model
         # The graphs of a batch size take long to trace and compile.
         self._codec = functools.cache(functools.partial(Codec, model))
@@ -84,13 +84,14 @@ class Compressor:
         started = time.perf_counter()
         batch_size = min(batch_size, len(images))
         parts = max(1, min(parts, len(images) // (_GROUPS_A_PART * batch_size)))
-        ideal = _ideal_bits(model, images, batch_size)
+        label, ideal = _best_labels(model, images, batch_size)
         bounded = time.perf_counter()
         codec = self._codec(batch_size)
         growth = _growth(ideal / len(images), codec.bits_an_image)
         chains = np.array_split(images, parts)
+        labels = [None] * parts if label is None else np.array_split(label, parts)
         groups = [group_sizes(len(chain), batch_size, growth / _GROWTH_UNIT if growth else None) for chain in chains]
-        coded = _side_by_side(codec.encode, list(zip(chains, groups, strict=True)), on_group)
+        coded = _side_by_side(codec.encode, list(zip(chains, labels, groups, strict=True)), on_group)
         packed, name_bytes, word_bytes = Container(
             model.config.image_shape,
             model.config.pixel_levels,
@@ -197,11 +198,24 @@ def _digest(*parts: bytes) -> bytes:
     return digest.digest()[:DIGEST_BYTES]
 
 
-def _ideal_bits(model, images: np.ndarray, batch_size: int) -> float:
-    """Returns the model's bound for all images together, in bits, with the noise of seed 0."""
-    starts = range(0, len(images), batch_size)
-    bounds = [model.elbo(images[start : start + batch_size], seed=0).elbo for start in starts]
-    return -float(np.concatenate(bounds).astype("float64").sum()) / math.log(2.0)
+def _best_labels(model, images: np.ndarray, batch_size: int) -> tuple[np.ndarray | None, float]:
+    """Returns the class of each image that takes the fewest bits, and the model's bound for all images, in bits.
+
+    The bound is that with the noise of seed 0. A model without classes has no labels. In one with classes, it includes
+    the bits of the labels, which are all equally likely.
+    """
+    starts, classes = range(0, len(images), batch_size), model.config.num_classes
+    bounds = [
+        np.stack([model.elbo(images[start : start + batch_size], 0, label).elbo for label in _labels(classes)])
+        for start in starts
+    ]
+    found = np.concatenate(bounds, axis=1).astype("float64")
+    bits = -found.max(axis=0).sum() / math.log(2.0) + len(images) * math.log2(max(classes, 1))
+    return found.argmax(axis=0).astype("int32") if classes else None, float(bits)
+
+
+def _labels(classes: int) -> list[int | None]:
+    return list(range(classes)) or [None]
 
 
 def _growth(bits_an_image: float, needed: int) -> int:

@@ -22,6 +22,16 @@ from pixelvae_tf.sampling.cached import Latents, Pixels, draw_in_raster_order, p
 Visitor = Callable[[np.ndarray], np.ndarray]
 
 
+def label_signature(batch_size: int, num_classes: int) -> tuple:
+    """Returns the signature of the labels of a batch as a graph takes them: a tuple of one tensor, or of none."""
+    return (tf.TensorSpec((batch_size,), tf.int32),) if num_classes else ()
+
+
+def optional(array: np.ndarray | None) -> tuple:
+    """Returns an array as a graph takes what not every model has: a tuple of one tensor, or of none."""
+    return () if array is None else (tf.constant(array),)
+
+
 class PixelWalk:
     """Walks over the pixels given z1, row by row and color by color.
 
@@ -38,10 +48,10 @@ class PixelWalk:
         self.decoder = model.pixel_decoder
         self.variable = Pixels(model, temperature=1.0)
         self.shape = config.image_shape[:2]
-        self._walk = _Walk(self, batch_size, config.latent_shapes[:1])
+        self._walk = _Walk(self, batch_size, config.latent_shapes[:1], config.num_classes)
 
-    def __call__(self, z1: np.ndarray | None, visitor: Visitor) -> None:
-        self._walk(() if z1 is None else (z1,), visitor)
+    def __call__(self, z1: np.ndarray | None, label: np.ndarray | None, visitor: Visitor) -> None:
+        self._walk(z1, label, visitor)
 
     def parameters(self, condition: dict, batch_size: int):
         """Computes the network's output, (batch, rows, columns, units), for pixels that are independent given z1."""
@@ -72,10 +82,10 @@ class LatentWalk:
         self.decoder = model.latent_decoders[level]
         self.variable = Latents(model, level)
         self.shape = latent_shapes[level][:2]
-        self._walk = _Walk(self, batch_size, latent_shapes[level + 1 : level + 2])
+        self._walk = _Walk(self, batch_size, latent_shapes[level + 1 : level + 2], model.config.num_classes)
 
-    def __call__(self, z_upper: np.ndarray, visitor: Visitor) -> None:
-        self._walk((z_upper,), visitor)
+    def __call__(self, z_upper: np.ndarray, label: np.ndarray | None, visitor: Visitor) -> None:
+        self._walk(z_upper, label, visitor)
 
     def parameters(self, condition: dict, batch_size: int):
         """Computes the output, (batch, rows, columns, units), if latents are independent given the level above."""
@@ -94,22 +104,24 @@ class _Walk:
         path: a `PixelWalk` or `LatentWalk`.
         batch_size: number of images in a batch.
         given: shapes of the decoder's latents without the batch: none, or one level.
+        num_classes: number of classes whose labels the decoder takes, or 0.
     """
 
-    def __init__(self, path, batch_size: int, given: tuple):
+    def __init__(self, path, batch_size: int, given: tuple, num_classes: int):
         self.path, self.batch_size = path, batch_size
         self._visitors: dict[int, Visitor] = {}
         self._errors: dict[int, Exception] = {}
         self._numbers = itertools.count()
-        latents = tuple(tf.TensorSpec((batch_size, *shape), tf.float32) for shape in given)
+        z = tuple(tf.TensorSpec((batch_size, *shape), tf.float32) for shape in given)
         number = tf.TensorSpec((), tf.int64)
-        self._graph = tf.function(self._walk, input_signature=(number, latents), autograph=False)
+        signature = (number, z, label_signature(batch_size, num_classes))
+        self._graph = tf.function(self._walk, input_signature=signature, autograph=False)
 
-    def __call__(self, latents: tuple, visitor: Visitor) -> None:
+    def __call__(self, z: np.ndarray | None, label: np.ndarray | None, visitor: Visitor) -> None:
         number = next(self._numbers)
         self._visitors[number] = visitor
         try:
-            self._graph(tf.constant(number, tf.int64), tuple(map(tf.constant, latents)))
+            self._graph(tf.constant(number, tf.int64), optional(z), optional(label))
         except tf.errors.OpError:
             if number in self._errors:
                 raise self._errors.pop(number) from None
@@ -117,10 +129,10 @@ class _Walk:
         finally:
             del self._visitors[number]
 
-    def _walk(self, number, latents: tuple):
+    def _walk(self, number, z: tuple, label: tuple):
         path, batch_size = self.path, self.batch_size
         with own_settings():
-            condition = path.decoder.condition(*latents or (None,))
+            condition = path.decoder.condition(*z or (None,), *label)
             if path.decoder.masked is None:
                 rows = tf.transpose(path.parameters(condition, batch_size), (1, 2, 0, 3))
                 rows = tf.ensure_shape(rows, (*path.shape, batch_size, None))
