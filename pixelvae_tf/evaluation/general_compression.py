@@ -1,4 +1,4 @@
-"""Compresses images with general methods (PNG, WebP, zlib, lzma), for comparison."""
+"""Compresses images with general methods (PNG, WebP, JPEG XL, zlib, lzma), for comparison."""
 
 from __future__ import annotations
 
@@ -31,12 +31,23 @@ def sizes(images: np.ndarray, pixel_levels: int) -> list[dict]:
     formats = {"PNG": {"format": "PNG", "optimize": True}}
     if features.check("webp"):
         formats["WebP lossless"] = {"format": "WEBP", "lossless": True, "quality": 100, "method": 6}
+    if _writes_jpeg_xl():
+        formats["JPEG XL lossless"] = {"format": "JXL", "lossless": True, "effort": 9}
     for name, options in formats.items():
         rows.append(_timed(f"{name}, each image", lambda options=options: sum(_saved(one, options) for one in each)))
         rows.append(_timed(f"{name}, one picture of all", lambda options=options: _saved(together, options)))
     rows.append(_timed("zlib, all at once", lambda: len(zlib.compress(raw, 9))))
     rows.append(_timed("lzma, all at once", lambda: len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))))
     return rows
+
+
+def _writes_jpeg_xl() -> bool:
+    """Returns whether Pillow writes JPEG XL, for which it needs the package pillow-jxl-plugin."""
+    try:
+        import pillow_jxl  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _timed(method: str, size) -> dict:
@@ -65,5 +76,7 @@ def mosaic(images: np.ndarray) -> np.ndarray:
 
 def _saved(picture: Image.Image, options: dict) -> int:
     file = io.BytesIO()
+    if options["format"] == "JXL" and picture.mode == "1":
+        picture = picture.convert("L")
     picture.save(file, **options)
     return len(file.getvalue())
