@@ -6,14 +6,16 @@ import pytest
 import tensorflow as tf
 import tiny
 from causality import dependence, earlier
-from models import COLOR, THREE_LEVELS, VARIANTS, shared_model, some_images
+from models import COLOR, THREE_LEVELS, VARIANTS, few, shared_model, some_images
 
 from pixelvae_tf.probability import objectives
 from pixelvae_tf.sampling.naive import draw_level_naive, sample_latents_naive
 from pixelvae_tf.sampling.noise import latent_noise, sample_posteriors, varying_noise
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", few(VARIANTS, VARIANTS.keys() - {"two levels", "log scales", "no batch normalization"})
+)
 def test_the_probabilities_of_all_images_given_z_sum_to_one(variant):
     network = shared_model(COLOR, **VARIANTS[variant])
     images = tiny.all_images(network.config)
@@ -66,10 +68,10 @@ def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
 def test_more_importance_samples_raise_the_bound_of_three_levels():
     network = shared_model()
     images = some_images(network.config, 500)
-    few, many = (network.log_likelihood(images, count, seed=1).mean() for count in (1, 50))
+    one, many = (network.log_likelihood(images, count, seed=1).mean() for count in (1, 50))
     elbo = network.elbo(images, seed=1).elbo
-    assert many > few
-    assert few == pytest.approx(elbo.mean(), abs=0.2)
+    assert many > one
+    assert one == pytest.approx(elbo.mean(), abs=0.2)
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -135,7 +137,9 @@ def test_an_images_bound_does_not_depend_on_its_batch():
 
 
 # Vectors and maps as the only latents, above others and below them.
-@pytest.mark.parametrize("variant", ["three levels", "two levels of maps", "one level", "no level"])
+@pytest.mark.parametrize(
+    "variant", few(["three levels", "two levels of maps", "one level", "no level"], ["three levels"])
+)
 def test_every_variant_learns(variant):
     network = tiny.model(COLOR, gain=1.0, **VARIANTS[variant])
     network.compile(keras.optimizers.SGD(0.03), kl_warmup_steps=(3, 3), prior_scale_floor_steps=5, clip_norm=5.0)
@@ -150,7 +154,7 @@ def test_every_variant_learns(variant):
 
 
 def test_the_kl_weights_of_two_levels_follow_each_other():
-    network = tiny.model(COLOR, gain=1.0, **VARIANTS["two levels"])
+    network = tiny.model(COLOR, gain=1.0, **VARIANTS["two levels"], latent_pixelcnn_layers=0, pixelcnn_layers=1)
     network.compile("sgd", kl_warmup_steps=(4, 2))
     batches = tf.data.Dataset.from_tensors(some_images(network.config, 4))
     weights = [network.fit(batches, verbose=0).history for _ in range(5)]
