@@ -56,7 +56,10 @@ def losses(network: str, variant: Variant) -> list[float]:
 # What XLA compiles are gates.
 @pytest.mark.parametrize(
     "network",
-    [pytest.param(name, marks=[pytest.mark.as_in_production] * ("relu" not in name)) for name in NETWORKS],
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive if "relu" in name else pytest.mark.as_in_production)
+        for name in NETWORKS
+    ],
 )
 def test_the_straightforward_step_is_the_same_mathematics(network):
     expected = losses(network, OURS)
@@ -276,19 +279,17 @@ def test_lstms_are_sampled_in_batches_of_several_sizes():
 def test_scaling_grows_with_the_arithmetic_of_each_number():
     # The first value of each number is the run's own, whose step is made once.
     run = run_of(**SMALLEST | {"image_shape": (2, 2, 1)})
-    request = requests.Scaling(run=run, layers=(1, 3), channels=(), batches=(8, 16), sides=(2, 4), repeats=1)
+    request = requests.Scaling(run=run, layers=(1, 3), channels=(), batches=(), sides=(2, 4), repeats=1)
     rows = list(scaling.measure(request))
     assert [(row["number"], row["value"]) for row in rows] == [
         ("layers", 1),
         ("layers", 3),
-        ("batches", 8),
-        ("batches", 16),
         ("sides", 2),
         ("sides", 4),
     ]
     growth = [row["expected_growth"] for row in rows]
-    assert growth[0] == growth[2] == growth[4] == 1.0
-    assert growth[1] > 1.5 and growth[3] == 2.0 and growth[5] > 2.0
+    assert growth[0] == growth[2] == 1.0
+    assert growth[1] > 1.5 and growth[3] > 2.0
     assert len(scaling.table(rows).splitlines()) == 1 + len(rows)
 
 

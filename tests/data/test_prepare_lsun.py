@@ -50,9 +50,9 @@ def test_32_is_the_rounded_mean_of_64(tmp_path):
 
 @pytest.fixture(scope="module")
 def deduplicated(tmp_path_factory):
-    """A hundred pictures, ten of which are there again: compressed harder, scaled, or brighter."""
+    """Fifty pictures, ten of which are there again: compressed harder, scaled, or brighter."""
     folder = tmp_path_factory.mktemp("lsun")
-    images = pictures(100, size=256, seed=3)
+    images = pictures(50, size=256, seed=3)
     records = [(f"{index:03d}", encoded(image, "WEBP", quality=90)) for index, image in enumerate(images)]
     for index, image in enumerate(images[:10]):
         if index % 3 == 0:
@@ -63,16 +63,16 @@ def deduplicated(tmp_path_factory):
             copy = encoded((image * 0.9 + 10).astype(np.uint8), "WEBP")
         records.append((f"{index:03d}-copy", copy))
     source = write_lmdb(folder / "bedroom_train_lmdb", records)
-    summary = prepare(source, folder / "out", deduplicate=True, autoencoder_steps=300)
+    summary = prepare(source, folder / "out", deduplicate=True, autoencoder_steps=200)
     return folder / "out", summary
 
 
 def test_near_duplicates_are_removed_and_nothing_else(deduplicated):
     output, summary = deduplicated
     kept = set(stored(output))
-    assert len(kept) == summary["images"] == 100
+    assert len(kept) == summary["images"] == 50
     assert summary["removed"] == 10
-    assert {name.removesuffix("-copy") for name in kept} == {f"{index:03d}" for index in range(100)}
+    assert {name.removesuffix("-copy") for name in kept} == {f"{index:03d}" for index in range(50)}
 
 
 def test_every_removed_key_is_listed_with_the_kept_key_it_collides_with(deduplicated):

@@ -29,7 +29,7 @@ def test_an_earlier_export_is_replaced_and_nothing_is_left_beside_it(tmp_path):
     np.testing.assert_array_equal(loaded.sample(40, 1)["images"], tiny.model(SMALLEST, seed=1).sample(40, seed=1))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.param(OSError, marks=pytest.mark.exhaustive)])
 def test_an_export_that_fails_at_its_end_leaves_the_earlier_one_and_never_looked_whole(error, tmp_path, monkeypatch):
     folder = tmp_path / "1"
     folder.mkdir()

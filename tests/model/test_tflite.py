@@ -17,7 +17,9 @@ TWO_LEVELS = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("config", [tiny.BINARY, TWO_LEVELS], ids=["one level", "two levels"])
+@pytest.mark.parametrize(
+    "config", [pytest.param(tiny.BINARY, marks=pytest.mark.exhaustive), TWO_LEVELS], ids=["one level", "two levels"]
+)
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_endpoints_convert_to_tensorflow_lite_and_give_the_same_numbers(config, tmp_path):
     model = tiny.model(config, gain=1.0)
