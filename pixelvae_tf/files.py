@@ -36,7 +36,7 @@ _STORAGE_ERRORS = tuple(
         errno.ESTALE,
     )
 )
-_PROBE_BYTES = 4096
+_PROBE, _PROBE_BYTES = "probe", 4096
 _BLOCK = 1 << 20
 
 
@@ -132,6 +132,16 @@ def replacing_folder(path: pathlib.Path):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def reserve(path: pathlib.Path, size: int) -> None:
+    """Writes this many zero bytes to a new file. Raises OSError if the disk has no room for them.
+
+    HDF5 cannot close a file that the disk refused: it writes many lines, or crashes.
+    """
+    with path.open("wb") as file:
+        for start in range(0, size, _BLOCK):
+            file.write(bytes(min(_BLOCK, size - start)))
+
+
 def _temporary(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f".{os.getpid()}.{path.name}")
 
@@ -225,7 +235,8 @@ def unwritable(folder: pathlib.Path) -> str | None:
     """Writes a small file to an existing folder, since permissions do not show a full disk. Returns why that fails."""
     if not os.access(folder, os.W_OK):
         return os.strerror(errno.EACCES)
-    probe = folder / f".{os.getpid()}.probe"
+    remove_leftovers(folder, _PROBE)
+    probe = _temporary(folder / _PROBE)
     try:
         probe.write_bytes(bytes(_PROBE_BYTES))
     except OSError as error:

@@ -51,6 +51,7 @@ class BestWeights:
             self.folder.mkdir(exist_ok=True)
         weights = self.folder / f"step-{record['step']:08d}.weights.h5"
         with files.replacing(weights) as temporary:
+            files.reserve(temporary, weight_files.largest_size(model))
             model.save_weights(temporary)
             weight_files.name_model(temporary, model.config)
         files.write_json(self.file, {**record, "file": weights.name, "sha256": files.sha256(weights)})

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
+
+import numpy as np
 
 from pixelvae_tf.config import ModelConfig
 from pixelvae_tf.files import FileError
 
 _CONFIGURATION = "model_configuration"
+# HDF5 takes about a kilobyte for a variable and the groups around it.
+_BYTES_A_VARIABLE = 4096
+_BYTES_A_FILE = 16384
+
+
+def largest_size(model) -> int:
+    """Returns a number of bytes that no weights file of a model exceeds, with its optimizer."""
+    saved = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+    values = sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in saved)
+    return values + _BYTES_A_VARIABLE * len(saved) + _BYTES_A_FILE
 
 
 def extract(source: pathlib.Path, target: pathlib.Path, config: ModelConfig) -> None:

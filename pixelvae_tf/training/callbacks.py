@@ -6,6 +6,7 @@ The optimizer counts the steps, so a resumed run continues the count.
 from __future__ import annotations
 
 import math
+import pathlib
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ import tensorflow as tf
 import tqdm
 from tensorboard.plugins.hparams import api as hparams
 
+from pixelvae_tf import files
 from pixelvae_tf.config import RunConfig
 from pixelvae_tf.errors import UserError
 from pixelvae_tf.evaluation import pictures
@@ -161,7 +163,8 @@ class Checkpoints(StepCallback):
     def _save(self, step: int) -> None:
         if step != self._saved:
             self.check()
-            self.manager.save(checkpoint_number=step)
+            with files.writing(pathlib.Path(self.manager.directory)):
+                self.manager.save(checkpoint_number=step)
             self._saved = step
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable
 
 import keras
@@ -260,8 +261,11 @@ def _callbacks(config, run, devices, model, manager, seconds, measure, examples)
 def _fit(model: PixelVAE, batches, steps: int, around: list[keras.callbacks.Callback]) -> str | None:
     """Takes `steps` training steps. Returns the name of the signal that ended them early, or None."""
     try:
-        # The stream is shuffled already.
-        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=around)
+        with warnings.catch_warnings():
+            # If a callback raises an error, Keras also warns that the input, which has no end, ran out of data.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            # The stream is shuffled already.
+            model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=around)
     finally:
         for callback in around:
             callback.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 
@@ -72,7 +73,8 @@ class SOAP(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         mean, square, left, right = (kept[index] for kept in (self._means, self._squares, self._left, self._right))
         matrix = _matrix_shape(variable.shape)
-        gradient = ops.cast(gradient, variable.dtype)
+        # The gradient of a table of which a step reads some rows, such as an embedding, is `tf.IndexedSlices`.
+        gradient = ops.cast(tf.convert_to_tensor(gradient), variable.dtype)
         flat = ops.reshape(gradient, matrix)
         left_basis = self._turned(left, lambda: flat @ ops.transpose(flat))
         right_basis = self._turned(right, lambda: ops.transpose(flat) @ flat)

@@ -72,6 +72,22 @@ def test_a_vector_and_a_matrix_without_bases_take_the_steps_of_adam():
     np.testing.assert_allclose(vectors, adam.reshape(-1, 16), rtol=0, atol=1e-5)
 
 
+def test_the_gradient_of_some_rows_of_a_table_is_that_of_the_table():
+    given = gradients(3, 4)
+    rows = [5, 0, 2]
+    of_table = np.zeros((len(given), 6, 4), "float32")
+    of_table[:, rows] = given
+    optimizer, table = SOAP(RATE, **SETTINGS), keras.Variable(np.zeros((6, 4), "float32"))
+    optimizer.build([table])
+    step = tf.function(
+        lambda gradient: optimizer.apply([tf.IndexedSlices(gradient, tf.constant(rows), (6, 4))], [table])
+    )
+    for gradient in given:
+        step(tf.constant(gradient))
+    np.testing.assert_allclose(table, taken(of_table)[-1], rtol=1e-5, atol=1e-6)
+    assert np.abs(table).max() > 0.1
+
+
 def test_a_long_side_keeps_its_coordinates_and_the_other_has_a_basis():
     given = gradients(6, 3)
     one, both, neither = (taken(given, largest_side=side) for side in (5, 6, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import fcntl
 import multiprocessing
 import os
 import pathlib
@@ -27,6 +28,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tensorflow"])
 _MARK = "PIXELVAE_TRY"
+_MOST_ERRORS = 1 << 20
 _LEFTOVER = re.compile(r".*(_temp|tempstate\w*|\.incomplete|\.thumbnails)|\.lock")
 
 
@@ -108,9 +110,8 @@ def command(
     Raises:
         Hung: if it does not end by itself.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
-        process = _FORKS.Process(target=_become, args=(words, outputs, largest_file, mark))
+    with _Errors() as errors:
+        process = _FORKS.Process(target=_become, args=(words, errors.path, largest_file, mark))
         process.start()
         for seconds, number in signals:
             process.join(seconds)
@@ -122,22 +123,45 @@ def command(
             process.join()
             if kill_after is None:
                 raise Hung
-        errors = outputs[1].read_text(errors="replace") if outputs[1].exists() else ""
-        return Ended(process.exitcode, errors)
+        return Ended(process.exitcode, errors.read())
 
 
-def _become(words: list[str], outputs: list[pathlib.Path], largest_file: int | None, mark: str) -> None:
+class _Errors:
+    """A pipe for stderr, which no limit on the size of files concerns; a context manager."""
+
+    def __enter__(self):
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = pathlib.Path(self._folder.name, "stderr")
+        os.mkfifo(self.path)
+        self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        with contextlib.suppress(AttributeError, OSError):
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _MOST_ERRORS)
+        return self
+
+    def __exit__(self, *_):
+        os.close(self._pipe)
+        self._folder.cleanup()
+
+    def read(self) -> str:
+        """Returns what was written so far."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._pipe, _MOST_ERRORS).decode(errors="replace")
+        return ""
+
+
+def _become(words: list[str], errors: pathlib.Path, largest_file: int | None, mark: str) -> None:
     """Turns the new process into the command."""
-    for number, path in enumerate(outputs, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY), 2)
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3", **{_MARK: mark})
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-    # The process inherits the flags of the tool that forked it.
-    for name in list(flags.FLAGS):
-        delattr(flags.FLAGS, name)
+    # The process inherits the flags of the tool that forked it, beside absl's own.
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        for flag in () if module.startswith("absl.") else defined:
+            delattr(flags.FLAGS, flag.name)
     sys.argv, program = [str(word) for word in words], words[0]
     run = runpy.run_path if program.endswith(".py") else runpy.run_module
     run(program, run_name="__main__", **({} if program.endswith(".py") else {"alter_sys": True}))
