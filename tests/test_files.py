@@ -60,6 +60,18 @@ def test_an_output_on_a_full_disk_is_refused_before_the_work(tmp_path, monkeypat
         files.check_output(str(tmp_path / "a.png"), "output")
 
 
+def test_the_probe_of_a_killed_process_goes_with_the_next_one(tmp_path):
+    left = tmp_path / ".999999999.probe"
+    left.write_bytes(b"0")
+    files.check_output(str(tmp_path / "a.png"), "output")
+    assert not left.exists()
+
+
+def test_room_on_the_disk_is_tried_to_the_last_byte(tmp_path):
+    files.reserve(tmp_path / "new", 3_000_000)
+    assert (tmp_path / "new").stat().st_size == 3_000_000
+
+
 def test_only_what_killed_processes_left_of_a_file_is_removed(tmp_path):
     kept = ["a.png", f".{GONE}.b.png", f".{os.getppid()}.a.png", ".hidden.a.png", ".12x.a.png"]
     for name in (*kept, f".{GONE}.a.png", f".{os.getpid()}.a.png"):

@@ -19,7 +19,8 @@ _BYTES_A_FILE = 16384
 
 def largest_size(model) -> int:
     """Returns a number of bytes that no weights file of a model exceeds, with its optimizer."""
-    saved = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+    optimizer = getattr(model, "optimizer", None)
+    saved = [*model.variables, *(optimizer.variables if optimizer else ())]
     values = sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in saved)
     return values + _BYTES_A_VARIABLE * len(saved) + _BYTES_A_FILE
 

@@ -1,5 +1,6 @@
 """A work directory after kills, damage and meddling: one training at a time, nothing lost or left, nothing silent."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -7,16 +8,20 @@ import re
 import shutil
 
 import h5py
+import keras
+import models
 import pytest
+import tiny
 import workdirs
 
 from pixelvae_tf import files
 from pixelvae_tf.config import DataConfig, RunConfig, TrainConfig
 from pixelvae_tf.files import FileError
-from pixelvae_tf.runs import checkpoints, history, lock
+from pixelvae_tf.runs import checkpoints, history, lock, weight_files
 from pixelvae_tf.runs.pretrained import Pretrained
 from pixelvae_tf.runs.trained import load_best
 from pixelvae_tf.runs.workdir import Run
+from pixelvae_tf.training.soap import SOAP
 
 CONFIG = RunConfig(workdirs.DIGITS, DataConfig(), TrainConfig())
 GONE = 2**22 + 1
@@ -166,6 +171,28 @@ def change_config(run, old, new):
     text = run.config_file.read_text()
     assert old in text
     run.config_file.write_text(text.replace(old, new))
+
+
+def test_weights_that_the_disk_has_no_room_for_are_told_in_a_line_and_leave_the_earlier_ones(run, monkeypatch):
+    before = run.best_weights()
+
+    def refuse(path, size):
+        assert size > before[0].stat().st_size
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "reserve", refuse)
+    with pytest.raises(FileError, match="weights.h5: cannot be written .No space left on device."):
+        run.save_best(tiny.model(workdirs.DIGITS, seed=1), {"step": 9, "weights": "raw", "nll_bound_nats": 120.0})
+    assert run.best_weights() == before
+    assert sorted(path.name for path in before[0].parent.iterdir()) == ["best.json", before[0].name]
+
+
+def test_no_weights_file_is_larger_than_the_room_that_is_asked_for(tmp_path):
+    for config, optimizer in ((workdirs.DIGITS, keras.optimizers.Adam()), (models.COLOR, SOAP())):
+        model = tiny.model(config)
+        model.compile(optimizer)
+        model.save_weights(tmp_path / "model.weights.h5")
+        assert (tmp_path / "model.weights.h5").stat().st_size < weight_files.largest_size(model)
 
 
 def test_a_changed_configuration_is_not_that_of_the_weights(run):
