@@ -111,7 +111,7 @@ class Graphs:
                 computed = computed_size(count)
 
                 def repeated(array):
-                    return tf.tile(array, [computed, *[1] * (array.shape.rank - 1)])
+                    return tf.tile(array, [computed, *[1] * (len(array.shape) - 1)])
 
                 noise = tf.map_fn(noise_of, tf.range(first, first + computed), fn_output_signature=self._latents)
                 noise = tuple(tf.reshape(level, (-1, *level.shape[2:])) for level in noise)

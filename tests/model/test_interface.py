@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 
 from pixelvae_tf import PixelVAE
@@ -64,6 +65,18 @@ def test_every_example_of_a_batch_has_noise_of_its_own(method, model):
         "reconstruct": lambda: model.reconstruct(same),
     }[method]()
     assert len(np.unique(result, axis=0)) > 1
+
+
+@pytest.mark.parametrize("method", SEEDED)
+def test_without_graphs_as_one_debugs_the_results_are_the_same(method, model):
+    expected = SEEDED[method](model, 7)
+    tf.config.run_functions_eagerly(True)
+    try:
+        found = SEEDED[method](model, 7)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
