@@ -29,6 +29,11 @@ def prose(page: pathlib.Path) -> str:
     return "\n".join(line for line in page.read_text().splitlines() if not line.startswith("    "))
 
 
+@every_page
+def test_a_page_has_no_traces_of_a_merge(page):
+    assert not re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", page.read_text(), re.MULTILINE)
+
+
 def code_in_prose(page: pathlib.Path) -> list[str]:
     return re.findall(CODE, prose(page))
 
