@@ -20,7 +20,7 @@ from workers import ended, start_workers, two_addresses
 from pixelvae_tf.training.cluster import Cluster
 from pixelvae_tf.training.devices import Devices
 
-# Not a first kernel of 3, for the reason that tests/replicas.py gives.
+# Not a first kernel of 3: one weight has no direction, and Adam would blow up the rounding errors of its gradient.
 FLAGS = [
     *(flag for flag in TINY if "first_kernel" not in flag),
     "--first_kernel_size=5",
