@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from modes import as_in_production
+from modes import as_in_production, eagerly
 from seeds import set_seeds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -40,6 +40,7 @@ _LONG = (
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "eagerly(wanted=True): functions run op by op, without graphs")
     config.addinivalue_line("markers", "as_in_production: graphs are optimized, and compiled by XLA, as for users")
     config.addinivalue_line(
         "markers", "exhaustive: repeats another test with another network; `make exhaustive` runs it"
@@ -61,7 +62,11 @@ def pytest_runtest_protocol(item):
     Fixtures that trace belong to the mode of the test that comes first.
     """
     with as_in_production(item.get_closest_marker("as_in_production") is not None):
-        return (yield)
+        marker = item.get_closest_marker("eagerly")
+        if marker is None or marker.args == (False,):
+            return (yield)
+        with eagerly():
+            return (yield)
 
 
 @pytest.fixture(autouse=True)

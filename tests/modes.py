@@ -1,6 +1,7 @@
 """How graphs of the tests run."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 
@@ -28,3 +29,17 @@ def as_in_production(wanted: bool) -> Iterator[None]:
             yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Runs functions op by op, for tests of what a few steps or passes compute: to trace a graph takes far longer."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
+            yield
+    finally:
+        tf.config.run_functions_eagerly(False)

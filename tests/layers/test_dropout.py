@@ -19,6 +19,8 @@ from pixelvae_tf.networks.pixelcnn import PixelCNN
 from pixelvae_tf.probability import randomness
 from pixelvae_tf.training.run import build_model
 
+pytestmark = pytest.mark.eagerly
+
 SEED = tf.constant([3, 4])
 
 

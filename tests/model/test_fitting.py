@@ -9,6 +9,8 @@ from fitting import fit, flat, weights_of
 from pixelvae_tf import DataConfig, ModelConfig, PixelVAE, data
 from pixelvae_tf.config import ConfigError
 
+pytestmark = pytest.mark.eagerly
+
 IMAGES = tiny.all_images(tiny.BINARY)[::3]
 
 
@@ -176,6 +178,7 @@ def test_the_validation_bound_agrees_with_the_elbo_of_the_interface():
     assert found == model.evaluate(copies, batch_size=500, verbose=0, return_dict=True)
 
 
+@pytest.mark.eagerly(False)
 def test_thirty_steps_on_the_digits_learn():
     config = ModelConfig(
         image_shape=(8, 8, 1),

@@ -10,6 +10,8 @@ from pixelvae_tf.model.graphs import Graphs
 from pixelvae_tf.probability import objectives, randomness
 from pixelvae_tf.sampling.noise import latent_noise
 
+pytestmark = pytest.mark.eagerly
+
 SAMPLES, SEED = 7, 3
 CONFIGS = {"one level": tiny.BINARY, "three levels": THREE_LEVELS}
 

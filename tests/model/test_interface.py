@@ -10,6 +10,8 @@ import tiny
 
 from pixelvae_tf import PixelVAE
 
+pytestmark = pytest.mark.eagerly
+
 IMAGES = tiny.all_images(tiny.BINARY)[5:25]
 # Every method with a seed, as a list of arrays.
 SEEDED = {

@@ -100,6 +100,7 @@ def test_samples_have_the_frequencies_of_the_marginal_over_all_images():
     assert_frequencies(images, FLOW, exact_log_likelihood())
 
 
+@pytest.mark.exhaustive
 def test_a_hierarchy_under_a_flow_draws_the_images_of_the_naive_sampler():
     changes = {"latent_channels": (2, 3), "latent_strides": (2, 0), "prior": "flow", "prior_channels": 8}
     assert_same(models.model(models.COLOR, **changes), batch_size=3, temperature=0.7)

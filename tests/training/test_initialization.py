@@ -15,6 +15,8 @@ from pixelvae_tf.runs.workdir import Run
 from pixelvae_tf.training.initialization import Source, source_of
 from pixelvae_tf.training.run import build_model, train
 
+pytestmark = pytest.mark.eagerly
+
 SETTINGS = TrainConfig(
     steps=2, batch_size=32, validation_every=2, validation_examples=20, images_every=0, ema_decay=0.5, seed=4
 )
