@@ -20,8 +20,8 @@ FLAGS = [
     "--deterministic",
     "--ema_decay=0.9",
     "--dropout=0.2",
-    "--steps=150",
-    "--validation_every=50",
+    "--steps=100",
+    "--validation_every=25",
     "--checkpoint_every=7",
     "--seed=3",
 ]
@@ -83,13 +83,13 @@ def story(tmp_path_factory):
     here, elsewhere, packed = folder / "run", folder / "elsewhere" / "run", folder / "state.zip"
     killed = interrupt(here, signal.SIGKILL, 7)
     # After the first validation, so that there are best weights and a history to carry too.
-    terminated = interrupt(here, signal.SIGTERM, 56)
+    terminated = interrupt(here, signal.SIGTERM, 28)
     when_packed = json.loads((here / "best" / "best.json").read_text()), weights_of(here)
     carry("pack", here)
     shutil.rmtree(here)
     carry("unpack", elsewhere)
     when_unpacked = json.loads((elsewhere / "best" / "best.json").read_text()), weights_of(elsewhere)
-    interrupted = interrupt(elsewhere, signal.SIGINT, 84)
+    interrupted = interrupt(elsewhere, signal.SIGINT, 56)
     finished_early = (elsewhere / "summary.json").exists()
     assert run("train", *FLAGS, f"--workdir={elsewhere}").returncode == 0
     signalled = {signal.SIGTERM: terminated, signal.SIGINT: interrupted}
@@ -114,7 +114,7 @@ def test_a_signal_saves_and_exits_cleanly(number, story):
 
 def test_a_state_that_was_packed_has_its_best_weights_where_it_is_unpacked(story):
     (packed, weights), (unpacked, found) = story.best_when_packed, story.best_when_unpacked
-    assert (unpacked["step"], unpacked["nll_bound_nats"]) == (50, packed["nll_bound_nats"])
+    assert (unpacked["step"], unpacked["nll_bound_nats"]) == (25, packed["nll_bound_nats"])
     # Without what else Keras writes beside the weights of the layers.
     assert found and same(found, {name: weights[name] for name in found})
 
@@ -123,7 +123,7 @@ def test_a_finished_run_may_be_continued_for_more_steps(uninterrupted):
     before = checkpoint_of(uninterrupted)
     result = run("train", *FLAGS, f"--workdir={uninterrupted}")
     assert result.returncode == 0
-    assert "trained 150 steps" in result.stdout
+    assert "trained 100 steps" in result.stdout
     assert same(before, checkpoint_of(uninterrupted))
 
 
@@ -154,13 +154,13 @@ def test_soap_goes_on_in_the_bases_that_it_had(tmp_path):
 def test_a_truncated_checkpoint_is_named_and_the_one_before_it_leads_to_the_same_end(uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(uninterrupted, workdir)
-    shard = workdir / "checkpoints" / "ckpt-150.data-00000-of-00001"
+    shard = workdir / "checkpoints" / "ckpt-100.data-00000-of-00001"
     shard.write_bytes(shard.read_bytes()[: os.path.getsize(shard) // 2])
     (workdir / "checkpoints" / "checkpoint").unlink()
     result = run("train", *FLAGS, f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
-    assert "ckpt-150: this checkpoint is damaged" in result.stdout
-    assert "goes on from step 147" in result.stdout
+    assert "ckpt-100: this checkpoint is damaged" in result.stdout
+    assert "goes on from step 98" in result.stdout
     assert same(checkpoint_of(workdir), checkpoint_of(uninterrupted))
     assert (workdir / "history.jsonl").read_text() == (uninterrupted / "history.jsonl").read_text()
 
