@@ -6,7 +6,15 @@ from reproduction import markdown
 from reproduction.records import Records
 
 # Records of tools/compression.py.
-RECORDS = ("compression_digits", "compression_mnist", "compression_mnist_flow")
+RECORDS = (
+    "compression_digits",
+    "compression_digits_conditional",
+    "compression_mnist",
+    "compression_mnist_flow",
+    "compression_mnist256_short",
+    "compression_compare32_logistics",
+    "compression_imagenet64_cpu_logistics",
+)
 _NOT_YET = "No record yet."
 
 
