@@ -39,7 +39,9 @@ def sizes(records: Records) -> str:
         # The tool records it if it is of the same images and weights.
         if "importance_bits_per_dim" in ours:
             fill("its importance estimate", column, ours["importance_bits_per_dim"])
-    return markdown.table(_columns(rows.values()), list(rows.values())) if rows else _NOT_YET
+    # Each number of levels has its own raw size.
+    ordered = sorted(rows.values(), key=lambda row: not row["bits per dimension"].startswith("raw"))
+    return markdown.table(_columns(ordered), ordered) if rows else _NOT_YET
 
 
 def costs(records: Records) -> str:
