@@ -31,7 +31,11 @@ def kind(config: ModelConfig) -> tuple:
 # One of each kind of network among the flag files, and one that is in none.
 NETWORKS = {name: in_small(config) for name, config in {kind(c): (name, c) for c, name in NARROW.items()}.values()}
 NETWORKS["two levels of maps, residual blocks"] = dataclasses.replace(
-    models.COLOR, masked_blocks="residual", **models.VARIANTS["two levels of maps"]
+    models.COLOR,
+    masked_blocks="residual",
+    pixelcnn_layers=1,
+    latent_pixelcnn_layers=1,
+    **models.VARIANTS["two levels of maps"],
 )
 
 
