@@ -159,9 +159,9 @@ def _become(words: list[str], errors: pathlib.Path, largest_file: int | None, ma
     os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3", **{_MARK: mark})
     sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
     # The process inherits the flags of the tool that forked it, beside absl's own.
-    for module, defined in flags.FLAGS.flags_by_module_dict().items():
-        for flag in () if module.startswith("absl.") else defined:
-            delattr(flags.FLAGS, flag.name)
+    by_module = flags.FLAGS.flags_by_module_dict()
+    for name in [flag.name for module in by_module if not module.startswith("absl.") for flag in by_module[module]]:
+        delattr(flags.FLAGS, name)
     sys.argv, program = [str(word) for word in words], words[0]
     run = runpy.run_path if program.endswith(".py") else runpy.run_module
     run(program, run_name="__main__", **({} if program.endswith(".py") else {"alter_sys": True}))
