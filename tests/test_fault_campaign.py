@@ -19,7 +19,8 @@ def script(tmp_path):
         "from absl import flags, logging\n"
         "logging.get_verbosity()\n"
         "try:\n"
-        f"    open({str(tmp_path / 'file')!r}, 'wb').write(bytes(100))\n"
+        f"    with open({str(tmp_path / 'file')!r}, 'wb') as file:\n"
+        "        file.write(bytes(100))\n"
         "except OSError as error:\n"
         "    sys.exit('\\n'.join([f'error: {error.strerror}'] * int(sys.argv[1])))\n"
     )
