@@ -206,6 +206,7 @@ def test_both_implementations_converge_alike_and_seeds_differ():
     assert [row["seed"] for row in others] == [1, 1]
 
 
+@pytest.mark.exhaustive
 def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     run = run_of(**DIGITS)
     training = dataclasses.replace(run.training, steps=40, validation_examples=16, learning_rate=1e-2)
@@ -219,6 +220,7 @@ def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     assert soap["loss"] != adam["loss"] and soap["ms"] > 0
 
 
+@pytest.mark.exhaustive
 def test_precisions_are_compared_from_the_same_weights():
     run = run_of(**DIGITS)
     training = dataclasses.replace(run.training, steps=5, validation_examples=16, learning_rate=1e-3)

@@ -133,7 +133,9 @@ def test_data_of_another_size_is_refused(copy, monkeypatch):
     not os.environ.get("PIXELVAE_TEST_TFDS_DIR"),
     reason="needs prepared binarized_mnist and mnist: set PIXELVAE_TEST_TFDS_DIR to their folder",
 )
-@pytest.mark.parametrize("name, levels", [("binarized_mnist", 2), ("mnist", 256)])
+@pytest.mark.parametrize(
+    "name, levels", [("binarized_mnist", 2), pytest.param("mnist", 256, marks=pytest.mark.exhaustive)]
+)
 def test_the_real_data_agrees_with_its_description(name, levels):
     config = DataConfig(name, os.environ["PIXELVAE_TEST_TFDS_DIR"])
     info = data.describe(config)

@@ -34,7 +34,10 @@ def folder(tmp_path_factory):
     return output
 
 
-@pytest.fixture(params=[20, 10_000], ids=["groups", "one group"])
+@pytest.fixture(
+    params=[20, pytest.param(10_000, marks=pytest.mark.exhaustive)],
+    ids=["groups", "one group"],
+)
 def config(folder, request, monkeypatch):
     """The dataset, with few and with many images shuffled together."""
     monkeypatch.setattr(ordering, "SHUFFLED_TOGETHER", request.param)

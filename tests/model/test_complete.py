@@ -22,7 +22,9 @@ SCATTERED = np.array([[False, True, False], [False, True, True]])
 
 
 @pytest.mark.parametrize("network", tiny.FEW_NETWORKS)
-@pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])
+@pytest.mark.parametrize(
+    "config", [pytest.param(tiny.BINARY, marks=pytest.mark.exhaustive), tiny.SMALL_COLOR], ids=["binary", "color"]
+)
 def test_a_completion_keeps_the_pixels_of_the_mask_in_all_colors_and_draws_the_others(config, network):
     model = tiny.shared_model(config, **tiny.NETWORKS[network])
     images = tiny.all_images(config)[::9]

@@ -145,8 +145,8 @@ def test_a_completion_does_not_peek_at_the_rows_that_it_replaces(model):
     [
         ("bias, gated", tiny.SMALL_COLOR, "float32"),
         ("bias, gated", dataclasses.replace(tiny.SMALL_COLOR, output_distribution="logistics"), "mixed_bfloat16"),
-        ("maps, relu", tiny.BINARY, "mixed_bfloat16"),
-        ("independent pixels", tiny.BINARY, "float32"),
+        pytest.param("maps, relu", tiny.BINARY, "mixed_bfloat16", marks=pytest.mark.exhaustive),
+        pytest.param("independent pixels", tiny.BINARY, "float32", marks=pytest.mark.exhaustive),
     ],
     ids=["bias, gated, color", "logistics", "maps, relu, binary", "independent pixels"],
 )

@@ -34,8 +34,8 @@ def test_samples_have_the_frequencies_of_the_marginal_over_all_images():
     ("changes", "temperature"),
     [
         ({"pixel_levels": 256}, 1.0),
-        ({"pixel_levels": 17, "masked_blocks": "row_lstm"}, 0.7),
-        ({"pixel_levels": 2, "embedding_channels": 0}, 1.0),
+        pytest.param({"pixel_levels": 17, "masked_blocks": "row_lstm"}, 0.7, marks=pytest.mark.exhaustive),
+        pytest.param({"pixel_levels": 2, "embedding_channels": 0}, 1.0, marks=pytest.mark.exhaustive),
     ],
     ids=["256 levels", "17 levels, PixelRNN", "2 levels"],
 )

@@ -32,7 +32,7 @@ def conditions(conditioning: str, batch: int) -> dict:
 
 
 @pytest.mark.parametrize("conditioning", ["none", "bias", "maps"])
-@pytest.mark.parametrize("embedding_channels", [0, 2])
+@pytest.mark.parametrize("embedding_channels", [pytest.param(0, marks=pytest.mark.exhaustive), 2])
 @pytest.mark.parametrize(("activation", "colors"), NETWORKS)
 def test_every_output_ignores_the_future_and_sees_the_whole_past_with_colors_in_order(
     activation, colors, embedding_channels, conditioning

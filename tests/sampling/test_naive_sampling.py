@@ -14,8 +14,9 @@ from pixelvae_tf.sampling.naive import sample_pixels_naive
 SAMPLES = 20_000
 
 
-@pytest.mark.parametrize("config", [tiny.BINARY, tiny.SMALL_COLOR], ids=["binary", "color"])
-@pytest.mark.parametrize("network", ["bias, gated", "maps, relu"])
+@pytest.mark.parametrize(
+    ("network", "config"), [("bias, gated", tiny.SMALL_COLOR), ("maps, relu", tiny.BINARY)], ids=["color", "binary"]
+)
 def test_samples_have_the_frequencies_of_the_marginal_over_all_images(network, config):
     model = tiny.shared_model(config, **tiny.NETWORKS[network])
     log_p = tiny.exact_log_likelihood(model, tiny.all_images(config))
