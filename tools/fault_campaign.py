@@ -29,6 +29,7 @@ OUTPUT = flags.DEFINE_string("output", "", "JSON file to write with the table an
 
 # Enough to occupy worker processes.
 _PICTURES = 200
+_RECORD_SECONDS = 60.0
 _RECIPE = [
     f"--flagfile={pathlib.Path(__file__).parent / 'faults' / 'tiny.cfg'}",
     "--deterministic",
@@ -211,17 +212,25 @@ def main() -> None:
         campaign = Campaign(pathlib.Path(folder), SEED.value)
         kinds = sorted(set(KINDS.value))
         spent = dict.fromkeys(kinds, 0.0)
+        recorded = started
         while time.monotonic() - started < 60 * MINUTES.value:
             # All kinds get the same share of the time, however long their tries take.
             kind, began = min(spent, key=spent.get), time.monotonic()
             campaign.one(kind)
             spent[kind] += time.monotonic() - began
-    rows = campaign.tally.rows()
-    print(table(rows))
+            # An hour of work is not lost to an error in its last minute.
+            if time.monotonic() - recorded > _RECORD_SECONDS:
+                recorded = time.monotonic()
+                _record(output, campaign, started)
+    _record(output, campaign, started)
+    print(table(campaign.tally.rows()))
     print("\n".join(campaign.tally.notes))
+
+
+def _record(output: pathlib.Path | None, campaign: Campaign, started: float) -> None:
     if output:
-        minutes = round((time.monotonic() - started) / 60, 1)
-        record = {"minutes": minutes, "seed": SEED.value, "table": rows, "notes": campaign.tally.notes}
+        minutes, tally = round((time.monotonic() - started) / 60, 1), campaign.tally
+        record = {"minutes": minutes, "seed": SEED.value, "table": tally.rows(), "notes": tally.notes}
         files.write_json(output, {**record, **environment()})
 
 

@@ -115,8 +115,10 @@ def command(
         process.start()
         for seconds, number in signals:
             process.join(seconds)
-            if process.exitcode is None:
-                os.kill(process.pid, number)
+            # It may end between the question and the signal.
+            with contextlib.suppress(ProcessLookupError):
+                if process.exitcode is None:
+                    os.kill(process.pid, number)
         process.join(hang_seconds if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
