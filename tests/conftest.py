@@ -43,7 +43,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "eagerly(wanted=True): functions run op by op, without graphs")
     config.addinivalue_line("markers", "as_in_production: graphs are optimized, and compiled by XLA, as for users")
     config.addinivalue_line(
-        "markers", "exhaustive: repeats another test with another network; `make exhaustive` runs it"
+        "markers", "exhaustive: repeats a test with another network or setting; `make exhaustive` runs it"
     )
 
 

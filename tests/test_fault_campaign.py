@@ -35,7 +35,6 @@ def test_errors_of_a_command_are_whole_where_its_files_are_limited(lines, in_one
     assert ended.in_one_line == in_one
 
 
-@pytest.mark.exhaustive
 def test_the_tool_and_its_commands_may_have_flags_of_the_same_names(tmp_path):
     """As `--seed` of the campaign and of a training."""
     tool = tmp_path / "tool.py"

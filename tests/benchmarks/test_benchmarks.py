@@ -206,7 +206,6 @@ def test_both_implementations_converge_alike_and_seeds_differ():
     assert [row["seed"] for row in others] == [1, 1]
 
 
-@pytest.mark.exhaustive
 def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     run = run_of(**DIGITS)
     training = dataclasses.replace(run.training, steps=40, validation_examples=16, learning_rate=1e-2)
@@ -220,7 +219,6 @@ def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     assert soap["loss"] != adam["loss"] and soap["ms"] > 0
 
 
-@pytest.mark.exhaustive
 def test_precisions_are_compared_from_the_same_weights():
     run = run_of(**DIGITS)
     training = dataclasses.replace(run.training, steps=5, validation_examples=16, learning_rate=1e-3)
@@ -281,17 +279,19 @@ def test_lstms_are_sampled_in_batches_of_several_sizes():
 def test_scaling_grows_with_the_arithmetic_of_each_number():
     # The first value of each number is the run's own, whose step is made once.
     run = run_of(**SMALLEST | {"image_shape": (2, 2, 1)})
-    request = requests.Scaling(run=run, layers=(1, 3), channels=(), batches=(), sides=(2, 4), repeats=1)
+    request = requests.Scaling(run=run, layers=(1, 3), channels=(), batches=(8, 16), sides=(2, 4), repeats=1)
     rows = list(scaling.measure(request))
     assert [(row["number"], row["value"]) for row in rows] == [
         ("layers", 1),
         ("layers", 3),
+        ("batches", 8),
+        ("batches", 16),
         ("sides", 2),
         ("sides", 4),
     ]
     growth = [row["expected_growth"] for row in rows]
-    assert growth[0] == growth[2] == 1.0
-    assert growth[1] > 1.5 and growth[3] > 2.0
+    assert growth[0] == growth[2] == growth[4] == 1.0
+    assert growth[1] > 1.5 and growth[3] == 2.0 and growth[5] > 2.0
     assert len(scaling.table(rows).splitlines()) == 1 + len(rows)
 
 

@@ -15,7 +15,13 @@ SAMPLES = 20_000
 
 
 @pytest.mark.parametrize(
-    ("network", "config"), [("bias, gated", tiny.SMALL_COLOR), ("maps, relu", tiny.BINARY)], ids=["color", "binary"]
+    ("network", "config"),
+    [
+        ("bias, gated", tiny.SMALL_COLOR),
+        ("maps, relu", tiny.BINARY),
+        pytest.param("bias, gated", tiny.BINARY, marks=pytest.mark.exhaustive),
+        pytest.param("maps, relu", tiny.SMALL_COLOR, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_samples_have_the_frequencies_of_the_marginal_over_all_images(network, config):
     model = tiny.shared_model(config, **tiny.NETWORKS[network])
@@ -56,8 +62,14 @@ def draw_in_numpy(model, z1, uniforms, images, known) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("network", "config"),
-    [("bias, gated", tiny.COLOR), ("maps, relu", tiny.BINARY), ("independent pixels", tiny.COLOR)],
-    ids=["bias, gated", "maps, relu", "independent pixels"],
+    [
+        ("bias, gated", tiny.COLOR),
+        ("maps, relu", tiny.BINARY),
+        ("independent pixels", tiny.COLOR),
+        pytest.param("bias, gated", tiny.BINARY, marks=pytest.mark.exhaustive),
+        pytest.param("maps, relu", tiny.COLOR, marks=pytest.mark.exhaustive),
+        pytest.param("independent pixels", tiny.BINARY, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_it_inverts_the_cumulative_distribution_pixel_by_pixel_and_color_by_color(network, config):
     model = tiny.shared_model(config, **tiny.NETWORKS[network])
