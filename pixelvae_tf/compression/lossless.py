@@ -35,7 +35,8 @@ class Compressed:
     Attributes:
         data: the bytes of the file.
         record: sizes in bits and bytes, and the time, as JSON values. `ideal_bits_per_dim` is the model's bound, with
-            the noise of seed 0, and exact for a model without latents. `bits_per_dim` counts the whole file.
+            the noise of seed 0, and exact for a model without latents; with classes, that of the best class of each
+            image, with the bits of its label. `bits_per_dim` counts the whole file.
     """
 
     data: bytes
@@ -206,16 +207,12 @@ def _best_labels(model, images: np.ndarray, batch_size: int) -> tuple[np.ndarray
     """
     starts, classes = range(0, len(images), batch_size), model.config.num_classes
     bounds = [
-        np.stack([model.elbo(images[start : start + batch_size], 0, label).elbo for label in _labels(classes)])
+        np.stack([model.elbo(images[start : start + batch_size], 0, label).elbo for label in range(classes) or [None]])
         for start in starts
     ]
     found = np.concatenate(bounds, axis=1).astype("float64")
     bits = -found.max(axis=0).sum() / math.log(2.0) + len(images) * math.log2(max(classes, 1))
     return found.argmax(axis=0).astype("int32") if classes else None, float(bits)
-
-
-def _labels(classes: int) -> list[int | None]:
-    return list(range(classes)) or [None]
 
 
 def _growth(bits_an_image: float, needed: int) -> int:
