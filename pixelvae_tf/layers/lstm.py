@@ -7,7 +7,7 @@ from keras import ops
 
 from pixelvae_tf.layers.lstm_steps import DiagonalBiLSTMSteps, RowLSTMSteps
 from pixelvae_tf.layers.masked_conv import MaskedConv2D
-from pixelvae_tf.layers.recurrence import recurrence
+from pixelvae_tf.layers.recurrence import by_diagonals, by_rows, recurrence
 from pixelvae_tf.layers.weight_norm import Conv2D
 
 GATES = 4
@@ -139,12 +139,11 @@ class RowLSTM(_MaskedLSTM):
         self._build(maps_shape, [self.input_conv], [self.state_conv])
 
     def call(self, maps, bias, dropout=None):
-        rows = ops.transpose(self.input_conv(maps) + bias, (1, 0, 2, 3))[:, None]
-        reach = self.kernel_size // 2
-        offsets = tuple(range(-reach, reach + 1))
-        states = recurrence(rows, state_kernel(self.state_conv)[None], self.initial_state, offsets)
-        states = _dropped(ops.transpose(states[:, 0], (1, 0, 2, 3)), dropout)
-        return self._added(maps, self.output_conv(states))
+        height, width = maps.shape[1:3]
+        inputs = _by_place(self.input_conv(maps) + bias)[None]
+        sweep = by_rows(height, width, self.kernel_size // 2)
+        states = recurrence(inputs, state_kernel(self.state_conv)[None], self.initial_state, sweep)
+        return self._added(maps, self.output_conv(_dropped(_by_image(states[0], height, width), dropout)))
 
     def incremental(self, bias) -> RowLSTMSteps:
         """Returns the same layer for inputs that arrive in the order of generation; the bias without its positions."""
@@ -158,8 +157,8 @@ class DiagonalBiLSTM(_MaskedLSTM):
         left: (o, f, i, g) at (r, c) = K_is x[r, c] + K_ss (h[r - 1, c], h[r, c - 1]) + b, with c from (r, c - 1)
 
     The other direction does the same on the mirrored image, with its own weights. Its states depend on pixels to the
-    right, so they enter one row further down. `skewed` shifts each row of the maps one position to the right of the
-    row above. This makes each diagonal a column, and both directions process one column per step.
+    right, so they enter one row further down. Both directions process one diagonal per step: its positions need only
+    the diagonal before it.
 
     The mirrored direction needs no mask: where its states enter, the whole row behind them is known.
 
@@ -196,13 +195,15 @@ class DiagonalBiLSTM(_MaskedLSTM):
 
     def call(self, maps, bias, dropout=None):
         bias, mirrored_bias = ops.split(bias, 2, axis=-1)
-        inputs = [self.input_conv(maps) + bias, ops.flip(self.mirrored_input_conv(maps) + mirrored_bias, axis=2)]
         height, width = maps.shape[1:3]
-        lines = ops.transpose(skewed(ops.stack(inputs)), (3, 0, 1, 2, 4))
-        states = recurrence(lines, self.state_kernels(), self.initial_state, (-1, 0), tuple(range(height)))
-        states, mirrored = ops.unstack(straightened(ops.transpose(states, (1, 2, 3, 0, 4)), width), axis=0)
-        # One row down.
-        mirrored = ops.pad(ops.flip(mirrored, axis=2)[:, :-1], [(0, 0), (1, 0), (0, 0), (0, 0)])
+        inputs = [self.input_conv(maps) + bias, self.mirrored_input_conv(maps) + mirrored_bias]
+        inputs = ops.stack([_by_place(of_direction) for of_direction in inputs])
+        states = recurrence(inputs, self.state_kernels(), self.initial_state, by_diagonals(height, width))
+        states, mirrored = ops.unstack(states)
+        # One row down. `slice` has a cheaper gradient than indexing.
+        mirrored = ops.slice(mirrored, (0, 0, 0), ((height - 1) * width, -1, self.filters))
+        mirrored = ops.pad(mirrored, [(width, 0), (0, 0), (0, 0)])
+        states, mirrored = (_by_image(of_direction, height, width) for of_direction in (states, mirrored))
         factors = (None, None) if dropout is None else ops.split(dropout, 2, axis=-1)
         states, mirrored = _dropped(states, factors[0]), _dropped(mirrored, factors[1])
         return self._added(maps, self.output_conv(states) + self.mirrored_output_conv(mirrored))
@@ -212,23 +213,12 @@ class DiagonalBiLSTM(_MaskedLSTM):
         return DiagonalBiLSTMSteps(self, bias, self.state_kernels())
 
 
-def skewed(maps):
-    """Shifts each row one position to the right of the row above: (..., height, width, n) to (..., height, lines, n).
-
-    There are height + width - 1 lines; zeros fill the corners.
-    """
-    *outer, height, width, channels = maps.shape
-    outer = [-1 if size is None else size for size in outer]
-    padded = ops.pad(maps, [(0, 0)] * len(outer) + [(0, 0), (0, height), (0, 0)])
-    # Reads rows that are one shorter than they were written.
-    flat = ops.reshape(padded, (*outer, height * (width + height), channels))[..., :-height, :]
-    return ops.reshape(flat, (*outer, height, height + width - 1, channels))
+def _by_place(maps):
+    """Rearranges (batch, height, width, n) to (height * width, batch, n)."""
+    *_, height, width, channels = maps.shape
+    return ops.transpose(ops.reshape(maps, (-1, height * width, channels)), (1, 0, 2))
 
 
-def straightened(maps, width: int):
-    """Inverts `skewed`: (..., height, lines, n) to (..., height, width, n)."""
-    *outer, height, lines, channels = maps.shape
-    outer = [-1 if size is None else size for size in outer]
-    flat = ops.reshape(maps, (*outer, height * lines, channels))
-    padded = ops.pad(flat, [(0, 0)] * len(outer) + [(0, height), (0, 0)])
-    return ops.reshape(padded, (*outer, height, lines + 1, channels))[..., :width, :]
+def _by_image(maps, height: int, width: int):
+    """Inverts `_by_place`."""
+    return ops.reshape(ops.transpose(maps, (1, 0, 2)), (-1, height, width, maps.shape[-1]))

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from pixelvae_tf.layers.masks import color_of_channel
-from pixelvae_tf.layers.recurrence import cell, recurrence
+from pixelvae_tf.layers.recurrence import cell, leftwards, recurrence
 
 
 class _Steps:
@@ -153,9 +153,8 @@ class DiagonalBiLSTMSteps(_Steps):
         """Computes the mirrored states of a complete row, (columns, batch, units)."""
         _, sums = self.mirrored_input.row((), inputs)
         sums = ops.cast(sums, "float32") + ops.matmul(states_above, self.mirrored_above) + self.mirrored_bias
-        leftwards = ops.flip(sums, axis=0)[:, None, :, None]
-        states = recurrence(leftwards, self.mirrored_beside[None], self.mirrored_initial, (0,))
-        return ops.flip(states[:, 0, :, 0], axis=0)
+        states = recurrence(sums[None], self.mirrored_beside[None], self.mirrored_initial, leftwards(sums.shape[0]))
+        return states[0]
 
     def start_pixels(self, batch):
         # Also keeps the inputs, and h of the pixel to the left, which all colors read.

@@ -49,7 +49,7 @@ _TABLE_1: dict[str, tuple[str, ...]] = {
     "mnist": (),
     "mnist_gated_pixelcnn": (),
     "mnist_pixelcnn": (),
-    "mnist_pixelrnn": ("--optimizer=adam",),
+    "mnist_pixelrnn": (),
 }
 _SECTION_42 = (
     "compare32",
