@@ -4,6 +4,9 @@ import multiprocessing
 import os
 import select
 import signal
+import threading
+
+import pytest
 
 from pixelvae_tf.data.preparation import workers
 
@@ -37,3 +40,54 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
         for process in processes:
             os.kill(process, signal.SIGKILL)
     assert ended
+
+
+def same(chunk: list) -> list:
+    return chunk
+
+
+def test_a_signal_while_the_workers_start_ends_them_all(monkeypatch):
+    """A pool that were left with one of its two workers would wait for it for ever, at the end of the process."""
+    process = multiprocessing.get_context("spawn").Process
+    start = process.start
+
+    def start_and_interrupt(self):
+        start(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(process, "start", start_and_interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(workers.map_in_order(same, range(RECORDS), processes=2))
+        assert not multiprocessing.active_children()
+    finally:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_short_step_is_handled_at_its_end(number):
+    handled = []
+    before = signal.signal(number, lambda number, frame: handled.append(number))
+    try:
+        handler = signal.getsignal(number)
+        with workers.uninterrupted():
+            signal.raise_signal(number)
+            assert not handled
+        assert handled == [number]
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_other_threads_than_the_main_one_leave_the_handling_of_signals_as_it_is():
+    before, found = signal.getsignal(signal.SIGINT), []
+
+    def step():
+        with workers.uninterrupted():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+    assert found == [before]

@@ -39,15 +39,17 @@ def records(path: pathlib.Path) -> Iterator[tuple[str, bytes] | Damage]:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(path, sender), daemon=True)
-    process.start()
-    sender.close()
     try:
+        with workers.uninterrupted():
+            process.start()
+        sender.close()
         while (batch := _received(receiver, process)) is not None:
             yield from batch
     finally:
         receiver.close()
-        process.kill()
-        process.join()
+        if process.pid is not None:
+            process.kill()
+            process.join()
 
 
 def _received(receiver, process) -> list[tuple[str, bytes] | Damage] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures.process
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -40,20 +41,54 @@ def map_in_order(function: Callable[[list], list], records: Iterable[Any], *, pr
         return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
     settings = {"mp_context": multiprocessing.get_context("spawn"), "initializer": _begin}
-    with concurrent.futures.ProcessPoolExecutor(processes, **settings) as pool:
-        pending = collections.deque()
-        try:
-            for chunk in itertools.chain([first], chunks):
+    pool = concurrent.futures.ProcessPoolExecutor(processes, **settings)
+    pending: collections.deque = collections.deque()
+    try:
+        for chunk in itertools.chain([first], chunks):
+            with uninterrupted():
                 pending.append(pool.submit(function, chunk))
-                if len(pending) > processes * _CHUNKS_AHEAD:
-                    yield from pending.popleft().result()
-            while pending:
-                yield from pending.popleft().result()
-        except concurrent.futures.process.BrokenProcessPool:
-            raise DataError("a worker process was killed, perhaps for want of memory; run it again") from None
+            if len(pending) > processes * _CHUNKS_AHEAD:
+                yield from _first_result(pending)
+        while pending:
+            yield from _first_result(pending)
+    except concurrent.futures.process.BrokenProcessPool:
+        raise DataError("a worker process was killed, perhaps for want of memory; run it again") from None
+    finally:
+        try:
+            concurrent.futures.wait([future for future in pending if not future.cancel()])
         finally:
-            for future in pending:
-                future.cancel()
+            with uninterrupted():
+                pool.shutdown()
+
+
+def _first_result(pending: collections.deque) -> list[Any]:
+    """Waits for the first future's result, and then removes the future."""
+    result = pending[0].result()
+    pending.popleft()
+    return result
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delays what Ctrl-C and SIGTERM raise to the end of the block.
+
+    It is for short steps that would otherwise stay half done. A process that waits for a half started worker, or for a
+    task that is in only one of its lists, never ends.
+    """
+    came, handlers = [], {}
+    # Only the main thread handles signals.
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _begin() -> None:
