@@ -132,7 +132,9 @@ def test_events_inside_others_count_by_themselves():
 
 @pytest.mark.as_in_production
 def test_every_part_of_a_step_has_its_time():
-    request = requests.Profile(run=run_of(pixelcnn_layers=1), implementation=("ours", "straightforward"), repeats=2)
+    request = requests.Profile(
+        run=run_of(pixelcnn_layers=1, weight_normalization=True), implementation=("ours", "straightforward"), repeats=2
+    )
     rows = list(profile.measure(request))
     for row in rows:
         assert row["ms"] == pytest.approx(sum(row["parts"].values()), abs=0.1)

@@ -25,7 +25,7 @@ CASES = {
     "no latents, one image": (lambda: tiny.shared_model(WITHOUT_LATENTS), 1, 32),
     "one level": (lambda: tiny.shared_model(), 100, 16),
     "one level, one image": (lambda: tiny.shared_model(), 1, 1),
-    "independent pixels": (lambda: tiny.shared_model(conditioning="maps", pixelcnn_layers=0), 40, 16),
+    "independent pixels": (lambda: tiny.shared_model(conditioning="maps", pixelcnn_layers=0, gain=1.0), 40, 16),
     "logistics": (lambda: tiny.shared_model(tiny.COLOR, output_distribution="logistics"), 40, 16),
     "a flow": (lambda: tiny.shared_model(latent_channels=(3,), prior="flow", prior_channels=8), 100, 16),
     "two levels of maps": (lambda: models.shared_model(models.COLOR, **models.VARIANTS["two levels of maps"]), 30, 8),

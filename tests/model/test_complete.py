@@ -106,7 +106,7 @@ class ExactPosterior:
 
 
 def test_with_the_exact_posterior_refinements_lead_to_the_probabilities_given_the_known_pixels_alone(monkeypatch):
-    model = tiny.model(pixelcnn_layers=0, conditioning="maps", gain=4.0)
+    model = tiny.model(pixelcnn_layers=0, conditioning="maps", gain=4.0, weight_normalization=True)
     black, white = np.zeros((1, 2, 3, 1), "uint8"), np.ones((1, 2, 3, 1), "uint8")
     logs = [
         np.asarray(

@@ -110,7 +110,7 @@ def test_an_importance_bound_rises_with_its_samples_and_stays_below_the_likeliho
 
 @pytest.mark.parametrize("network", few(IMPORTANCE, IMPORTANCE[:1]))
 def test_many_importance_samples_give_the_marginal_found_by_quadrature(network):
-    model = tiny.shared_model(**tiny.NETWORKS[network])
+    model = tiny.shared_model(**tiny.NETWORKS[network], weight_normalization=True)
     exact = np.exp(tiny.exact_log_likelihood(model, IMAGES))
     assert exact.sum() == pytest.approx(1.0, abs=1e-5)
     found = np.exp(draws(lambda images, seed: model.log_likelihood(images, 500, seed), IMAGES, 16))

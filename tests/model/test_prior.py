@@ -18,7 +18,13 @@ from pixelvae_tf.sampling.noise import latent_noise, with_temperature
 
 IMAGES = tiny.all_images(tiny.BINARY)
 FLOW = dataclasses.replace(
-    tiny.BINARY, latent_channels=(2,), prior="flow", prior_couplings=2, prior_layers=1, prior_channels=8
+    tiny.BINARY,
+    latent_channels=(2,),
+    prior="flow",
+    prior_couplings=2,
+    prior_layers=1,
+    prior_channels=8,
+    weight_normalization=True,
 )
 
 
