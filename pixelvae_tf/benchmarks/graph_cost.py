@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 # Operations whose result is their input with another shape or name.
 _ALIASES = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
 # Operations without memory traffic that counts: their result is already in memory, or is a shape.
 _FREE = {*_ALIASES, "Const", "NoOp", "Placeholder", "ReadVariableOp", "Shape", "ShapeN"}
+# What they read and write stays where it is.
+_LISTS = {"TensorListReserve", "TensorListSetItem", "TensorListGetItem"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _LOOPS = {"While", "StatelessWhile"}
 # The filter of a convolution, and the maps at whose positions it sums.
@@ -118,13 +121,14 @@ def seconds(graph: tf.Graph, device: Device) -> float:
     """
     total = 0.0
     for op in needed(graph):
-        if op.type in _FREE:
+        if op.type in _FREE | _LISTS:
             continue
         if not _is_compiled(op) and (inner := _inner(op)):
             function, times = inner
             total += times * seconds(function, device)
             continue
-        of_memory = sum(map(_bytes, [*op.inputs, *op.outputs])) / device.bytes_per_second
+        moved = [tensor for tensor in (*op.inputs, *op.outputs) if tensor.dtype != tf.variant]
+        of_memory = sum(map(_bytes, moved)) / device.bytes_per_second
         work = _flop(op)
         total += max(of_memory, work / device.flop_per_second[op.outputs[0].dtype]) if work else of_memory
     return total
@@ -133,10 +137,23 @@ def seconds(graph: tf.Graph, device: Device) -> float:
 def _bytes(tensor: tf.Tensor) -> int:
     if tensor.dtype == tf.resource:
         return 0
+    if tensor.dtype == tf.variant:
+        return _list_bytes(tensor)
     elements = tensor.shape.num_elements() if tensor.shape.rank is not None else None
     if elements is None:
         raise ValueError(f"{tensor.name}: its shape {tensor.shape} is not known; trace at a fixed batch size")
     return elements * tensor.dtype.size
+
+
+def _list_bytes(tensor: tf.Tensor) -> int:
+    """Returns the bytes of a list of tensors when it is full."""
+    op = tensor.op
+    if op.type in _CALLS:
+        return _list_bytes(_owner(_function(op, "f").outputs[tensor.value_index]))
+    if op.type != "TensorListReserve":
+        return 0
+    shape, length = map(tf.get_static_value, op.inputs)
+    return int(length * np.prod(shape, dtype=np.int64) * op.get_attr("element_dtype").size)
 
 
 def peak_bytes(graph: tf.Graph) -> int:
@@ -181,6 +198,11 @@ def _owner(tensor: tf.Tensor) -> tf.Tensor:
         op = tensor.op
         if op.type in _ALIASES:
             tensor = op.inputs[tensor.value_index if op.type == "IdentityN" else 0]
+        elif op.type in _LOOPS and tensor.dtype == tf.variant:
+            # A loop passes its lists on.
+            tensor = op.inputs[tensor.value_index]
+        elif op.type == "TensorListSetItem":
+            tensor = op.inputs[0]
         elif op.type in _CALLS and (same := _same_in_call(tensor)).name != tensor.name:
             tensor = same
         else:

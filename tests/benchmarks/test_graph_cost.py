@@ -117,6 +117,25 @@ def test_what_a_called_function_passes_through_or_returns_twice_is_held_once():
     assert graph_cost.peak_bytes(graph_of(outer, tf.TensorSpec((1000,), tf.float32))) == 3 * values
 
 
+def test_a_list_that_a_loop_fills_is_held_until_it_is_last_read_and_moves_nothing():
+    @tf.function(autograph=False)
+    def filled(value):
+        array = tf.TensorArray(tf.float32, 5, element_shape=value.shape, clear_after_read=False)
+        body = lambda line, array: (line + 1, array.write(line, 2.0 * value))  # noqa: E731
+        return tf.while_loop(lambda line, _: line < 5, body, (0, array), maximum_iterations=5)[1].flow
+
+    def outer(value):
+        of_list = {"index": 0, "element_shape": value.shape, "element_dtype": tf.float32}
+        return tf.raw_ops.TensorListGetItem(input_handle=filled(value), **of_list) + 1.0
+
+    graph, values = graph_of(outer, tf.TensorSpec((1000,), tf.float32)), 1000 * 4
+    # The list, and what is read of it.
+    assert graph_cost.peak_bytes(graph) == 6 * values
+    slow_memory = graph_cost.Device("", {tf.float32: 1e12}, 1.0)
+    # Five products and the sum, which read and write; counters beside them.
+    assert graph_cost.seconds(graph, slow_memory) == pytest.approx(6 * 2 * values, rel=0.02)
+
+
 def test_an_operation_takes_the_longer_of_its_arithmetic_and_its_traffic():
     kernel = tf.TensorSpec((3, 5, 3, 7), tf.float32)
     graph = graph_of(lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), MAPS, kernel)
