@@ -56,11 +56,14 @@ def test_a_signal_while_the_workers_start_ends_them_all(monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(process, "start", start_and_interrupt)
+    # Commands that other tests ran in this process ignore it in the end.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             list(workers.map_in_order(same, range(RECORDS), processes=2))
         assert not multiprocessing.active_children()
     finally:
+        signal.signal(signal.SIGINT, before)
         for child in multiprocessing.active_children():
             child.kill()
 
