@@ -79,9 +79,9 @@ class Memory(NamedTuple):
 def memory_of(work: Callable[[], Any]) -> Memory:
     """Runs `work` and returns the memory of its tensors, as TensorFlow's allocator of the device counts it.
 
-    On a CPU, oneDNN's allocator leaves out small tensors, such as those that the loops of LSTMs keep.
-    If the allocator does not count, as on a CPU without oneDNN, this returns the memory of the process. That is less
-    exact: the allocator returns nothing to the system, so the process shows the largest piece of work so far.
+    On a CPU, oneDNN's allocator leaves out small tensors, such as those that the loops of LSTMs keep. If the allocator
+    does not count at all, as on a CPU without oneDNN, this returns the memory of the process. That is less exact: the
+    allocator returns nothing to the system, so the process shows the largest piece of work so far.
     """
     device = _GPU if on_gpu() else _CPU
     gc.collect()

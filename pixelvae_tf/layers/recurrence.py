@@ -4,6 +4,9 @@ A step processes all positions of a line: a row of the image for the Row LSTM, a
 products of input and weights are computed before the loop. A step then gathers them, and has one small product and an
 element-wise chain. The loop back computes the gradients of the gates' inputs and adds up those of the weights.
 
+Both loops are ordinary loops of the graph. Compiled by XLA they take 1.3 times as long on the CPU in float32, 3.3 times
+in bfloat16, and five times until the first step (one layer of the MNIST network, 16 images, one core).
+
 States are always float32, because rounding errors would accumulate over the steps.
 """
 
@@ -40,11 +43,11 @@ def _updated(gates, memory):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sweep:
-    """The order in which a recurrence visits an image.
+    """The order in which a recurrence visits an image. Sweeps are compared by identity, so that graphs are reused.
 
     Args:
         places: (lines, directions, positions), the place in the image that each position of each line stands for,
-            -1 outside the image. Every direction visits every place once.
+            -1 outside the image. Every direction visits every place once, and all have the same positions inside.
         offsets: the positions of the line before that a position reads, relative to its own.
     """
 
