@@ -20,7 +20,7 @@ def main() -> None:
     # Reports wrong values and a wrong TF_CONFIG before the slow imports.
     config = run_of_flags()
     cluster_of(config.training)
-    devices = program.start_tensorflow(lambda: _devices(config.training))
+    devices = program.start_tensorflow(lambda: _devices(config.training), in_training=True)
     from pixelvae_tf import data
     from pixelvae_tf.training.run import train
 

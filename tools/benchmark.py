@@ -64,7 +64,10 @@ def main() -> None:
     request = REQUEST(**values_of(REQUEST))
     if isinstance(request, requests.OfModel):
         request = dataclasses.replace(request, run=run_of(request))
-    program.start_tensorflow(program.sampling_threads if CHOSEN in ("sample", "profile") else None)
+    program.start_tensorflow(
+        program.sampling_threads if CHOSEN in ("sample", "profile") else None,
+        in_training=CHOSEN not in ("sample", "evaluate"),
+    )
     from pixelvae_tf.runs.environment import environment
 
     benchmark = importlib.import_module(f"pixelvae_tf.benchmarks.{CHOSEN}")

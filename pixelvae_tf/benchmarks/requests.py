@@ -87,7 +87,8 @@ class Step(Timed):
     precision: tuple[str, ...] = setting((), "Precisions; empty for --mixed_precision.", choices=PRECISIONS)
     xla: tuple[str, ...] = setting(
         ("elementwise",),
-        "What XLA compiles: 'elementwise' is the gates, as in training; 'none' is nothing; 'all' is the whole step.",
+        "What XLA compiles: 'elementwise' is the gates, as in training; 'none' is nothing; 'all' is the whole step, as "
+        "with --compile_step.",
         choices=("none", "elementwise", "all"),
     )
     implementation: tuple[str, ...] = setting(

@@ -83,6 +83,7 @@ class TrainingStep:
                 batch_size=variant.batch_size,
                 mixed_precision=variant.precision,
                 recompute_blocks=variant.activations == "recomputed",
+                compile_step=variant.xla == "all",
             ),
         )
         self.variant = variant
@@ -94,7 +95,7 @@ class TrainingStep:
         self.model = build(self.run, self.variant.implementation)
         config = self.run.model
         shape = (self.variant.batch_size, *config.image_shape)
-        step = tf.function(self.model.train_step, autograph=False, jit_compile=self.variant.xla == "all" or None)
+        step = tf.function(self.model.train_step, autograph=False)
         with units.plain_gates() if self.variant.xla == "none" else contextlib.nullcontext():
             self._step = step.get_concrete_function(model_size.batch_spec(config, shape[0]))
         self.graph = self._step.graph

@@ -101,11 +101,13 @@ def _end(code: int) -> None:
     os._exit(code)
 
 
-def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
+def start_tensorflow(first: Callable[[], Any] | None = None, in_training: bool = False) -> Any:
     """Imports TensorFlow and starts its devices. Hides the messages of its C++ code, and shows them on failure.
 
     Args:
         first: called before the devices start, for example to join a cluster.
+        in_training: whether GPUs may round the factors of float32 products to TF32 (10 bits), as TensorFlow does by
+            default. Likelihoods and samples shall not depend on the device.
 
     Returns:
         The result of `first`.
@@ -118,6 +120,7 @@ def start_tensorflow(first: Callable[[], Any] | None = None) -> Any:
             import tensorflow as tf
 
             tf.get_logger().setLevel("ERROR")
+            tf.config.experimental.enable_tensor_float_32_execution(in_training)
             made = first() if first else None
             tf.config.list_physical_devices()
             tf.zeros(()).numpy()

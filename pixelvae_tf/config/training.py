@@ -100,6 +100,12 @@ class TrainConfig(Config):
         "checkpointing): less memory, more time, the same gradients.",
         resumable=True,
     )
+    compile_step: bool = setting(
+        False,
+        "XLA compiles the whole training step, not only the gates. This is for GPUs, which take longer to start the "
+        "step's many small operations than to compute them. Results differ by rounding.",
+        resumable=True,
+    )
     profile_steps: tuple[int, ...] = setting(
         (), "First and last step of a TensorBoard profile, for example 100,110.", resumable=True
     )

@@ -277,6 +277,7 @@ _COMPILED = {
     "dropout": "dropout",
     "kl_weight": "kl_weight",
     "free_bits": "free_bits",
+    "compile_step": "compile_step",
     "seed": "seed",
 }
 _OF_THE_LOSS = ("loss", "loss_weights", "metrics", "weighted_metrics")

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras import ops
 
 from pixelvae_tf.config import ModelConfig
+from pixelvae_tf.layers.compilation import compiled_whole
 from pixelvae_tf.layers.pixel_input import PixelInput
 from pixelvae_tf.model import checks, replicas
 from pixelvae_tf.model.graphs import Graphs
@@ -89,6 +90,7 @@ class PixelVAE(ImageModel):
         self.prior_scale_floor_steps = 0
         self.clip_value = self.clip_norm = self.dropout = self.free_bits = 0.0
         self.kl_weight = 1.0
+        self.compile_step = False
         self.seed = 0
         self.stop_flag: replicas.StopFlag | None = None
         self.build()
@@ -229,6 +231,7 @@ class PixelVAE(ImageModel):
         dropout: float = 0.0,
         kl_weight: float = 1.0,
         free_bits: float = 0.0,
+        compile_step: bool = False,
         seed: int = 0,
         **kwargs,
     ):
@@ -246,6 +249,7 @@ class PixelVAE(ImageModel):
             "dropout": dropout,
             "kl_weight": kl_weight,
             "free_bits": free_bits,
+            "compile_step": compile_step,
             "seed": seed,
         }
         checks.compile_arguments({**settings, "ema_decay": ema_decay}, kwargs)
@@ -271,6 +275,10 @@ class PixelVAE(ImageModel):
         """
         images, label, weights_of_images = checks.batch_of(data, self.config)
         images = replicas.divided_evenly(images)
+        if self.compile_step:
+            # XLA leaves out checks, so they come before it.
+            images = checks.images_in_graph(images, self.config)
+            label = checks.label_in_graph(label, self.config)
         mean = replicas.batch_mean(weights_of_images)
         step = self.optimizer.iterations
         noise = replica_noise(self.config, tf.shape(images)[0], randomness.stream(self.seed, "training", step))
@@ -279,20 +287,29 @@ class PixelVAE(ImageModel):
         scale_floor = objectives.scale_floor(step, self.prior_scale_floor_steps)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)
         loss_scale = self.optimizer.scale_loss(1.0)
-        with tf.GradientTape() as tape:
-            terms = self(images, noise=noise, scale_floor=scale_floor, dropout=dropped, label=label, training=True)
-            loss = mean(objectives.training_loss(replicas.with_free_bits(terms, mean, self.free_bits), weights))
-            scaled_loss = loss * loss_scale
         variables = self.trainable_variables
-        gradients, norm = replicas.clipped_gradients(
-            tape.gradient(scaled_loss, variables), self.clip_norm, self.clip_value, loss_scale
-        )
-        self.optimizer.apply(gradients, variables)
+
+        def of_batch():
+            with tf.GradientTape() as tape:
+                terms = self(images, noise=noise, scale_floor=scale_floor, dropout=dropped, label=label, training=True)
+                loss = mean(objectives.training_loss(replicas.with_free_bits(terms, mean, self.free_bits), weights))
+                scaled_loss = loss * loss_scale
+            gradients = tape.gradient(scaled_loss, variables)
+            clipped = replicas.clipped_gradients(gradients, self.clip_norm, self.clip_value, loss_scale)
+            return loss, [mean(term) for term in terms.reported()], *clipped
+
+        compiled = compiled_whole if self.compile_step else lambda function: function
+        loss, terms, gradients, norm = compiled(of_batch)()
+
+        def update():
+            self.optimizer.apply(gradients, variables)
+
+        (update if getattr(self.optimizer, "compile_update", False) else compiled(update))()
         if self.average is not None:
-            self.average.update(step - 1)
+            compiled(self.average.update)(step - 1)
         return {
             "loss": loss,
-            **{name: mean(term) for name, term in zip(self.term_names, terms.reported(), strict=True)},
+            **dict(zip(self.term_names, terms, strict=True)),
             **dict(zip(self.weight_names, weights, strict=True)),
             "learning_rate": learning_rate,
             "gradient_norm": norm,

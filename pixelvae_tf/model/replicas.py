@@ -59,6 +59,7 @@ def check_compiled(model: keras.Model) -> None:
     refused = {
         "steps_per_execution": (model.steps_per_execution > 1, "leave it at 1"),
         "run_eagerly": (model.run_eagerly, "leave it False"),
+        "compile_step": (model.compile_step, "leave it False; the gates are compiled anyway"),
         "jit_compile": (model.jit_compile, "leave it False; the gates are compiled anyway"),
         "mixed_float16": (
             isinstance(optimizer, keras.optimizers.LossScaleOptimizer),

@@ -14,7 +14,8 @@ _OPTIMIZERS = {"adam": keras.optimizers.Adam, "soap": SOAP, "rmsprop": keras.opt
 
 def optimizer_of(training: TrainConfig) -> keras.Optimizer:
     """Returns a new optimizer with its learning rate schedule, from the configuration."""
-    return _OPTIMIZERS[training.optimizer](LearningRate(training))
+    compiled = {"compile_update": True} if training.compile_step and training.optimizer == "soap" else {}
+    return _OPTIMIZERS[training.optimizer](LearningRate(training), **compiled)
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):

@@ -46,6 +46,7 @@ def build_model(config: RunConfig, networks: Callable[..., NetworkFactory] = Net
         dropout=training.dropout,
         kl_weight=training.kl_weight,
         free_bits=training.free_bits,
+        compile_step=training.compile_step,
         seed=training.seed,
     )
     return model

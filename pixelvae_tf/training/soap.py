@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from pixelvae_tf.layers.compilation import compiled_whole
+
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class SOAP(keras.optimizers.Optimizer):
@@ -25,6 +27,8 @@ class SOAP(keras.optimizers.Optimizer):
         epsilon: added to the root of the mean square.
         refresh_every: steps between updates of the bases.
         largest_side: the longest side with a basis; the basis of a longer side would cost more than it gains.
+        compile_update: whether XLA compiles all updates as one, except those of the bases. On a GPU it takes longer to
+            start the operations of small updates than to compute them. Several replicas do without.
 
     Its state is two values for each weight, as for Adam, and two square matrices for each basis.
 
@@ -39,6 +43,7 @@ class SOAP(keras.optimizers.Optimizer):
         epsilon: float = 1e-8,
         refresh_every: int = 10,
         largest_side: int = 600,
+        compile_update: bool = False,
         name: str = "soap",
         **kwargs,
     ):
@@ -48,6 +53,7 @@ class SOAP(keras.optimizers.Optimizer):
         self.epsilon = epsilon
         self.refresh_every = refresh_every
         self.largest_side = largest_side
+        self.compile_update = compile_update
 
     def build(self, variables):
         if self.built:
@@ -70,24 +76,74 @@ class SOAP(keras.optimizers.Optimizer):
         return statistics, self.add_variable(shape, initializer="identity", name=f"{name}_basis")
 
     def update_step(self, gradient, variable, learning_rate):
+        self._measure(gradient, variable)
+        self._refresh([variable])
+        self._move(gradient, variable, learning_rate)
+
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
+        """Takes Keras's updates of all variables, with `compile_update` in three parts."""
+        if not self.compile_update or distribution.num_replicas_in_sync > 1:
+            super()._distributed_tf_update_step(distribution, grads_and_vars, learning_rate)
+            return
+
+        def measure():
+            for gradient, variable in grads_and_vars:
+                self._measure(gradient, variable)
+
+        def move():
+            for gradient, variable in grads_and_vars:
+                self._move(gradient, variable, learning_rate)
+
+        compiled_whole(measure)()
+        self._refresh([variable for _, variable in grads_and_vars])
+        compiled_whole(move)()
+
+    def _measure(self, gradient, variable) -> None:
+        """Adds the gradient to the statistics of its sides."""
+        flat = _flat(gradient, variable)
+        for side, product in zip(
+            self._sides(variable), (lambda: flat @ ops.transpose(flat), lambda: ops.transpose(flat) @ flat), strict=True
+        ):
+            if side is not None:
+                statistics, _ = side
+                self.assign(statistics, self.beta_2 * statistics + (1 - self.beta_2) * product())
+
+    def _refresh(self, variables) -> None:
+        """Updates the bases of the variables when that is due."""
+        sides = [side for variable in variables for side in self._sides(variable) if side is not None]
+        if not sides:
+            return
+        statistics = [ops.convert_to_tensor(now) for now, _ in sides]
+        bases = [ops.convert_to_tensor(basis) for _, basis in sides]
+
+        def refreshed():
+            return ops.cond(
+                self.iterations > 0,
+                lambda: [_orthogonal(now @ old) for now, old in zip(statistics, bases, strict=True)],
+                lambda: [_eigenvectors(now) for now in statistics],
+            )
+
+        updated = ops.cond(self.iterations % self.refresh_every == 0, refreshed, lambda: bases)
+        for (_, basis), new in zip(sides, updated, strict=True):
+            self.assign(basis, new)
+
+    def _move(self, gradient, variable, learning_rate) -> None:
+        """Takes Adam's step in the coordinates of the bases."""
         index = self._get_variable_index(variable)
-        mean, square, left, right = (kept[index] for kept in (self._means, self._squares, self._left, self._right))
+        mean, square = self._means[index], self._squares[index]
+        left, right = (None if side is None else ops.convert_to_tensor(side[1]) for side in self._sides(variable))
         matrix = _matrix_shape(variable.shape)
-        # The gradient of a table of which a step reads some rows, such as an embedding, is `tf.IndexedSlices`.
-        gradient = ops.cast(tf.convert_to_tensor(gradient), variable.dtype)
-        flat = ops.reshape(gradient, matrix)
-        left_basis = self._turned(left, lambda: flat @ ops.transpose(flat))
-        right_basis = self._turned(right, lambda: ops.transpose(flat) @ flat)
+        flat = _flat(gradient, variable)
 
         def turn(values):
-            values = values if left_basis is None else ops.transpose(left_basis) @ values
-            return values if right_basis is None else values @ right_basis
+            values = values if left is None else ops.transpose(left) @ values
+            return values if right is None else values @ right
 
         def turn_back(values):
-            values = values if left_basis is None else left_basis @ values
-            return values if right_basis is None else values @ ops.transpose(right_basis)
+            values = values if left is None else left @ values
+            return values if right is None else values @ ops.transpose(right)
 
-        self.assign(mean, self.beta_1 * mean + (1 - self.beta_1) * gradient)
+        self.assign(mean, self.beta_1 * mean + (1 - self.beta_1) * ops.reshape(flat, variable.shape))
         turned_square = ops.reshape(ops.square(turn(flat)), variable.shape)
         self.assign(square, self.beta_2 * square + (1 - self.beta_2) * turned_square)
         step = ops.cast(self.iterations + 1, variable.dtype)
@@ -96,20 +152,10 @@ class SOAP(keras.optimizers.Optimizer):
         rate = ops.where(self.iterations > 0, ops.cast(learning_rate, variable.dtype), 0.0)
         self.assign_sub(variable, rate * ops.reshape(direction, variable.shape))
 
-    def _turned(self, side, product):
-        """Adds a product to the statistics of a side, updates its basis when due, and returns the basis or None."""
-        if side is None:
-            return None
-        statistics, basis = side
-        self.assign(statistics, self.beta_2 * statistics + (1 - self.beta_2) * product())
-        now, old = ops.convert_to_tensor(statistics), ops.convert_to_tensor(basis)
-
-        def refreshed():
-            return ops.cond(self.iterations > 0, lambda: ops.qr(now @ old)[0], lambda: ops.eigh(now)[1][:, ::-1])
-
-        new = ops.cond(self.iterations % self.refresh_every == 0, refreshed, lambda: old)
-        self.assign(basis, new)
-        return new
+    def _sides(self, variable):
+        """Returns the statistics and the basis of the left and the right side; None for a side without a basis."""
+        index = self._get_variable_index(variable)
+        return self._left[index], self._right[index]
 
     def get_config(self):
         return {
@@ -119,9 +165,31 @@ class SOAP(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "refresh_every": self.refresh_every,
             "largest_side": self.largest_side,
+            "compile_update": self.compile_update,
         }
+
+
+def _flat(gradient, variable):
+    """Returns the gradient of a variable as a matrix of the variable's type."""
+    # The gradient of a table of which a step reads some rows, such as an embedding, is `tf.IndexedSlices`.
+    return ops.reshape(ops.cast(tf.convert_to_tensor(gradient), variable.dtype), _matrix_shape(variable.shape))
 
 
 def _matrix_shape(shape) -> tuple[int, int]:
     """Returns the shape as a matrix: inputs (with all taps of a kernel) by outputs. A vector is one row."""
     return int(np.prod(shape[:-1])), int(shape[-1])
+
+
+# Both factorize on the processor: a GPU takes small matrices one after the other, the processor several at a time.
+
+
+def _orthogonal(matrix):
+    """Returns an orthogonal basis of the columns."""
+    with tf.device("CPU:0"):
+        return ops.qr(matrix)[0]
+
+
+def _eigenvectors(matrix):
+    """Returns the eigenvectors of a symmetric matrix as columns, the largest eigenvalue first."""
+    with tf.device("CPU:0"):
+        return ops.eigh(matrix)[1][:, ::-1]
