@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import sys
 
 import pytest
 from commands import ROOT
@@ -139,6 +140,12 @@ def test_settings_and_command_lines_are_imported_without_tensorflow(name):
         waiting = with_rooms(set().union(*(own_imports(other, top(MODULES[other])) for other in waiting))) - seen
     frameworks = {full.split(".")[0] for other in seen for full in imported(top(MODULES[other]))}
     assert not frameworks & {"tensorflow", "keras"}
+
+
+def test_no_tool_takes_the_place_of_a_standard_module():
+    # Python puts the folder of a command first in its path. `compression` is new in Python 3.14, and libraries try it.
+    standard = sys.stdlib_module_names | {"annotationlib", "compression"}
+    assert not standard & {path.stem for path in (ROOT / "tools").iterdir()}
 
 
 def test_the_mask_rules_know_nothing_but_numpy():

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 _compiling = True
+_whole = False
 
 
 def compiled(function: Callable) -> Callable:
@@ -28,8 +29,23 @@ def compiled(function: Callable) -> Callable:
 
 
 def compiled_whole(function: Callable) -> Callable:
-    """Wraps a function whose whole graph XLA compiles, whatever `compiling` says. XLA leaves out its assertions."""
-    return tf.function(function, jit_compile=True, autograph=False)
+    """Wraps a function whose whole graph XLA compiles, whatever `compiling` says. XLA leaves out assertions."""
+
+    @functools.wraps(function)
+    def traced(*arguments):
+        global _whole
+        before, _whole = _whole, True
+        try:
+            return function(*arguments)
+        finally:
+            _whole = before
+
+    return tf.function(traced, jit_compile=True, autograph=False)
+
+
+def is_compiling_whole() -> bool:
+    """Returns whether a graph is traced now that XLA compiles whole, which makes assertions useless."""
+    return _whole
 
 
 def is_compiling() -> bool:

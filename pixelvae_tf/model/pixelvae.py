@@ -276,7 +276,7 @@ class PixelVAE(ImageModel):
         images, label, weights_of_images = checks.batch_of(data, self.config)
         images = replicas.divided_evenly(images)
         if self.compile_step:
-            # XLA leaves out checks, so they come before it.
+            # XLA leaves out the checks in a graph that it compiles whole.
             images = checks.images_in_graph(images, self.config)
             label = checks.label_in_graph(label, self.config)
         mean = replicas.batch_mean(weights_of_images)

@@ -278,13 +278,14 @@ def test_a_model_is_the_same_whatever_keras_global_settings():
         ({"steps_per_execution": 4}, {}),
         ({"run_eagerly": True}, {}),
         ({"jit_compile": True}, {}),
+        ({"compile_step": True}, {}),
         ({}, {"gradient_accumulation_steps": 2}),
         ({}, {"clipnorm": 1.0}),
     ],
 )
 def test_several_replicas_refuse_what_their_training_function_does_not_see(setting, optimizer):
     model = types.SimpleNamespace(
-        **{"steps_per_execution": 1, "run_eagerly": False, "jit_compile": False} | setting,
+        **{"steps_per_execution": 1, "run_eagerly": False, "jit_compile": False, "compile_step": False} | setting,
         optimizer=keras.optimizers.SGD(**optimizer),
     )
     with pytest.raises(UserError, match=next(iter({**setting, **optimizer}))):

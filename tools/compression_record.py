@@ -1,6 +1,6 @@
 """Compresses a split with a trained model and with general methods, restores it, and records sizes and times.
 
-python tools/compression.py --pretrained=digits [--split=test] [--max_examples=N] [--output=FILE] prints one JSON
+python tools/compression_record.py --pretrained=digits [--split=test] [--max_examples=N] [--output=FILE] prints one JSON
 object. It ends with an error if a restored image differs.
 """
 
