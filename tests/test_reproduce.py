@@ -315,3 +315,34 @@ def test_files_of_images_stand_beside_the_bound_and_general_methods(tmp_path):
     assert costs.startswith(
         "| `binarized_mnist_best` | 100 | 1,000 | 1,009 | +9 (+0.90%) | 9 | 10 | 3.0 | 2.0 | 100.0 |"
     )
+
+
+def test_steps_on_a_gpu_come_from_several_records(tmp_path):
+    row = {
+        "implementation": "ours",
+        "xla": "elementwise",
+        "precision": "float32",
+        "activations": "stored",
+        "batch_size": 100,
+        "ms": 60.0,
+        "ms_lowest": 59.0,
+        "ms_highest": 61.0,
+        "cpu_ms": 99.0,
+        "images_per_second": 1600.0,
+        "computed_gflop": 66.0,
+        "gflop_per_second": 1000.0,
+        "fraction_of_matrix_rate": 0.003,
+        "memory_before_mib": 100,
+        "peak_memory_mib": 900,
+        "calculated_memory_mib": 700,
+    }
+    record = {"rows": [row], "hardware": "a GPU", "tensorflow": "2.21.0"}
+    command = "tools/benchmark.py step --flagfile=flags/{}.cfg"
+    records = {
+        "benchmark_step_mnist_gpu_float32": {**record, "command": command.format("mnist")},
+        "benchmark_step_imagenet64_small_gpu": {**record, "command": command.format("imagenet64_small")},
+    }
+    _, _, *rows, _, device = table(tmp_path, "steps_on_a_gpu", records)
+    assert [line.split(" | ")[0] for line in rows] == ["| `mnist`", "| `imagenet64_small`"]
+    assert "| 0.3% | 800 | 700 |" in rows[0]
+    assert device == "a GPU, TensorFlow 2.21.0."

@@ -57,6 +57,7 @@ TABLES = {
     "anomaly": measurements.anomaly,
     "sizes": measurements.sizes,
     "sampling": measurements.sampling,
+    "sampling_on_a_gpu": measurements.sampling_on_a_gpu,
     "pretrained": likelihoods.pretrained,
     "probe": representation.mnist,
     "probe_digits": representation.digits,

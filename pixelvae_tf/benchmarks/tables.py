@@ -28,12 +28,16 @@ def step(rows: list[dict[str, Any]]) -> list[Row]:
             "images/s": f"{row['images_per_second']:,.0f}",
             "GFLOP computed": f"{row['computed_gflop']:.0f}" if row["computed_gflop"] else "",
             "useful GFLOP/s": f"{row['gflop_per_second']:,.0f}",
-            "of the matrix rate": f"{100 * row['fraction_of_matrix_rate']:.0f}%",
+            "of the matrix rate": _percent(row["fraction_of_matrix_rate"]),
             "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
             "calculated": f"{row['calculated_memory_mib']:,}",
         }
         for row in rows
     ]
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction:.{0 if fraction >= 0.01 else 1}%}"
 
 
 def images(rows: list[dict[str, Any]]) -> list[Row]:

@@ -6,6 +6,8 @@ import sys
 import pytest
 from commands import environment
 
+from pixelvae_tf.commandline import program
+
 PROGRAM = """
 import atexit, builtins, os, signal, sys, time
 from pixelvae_tf.commandline import program
@@ -54,3 +56,17 @@ def test_a_command_ends_whatever_its_objects_wait_for(body, code, line):
     assert line in found.stderr and "cleaned up" in found.stdout
     assert ("Traceback" in found.stderr) == (line == "ZeroDivisionError: ")
     assert ("tidied up" in found.stdout) == (body == SIGNALS)
+
+
+@pytest.mark.parametrize("in_training", [False, True])
+def test_only_training_lets_gpus_round_the_factors_of_float32_products(in_training):
+    import tensorflow as tf
+
+    config = tf.config.experimental
+    before = config.tensor_float_32_execution_enabled()
+    config.enable_tensor_float_32_execution(not in_training)
+    try:
+        program.start_tensorflow(in_training=in_training)
+        assert config.tensor_float_32_execution_enabled() == in_training
+    finally:
+        config.enable_tensor_float_32_execution(before)

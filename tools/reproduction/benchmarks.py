@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from pixelvae_tf.benchmarks import tables
@@ -22,7 +23,22 @@ def of(name: str, rows_of: Callable[[list[dict]], list[dict[str, str]]]) -> Call
     return table
 
 
-TABLES = {
+def steps_on_a_gpu(records: Records) -> str:
+    """Makes a table of the training steps of several models on a GPU, and names the GPU."""
+    rows, devices = [], []
+    for name in ("step_mnist_gpu_float32", "step_mnist_gpu_bfloat16", "step_imagenet64_small_gpu"):
+        found = records.committed(f"benchmark_{name}")
+        if found is None:
+            continue
+        flag_file = re.search(r"flags/(\w+)\.cfg", found["command"])[1]
+        rows += [{"flag file": f"`{flag_file}`", **row} for row in tables.step(found["rows"])]
+        devices.append(f"{found['hardware']}, TensorFlow {found['tensorflow']}.")
+    if not rows:
+        return "No record yet."
+    return "\n\n".join([markdown.table(list(rows[0]), rows), *dict.fromkeys(devices)])
+
+
+TABLES = {"steps_on_a_gpu": steps_on_a_gpu} | {
     name: of(name, rows_of)
     for name, rows_of in {
         "step_mnist": tables.step,

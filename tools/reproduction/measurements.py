@@ -67,20 +67,23 @@ def _taken(row: dict) -> str:
     return f"{taken} s, {row['peak_memory_mib'] * 2**20 / 1e9:.1f} GB"
 
 
-def sampling(records: Records) -> str:
+SAMPLED = (
+    "mnist",
+    "mnist_14",
+    "mnist_56",
+    "mnist_gated_pixelvae",
+    "mnist256",
+    "compare32",
+    "imagenet64_cpu",
+    "mnist_pixelrnn",
+    "mnist_row_lstm",
+)
+
+
+def sampling(records: Records, names: tuple[str, ...] = SAMPLED) -> str:
     """Lists the time of both samplers and of a full pass, for batch sizes, images and networks."""
     rows = []
-    for name in (
-        "mnist",
-        "mnist_14",
-        "mnist_56",
-        "mnist_gated_pixelvae",
-        "mnist256",
-        "compare32",
-        "imagenet64_cpu",
-        "mnist_pixelrnn",
-        "mnist_row_lstm",
-    ):
+    for name in names:
         found = records.committed(f"benchmark_sample_{name}")
         for measured in found["rows"] if found else []:
             flag_file = re.search(r"flags/(\w+)\.cfg", found["command"])[1]
@@ -104,3 +107,8 @@ def sampling(records: Records) -> str:
                 }
             )
     return markdown.table(list(rows[0]), rows) if rows else "No record yet."
+
+
+def sampling_on_a_gpu(records: Records) -> str:
+    """Lists the same for a GPU."""
+    return sampling(records, ("mnist_gpu",))
