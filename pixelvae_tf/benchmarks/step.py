@@ -151,8 +151,7 @@ def measure(request: Step) -> Iterator[dict[str, Any]]:
         For each variant a record: milliseconds per step (see `timing.summary`), images per second, GFLOP of a step (of
         convolutions and matrix products with unmasked weights, the same for every variant) and per second, the ratio to
         the rate of matrix products in the same precision, computed GFLOP of a step (including masked weights and
-        recomputation; 0 if XLA compiles the whole step, which hides them from the graph), memory in MiB, and the losses
-        of its steps.
+        recomputation), memory in MiB, and the losses of its steps.
     """
     steps = [TrainingStep(request.run, variant) for variant in variants(request)]
     flop_an_image = model_size.step_flops(build_model(request.run), 1)[1]

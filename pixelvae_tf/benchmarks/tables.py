@@ -26,7 +26,7 @@ def step(rows: list[dict[str, Any]]) -> list[Row]:
             "ms (lowest to highest)": _spread(row),
             "CPU ms": f"{row['cpu_ms']:,.0f}",
             "images/s": f"{row['images_per_second']:,.0f}",
-            "GFLOP computed": f"{row['computed_gflop']:.0f}" if row["computed_gflop"] else "",
+            "GFLOP computed": f"{row['computed_gflop']:.0f}",
             "useful GFLOP/s": f"{row['gflop_per_second']:,.0f}",
             "of the matrix rate": _percent(row["fraction_of_matrix_rate"]),
             "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
