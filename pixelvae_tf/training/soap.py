@@ -100,13 +100,14 @@ class SOAP(keras.optimizers.Optimizer):
 
     def _measure(self, gradient, variable) -> None:
         """Adds the gradient to the statistics of its sides."""
-        flat = _flat(gradient, variable)
-        for side, product in zip(
-            self._sides(variable), (lambda: flat @ ops.transpose(flat), lambda: ops.transpose(flat) @ flat), strict=True
-        ):
-            if side is not None:
-                statistics, _ = side
-                self.assign(statistics, self.beta_2 * statistics + (1 - self.beta_2) * product())
+        flat, (left, right) = _flat(gradient, variable), self._sides(variable)
+        if left is not None:
+            self._add(left[0], flat @ ops.transpose(flat))
+        if right is not None:
+            self._add(right[0], ops.transpose(flat) @ flat)
+
+    def _add(self, statistics, product) -> None:
+        self.assign(statistics, self.beta_2 * statistics + (1 - self.beta_2) * product)
 
     def _refresh(self, variables) -> None:
         """Updates the bases of the variables when that is due."""
