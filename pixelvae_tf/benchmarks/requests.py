@@ -86,9 +86,9 @@ class Step(Timed):
     batch_sizes: tuple[int, ...] = setting((), "Images per step; empty for --batch_size.")
     precision: tuple[str, ...] = setting((), "Precisions; empty for --mixed_precision.", choices=PRECISIONS)
     xla: tuple[str, ...] = setting(
-        ("elementwise",),
-        "What XLA compiles: 'elementwise' is the gates, as in training; 'none' is nothing; 'all' is the whole step, as "
-        "with --compile_step.",
+        (),
+        "What XLA compiles: 'elementwise' is the gates; 'none' is nothing; 'all' is the whole step, as with "
+        "--compile_step. Empty follows --compile_step: 'all' with it, else 'elementwise'.",
         choices=("none", "elementwise", "all"),
     )
     implementation: tuple[str, ...] = setting(

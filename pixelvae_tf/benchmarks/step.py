@@ -41,7 +41,7 @@ def variants(request: Step) -> list[Variant]:
     stored = ("recomputed" if steps.recompute_blocks else "stored",)
     found = itertools.product(
         request.implementation,
-        request.xla,
+        request.xla or ("all" if steps.compile_step else "elementwise",),
         request.precision or (steps.mixed_precision,),
         request.activations or stored,
         request.batch_sizes or (steps.batch_size,),

@@ -1,4 +1,4 @@
-"""Compiles small parts of TensorFlow's graphs with XLA: the gates, and the samplers' loops over pixels.
+"""Compiles parts of TensorFlow's graphs with XLA: gates, the samplers' loops over pixels, and training steps on request.
 
 Compilation pays off in training and sampling. If a graph of a small model runs only once, compilation takes longer.
 

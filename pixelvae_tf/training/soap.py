@@ -9,6 +9,9 @@ from keras import ops
 
 from pixelvae_tf.layers.compilation import compiled_whole
 
+# A processor factorizes several small matrices at a time, and a GPU waits for each of them.
+_FACTORIZING = "CPU:0"
+
 
 @keras.saving.register_keras_serializable(package="pixelvae_tf")
 class SOAP(keras.optimizers.Optimizer):
@@ -181,16 +184,13 @@ def _matrix_shape(shape) -> tuple[int, int]:
     return int(np.prod(shape[:-1])), int(shape[-1])
 
 
-# Both factorize on the processor: a GPU takes small matrices one after the other, the processor several at a time.
-
-
 def _orthogonal(matrix):
     """Returns an orthogonal basis of the columns."""
-    with tf.device("CPU:0"):
+    with tf.device(_FACTORIZING):
         return ops.qr(matrix)[0]
 
 
 def _eigenvectors(matrix):
     """Returns the eigenvectors of a symmetric matrix as columns, the largest eigenvalue first."""
-    with tf.device("CPU:0"):
+    with tf.device(_FACTORIZING):
         return ops.eigh(matrix)[1][:, ::-1]

@@ -154,6 +154,8 @@ def test_variants_are_all_combinations_without_what_comes_twice():
     bfloat16 = dataclasses.replace(TRAINING, mixed_precision="bfloat16", recompute_blocks=True)
     run = dataclasses.replace(run_of(), training=bfloat16)
     assert steps.variant_of(run) == Variant("ours", "elementwise", "bfloat16", "recomputed", 8)
+    compiled = dataclasses.replace(TRAINING, compile_step=True)
+    assert steps.variant_of(dataclasses.replace(run, training=compiled)).xla == "all"
 
 
 def test_a_step_record_adds_up():
