@@ -1,4 +1,4 @@
-"""Compiles parts of TensorFlow's graphs with XLA: gates, the samplers' loops over pixels, and training steps on request.
+"""Compiles parts of TensorFlow's graphs with XLA: gates, the samplers' loops over pixels, and training steps if asked.
 
 Compilation pays off in training and sampling. If a graph of a small model runs only once, compilation takes longer.
 
