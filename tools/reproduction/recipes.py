@@ -77,7 +77,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "classes": (_of("digits_conditional", importance_samples=50),),
     "table1": tuple(_of(system, "equal_budget_base", changes=changes) for system, changes in _TABLE_1.items()),
     "flagship": tuple(
-        _of(name, importance_samples=50) for name in ("mnist_dropout_flow", "mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")
+        _of(name, importance_samples=50)
+        for name in ("mnist_dropout_flow", "mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")
     ),
     "figure4": _FIGURE_4,
     "section42": tuple(_of(name, split="validation") for name in _SECTION_42),
