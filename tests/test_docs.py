@@ -15,7 +15,8 @@ SOURCES = [path for folder in ("pixelvae_tf", "tools", "tests") for path in sort
 # What pages say of others' software, hosts of an example, and what stands for a model.
 FOREIGN = {"tf", "tfds", "keras", "loaded", "a", "b"}
 FOREIGN_CLASSES = {"MirroredStrategy", "MultiWorkerMirroredStrategy", "PredictRequest", "PredictResponse", "RematScope"}
-FOREIGN_FLAGS = {"enable_batching", "help", "logdir", "xla_cpu_compilation_enabled"}
+XLA_FLAGS = {"xla_cpu_compilation_enabled", "xla_gpu_autotune_level"}
+FOREIGN_FLAGS = {"enable_batching", "help", "logdir"} | XLA_FLAGS
 INSTANCES = {"model": "PixelVAE"}
 FILE_TYPES = {"md", "py", "cfg", "json", "jsonl", "ipynb", "png", "csv", "npy", "tar", "zip", "toml", "txt"}
 

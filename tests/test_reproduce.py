@@ -131,6 +131,18 @@ def test_table_1_has_the_papers_numbers_beside_ours_and_says_which_order_holds(t
     )
 
 
+def test_a_second_seed_has_a_row_of_its_own_and_the_order_is_that_of_the_means(tmp_path):
+    values = {"mnist_pixelcnn": 94.0, "mnist_pixelcnn_seed1": 97.0, "mnist_pixelvae": 95.0}
+    records = {
+        name: run_of(name.removesuffix("_seed1"), "test", images=MNIST, nll_bound_nats=value, kl_nats=[])
+        for name, value in values.items()
+    }
+    lines = table(tmp_path, "table1", records)
+    first, second = (line for line in lines if line.startswith("| PixelCNN |"))
+    assert "94.00" in first and "97.00" in second and "`mnist_pixelcnn_seed1`" in second
+    assert lines[-1] == "After 1,500 steps of 32, 1 of 1 pairs of models stand in the paper's order."
+
+
 def test_the_short_table_has_a_row_for_the_learned_prior_once_there_is_a_run_of_it(tmp_path):
     best = run_of("mnist", "test", images=MNIST, nll_bound_nats=80.0, bits_per_dim=0.147)
     lines = table(tmp_path, "summary", {"mnist_dropout": best})
@@ -209,7 +221,7 @@ def test_figures_without_any_run_are_not_drawn(tmp_path):
 
 def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
     output = tmp_path / "progress.png"
-    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_flow."
+    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_dropout_flow, mnist_flow."
     assert "No run: mnist_dropout, mnist_best, mnist_adam" in error_line(
         reproduce(tmp_path, "progress", f"--output={output}")
     )

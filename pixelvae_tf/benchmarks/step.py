@@ -68,7 +68,8 @@ class TrainingStep:
 
     Attributes:
         memory: memory before the model is made, and the peak in its first steps.
-        calculated_bytes: bytes of the weights and of the step's tensors, calculated from its graph.
+        calculated_bytes: bytes of the weights and of the step's tensors, calculated from its graph; None if XLA
+            compiles the whole step, as its graph does not show what XLA keeps.
         first_step_seconds: time of the first step, including tracing and compilation.
 
     Raises:
@@ -99,8 +100,10 @@ class TrainingStep:
         with units.plain_gates() if self.variant.xla == "none" else contextlib.nullcontext():
             self._step = step.get_concrete_function(model_size.batch_spec(config, shape[0]))
         self.graph = self._step.graph
-        self.calculated_bytes = model_size.state_bytes(self.model) + graph_cost.peak_bytes(self.graph)
-        _check_fits(self.calculated_bytes, self.variant.batch_size)
+        self.calculated_bytes = None
+        if self.variant.xla != "all":
+            self.calculated_bytes = model_size.state_bytes(self.model) + graph_cost.peak_bytes(self.graph)
+            _check_fits(self.calculated_bytes, self.variant.batch_size)
         images = tf.constant(np.random.default_rng(0).integers(0, config.pixel_levels, shape, dtype="uint8"))
         labels = tuple(map(tf.constant, model_size.labels(config, shape[0])))
         self._batch = (images, *labels) if labels else images
@@ -181,12 +184,13 @@ def measure(request: Step) -> Iterator[dict[str, Any]]:
         }
 
 
-def memory_record(step: TrainingStep) -> dict[str, int]:
-    """Returns the entries of a record about a step's memory, in MiB."""
+def memory_record(step: TrainingStep) -> dict[str, int | None]:
+    """Returns the entries of a record about a step's memory, in MiB. What cannot be calculated is None."""
+    calculated = step.calculated_bytes
     return {
         "memory_before_mib": step.memory.before,
         "peak_memory_mib": step.memory.peak,
-        "calculated_memory_mib": round(step.calculated_bytes / 2**20),
+        "calculated_memory_mib": None if calculated is None else round(calculated / 2**20),
     }
 
 

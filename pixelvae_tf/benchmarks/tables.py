@@ -30,10 +30,14 @@ def step(rows: list[dict[str, Any]]) -> list[Row]:
             "useful GFLOP/s": f"{row['gflop_per_second']:,.0f}",
             "of the matrix rate": _percent(row["fraction_of_matrix_rate"]),
             "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
-            "calculated": f"{row['calculated_memory_mib']:,}",
+            "calculated": _whole(row["calculated_memory_mib"]),
         }
         for row in rows
     ]
+
+
+def _whole(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _percent(fraction: float) -> str:
@@ -97,7 +101,7 @@ def outputs(rows: list[dict[str, Any]]) -> list[Row]:
             "a step, CPU ms": f"{row['cpu_ms']:,.0f}",
             "images a CPU second": f"{1e3 * row['batch_size'] / row['cpu_ms']:,.0f}",
             "memory of a step, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
-            "calculated": f"{row['calculated_memory_mib']:,}",
+            "calculated": _whole(row["calculated_memory_mib"]),
         }
         for row in rows
     ]
@@ -130,7 +134,7 @@ def scaling(rows: list[dict[str, Any]]) -> list[Row]:
             "time grows": f"x {row['growth']:.2f}",
             "GFLOP grow": f"x {row['expected_growth']:.2f}",
             "memory, MiB": f"{row['peak_memory_mib'] - row['memory_before_mib']:,}",
-            "calculated": f"{row['calculated_memory_mib']:,}",
+            "calculated": _whole(row["calculated_memory_mib"]),
         }
         for row in rows
     ]

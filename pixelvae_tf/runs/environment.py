@@ -1,7 +1,8 @@
-"""The environment in which a record was made: versions, revision of the code, hardware."""
+"""The environment in which a record was made: versions, revision of the code, hardware, settings of XLA."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 import platform
 import subprocess
@@ -10,7 +11,7 @@ from pixelvae_tf import processor
 
 
 def environment() -> dict:
-    """Returns the versions, the revision of the code and the hardware, for a record."""
+    """Returns the versions, the revision of the code, the hardware and XLA's own settings if any, for a record."""
     import keras
     import tensorflow as tf
 
@@ -25,6 +26,7 @@ def environment() -> dict:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "hardware": ", ".join(names) if names else processor.describe(),
+        **({"xla_flags": settings} if (settings := os.environ.get("XLA_FLAGS", "").strip()) else {}),
     }
 
 

@@ -23,10 +23,19 @@ def of(name: str, rows_of: Callable[[list[dict]], list[dict[str, str]]]) -> Call
     return table
 
 
+_ON_A_GPU = (
+    "step_mnist_gpu_float32",
+    "step_mnist_gpu_bfloat16",
+    "step_mnist_gpu_compiled_float32",
+    "step_mnist_gpu_compiled_bfloat16",
+    "step_imagenet64_small_gpu",
+)
+
+
 def steps_on_a_gpu(records: Records) -> str:
     """Makes a table of the training steps of several models on a GPU, and names the GPU."""
     rows, devices = [], []
-    for name in ("step_mnist_gpu_float32", "step_mnist_gpu_bfloat16", "step_imagenet64_small_gpu"):
+    for name in _ON_A_GPU:
         found = records.committed(f"benchmark_{name}")
         if found is None:
             continue

@@ -15,7 +15,7 @@ from reproduction.records import NO_RUN, Found, Records
 BEST_ROW = next(system for system in TABLE_1 if system.flag_file == "mnist")
 # Flag files by recipe, without the run with the common budget of all rows.
 RECIPES = {name: BEST_ROW.flag_file for name in BEST_ROW.runs if name != BEST_ROW.flag_file}
-RECIPES[WITH_FLOW.flag_file] = WITH_FLOW.flag_file
+RECIPES |= {name: WITH_FLOW.flag_file for name in WITH_FLOW.runs}
 # The plot ends this many nats above the lowest bound and so cuts off the first steps.
 _SHOWN_NATS = 12.0
 
