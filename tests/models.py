@@ -12,12 +12,13 @@ from pixelvae_tf.commandline.flags import configuration
 
 # 3x4 images of three levels with a learned prior: what an export is tested with.
 SERVED = dataclasses.replace(
-    tiny.BINARY,
+    tiny.LEAST,
     image_shape=(3, 4, 1),
     pixel_levels=3,
     latent_channels=(2,),
     prior="flow",
     prior_couplings=2,
+    prior_layers=1,
     prior_channels=8,
 )
 # 2x4 binary images; z1 in maps of 2x4, z2 in maps of 1x2, z3 a vector.

@@ -28,11 +28,12 @@ GATED = ModelConfig(
     pixel_levels=17,
     latent_channels=(3,),
     encoder_channels=(4,),
-    pixelcnn_layers=2,
+    pixelcnn_layers=1,
     pixelcnn_channels=4,
     first_kernel_size=5,
     kernel_size=3,
     output_layers=0,
+    weight_normalization=False,
 )
 RESIDUAL = ModelConfig(
     image_shape=(8, 8, 1),
@@ -58,7 +59,7 @@ RESIDUAL = ModelConfig(
 GATED_OF_CLASSES = dataclasses.replace(GATED, num_classes=10)
 RESIDUAL_OF_CLASSES = dataclasses.replace(RESIDUAL, num_classes=10)
 # The graph of SOAP has many operations for each array of weights.
-PIXELCNN = dataclasses.replace(GATED, latent_channels=(), pixelcnn_layers=1)
+PIXELCNN = dataclasses.replace(GATED, latent_channels=())
 # Network, optimizer, and how the model is compiled. The clips are low enough to matter in every step. Where replicas
 # added up a gradient in place of averaging it, SGD would show it and Adam would not.
 CASES = {

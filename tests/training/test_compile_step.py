@@ -49,7 +49,9 @@ def test_steps_are_the_same(name):
 
 @pytest.mark.parametrize("optimizer", few(["soap", "adam", "rmsprop"], ["soap"]))
 def test_steps_are_the_same_with_every_optimizer(optimizer):
-    compare_steps(CLASSES, optimizer=optimizer)
+    # XLA compiles SOAP's operations for each array of weights, so that it has fewer of them.
+    config = dataclasses.replace(tiny.LEAST, latent_channels=()) if optimizer == "soap" else CLASSES
+    compare_steps(config, optimizer=optimizer)
 
 
 def compare_steps(config, **settings):
