@@ -31,7 +31,7 @@ def kind(config: ModelConfig) -> tuple:
 # One of each kind of network among the flag files, and one that is in none.
 NETWORKS = {name: in_small(config) for name, config in {kind(c): (name, c) for c, name in NARROW.items()}.values()}
 NETWORKS["two levels of maps, residual blocks"] = dataclasses.replace(
-    models.COLOR,
+    models.THREE_LEVELS,
     masked_blocks="residual",
     pixelcnn_layers=1,
     latent_pixelcnn_layers=1,

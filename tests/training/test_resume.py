@@ -130,6 +130,8 @@ def test_a_finished_run_may_be_continued_for_more_steps(uninterrupted):
 def test_soap_goes_on_in_the_bases_that_it_had(tmp_path):
     flags = [
         *TINY,
+        "--latent_channels=",
+        "--kl_warmup_steps=",
         "--deterministic",
         "--optimizer=soap",
         "--validation_every=50",

@@ -24,6 +24,8 @@ from pixelvae_tf.training.devices import Devices
 FLAGS = [
     *(flag for flag in TINY if "first_kernel" not in flag),
     "--first_kernel_size=5",
+    "--latent_channels=",
+    "--kl_warmup_steps=",
     "--ema_decay=0.9",
     "--checkpoint_every=4",
     "--validation_every=1000000",
