@@ -212,7 +212,6 @@ def digits(tmp_path):
     return tmp_path / "images"
 
 
-@pytest.mark.as_in_production
 def test_rows_of_files_a_mask_of_files_and_a_split_give_the_same_picture(workdir, digits, tmp_path):
     mask = np.zeros((8, 8), np.uint8)
     mask[:3] = 255

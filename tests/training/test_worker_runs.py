@@ -72,7 +72,17 @@ class Story(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory):
+def differing(tmp_path_factory):
+    """Two workers with different flags. The second one waits for seconds in case the file that it reads is old."""
+    workdir = tmp_path_factory.mktemp("differing") / "run"
+    commands = [
+        ["train", *TINY, "--steps=3", f"--learning_rate={rate}", f"--workdir={workdir}"] for rate in ("0.001", "0.002")
+    ]
+    return start_workers(start, *commands)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, differing):
     workdir, one_device = (tmp_path_factory.mktemp(name) / "run" for name in ("two", "one"))
     killed, seconds = train_on_two_workers_until(signal.SIGKILL, workdir)
     killed_at = last_step(workdir)
@@ -154,14 +164,7 @@ def test_the_chief_leaves_when_no_other_worker_takes_connections():
         closing.join()
 
 
-def test_workers_with_different_flags_refuse_to_train_together(tmp_path):
-    processes = start_workers(
-        start,
-        *(
-            ["train", *TINY, "--steps=3", f"--learning_rate={rate}", f"--workdir={tmp_path / 'run'}"]
-            for rate in ("0.001", "0.002")
-        ),
-    )
-    chief, other = (error_line(result) for result in ended(processes))
+def test_workers_with_different_flags_refuse_to_train_together(differing):
+    chief, other = (error_line(result) for result in ended(differing))
     assert "learning_rate is 0.002 on this worker and 0.001 on the chief" in other
     assert "worker 1" in chief
