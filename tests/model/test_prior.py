@@ -43,7 +43,7 @@ def quadrature() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     So the prior is integrated over without its density.
     """
-    axis, step = np.linspace(-5.0, 5.0, 51, retstep=True)
+    axis, step = np.linspace(-5.0, 5.0, 41, retstep=True)
     noise = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype("float32")
     weights = np.exp(-0.5 * np.sum(noise**2, axis=1)) / (2 * np.pi) * step**2
     z = np.asarray(flow_model().prior_flow.inverse(noise))

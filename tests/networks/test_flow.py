@@ -105,7 +105,7 @@ def test_a_flow_learns_a_density_that_a_normal_cannot_have():
     generator = np.random.default_rng(0)
     centers = generator.choice([-1.5, 1.5], size=(2_000, 1))
     data = (centers + 0.3 * generator.normal(size=(2_000, 2))).astype("float32")
-    layer = fresh(2, num_couplings=8, channels=32)
+    layer = fresh(2, num_couplings=4, channels=32)
     optimizer = keras.optimizers.Adam(5e-3)
 
     @tf.function(autograph=False)
