@@ -103,8 +103,8 @@ class TrainConfig(Config):
     compile_step: bool = setting(
         False,
         "XLA compiles the whole training step, not only the gates. This is for GPUs, which take longer to start the "
-        "step's many small operations than to compute them. Compiling takes minutes (docs/performance.md has settings of "
-        "XLA that shorten it), and results differ by rounding.",
+        "step's many small operations than to compute them. Compiling takes minutes (docs/performance.md has XLA's "
+        "settings that shorten it), and results differ by rounding.",
         resumable=True,
     )
     profile_steps: tuple[int, ...] = setting(
