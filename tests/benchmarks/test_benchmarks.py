@@ -227,6 +227,7 @@ def test_optimizers_are_compared_by_the_loss_that_they_minimise():
     assert soap["loss"] != adam["loss"] and soap["ms"] > 0
 
 
+@pytest.mark.exhaustive
 def test_precisions_are_compared_from_the_same_weights():
     run = run_of(**DIGITS)
     training = dataclasses.replace(run.training, steps=5, validation_examples=16, learning_rate=1e-3)

@@ -11,7 +11,7 @@ import models
 import numpy as np
 import pytest
 import tiny
-from commands import ROOT, environment, run_anew
+from commands import ROOT, environment, run
 
 import pixelvae_tf
 from pixelvae_tf import ModelConfig, RunConfig, files
@@ -155,7 +155,7 @@ def workdir(tmp_path_factory):
 def exported(workdir, tmp_path_factory):
     """What the command wrote: a version folder of a model that TensorFlow Serving could watch."""
     output = tmp_path_factory.mktemp("models") / "digits" / "1"
-    result = run_anew("export", f"--workdir={workdir}", f"--output={output}", "--keras")
+    result = run("export", f"--workdir={workdir}", f"--output={output}", "--keras")
     assert (result.returncode, result.stderr) == (0, "")
     assert "step 7 (averaged weights)" in result.stdout
     assert os.listdir(output.parent) == ["1"]

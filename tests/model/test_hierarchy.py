@@ -65,6 +65,7 @@ def test_the_likelihood_of_three_levels_agrees_with_ancestral_sampling():
         assert found == pytest.approx(np.log(p.mean()), abs=5 * stderr + 0.1)
 
 
+@pytest.mark.exhaustive
 def test_more_importance_samples_raise_the_bound_of_three_levels():
     network = shared_model()
     images = some_images(network.config, 500)

@@ -26,7 +26,7 @@ def test_the_probabilities_of_all_binary_images_given_z_sum_to_one(network, embe
     assert np.abs(probabilities[0] - probabilities[2]).sum() > 0.02
 
 
-@pytest.mark.parametrize("network", list(tiny.NETWORKS)[:4])
+@pytest.mark.parametrize("network", few(list(tiny.NETWORKS)[:4], tiny.FEW_NETWORKS[:2]))
 def test_the_probabilities_of_all_color_images_given_z_sum_to_one(network):
     # In one of them 531,441 images; two colors in the others.
     shape = (2, 2, 3 if network == "bias, gated" else 2)

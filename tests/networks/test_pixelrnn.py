@@ -81,6 +81,7 @@ def test_both_samplers_draw_and_complete_the_same_images(blocks):
     assert_same(tiny.model(config), 3, known_share=0.4)
 
 
+@pytest.mark.exhaustive
 def test_maps_of_latents_may_have_lstms_too():
     assert_same(models.model(models.COLOR, masked_blocks="diagonal_bilstm"), batch_size=3)
 

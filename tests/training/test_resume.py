@@ -127,6 +127,7 @@ def test_a_finished_run_may_be_continued_for_more_steps(uninterrupted):
     assert same(before, checkpoint_of(uninterrupted))
 
 
+@pytest.mark.exhaustive
 def test_soap_goes_on_in_the_bases_that_it_had(tmp_path):
     flags = [
         *TINY,
