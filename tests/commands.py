@@ -2,8 +2,8 @@
 
 Most of a short command's time is the import of TensorFlow. So these processes are forked from one that has imported
 it and nothing else: `run` and `tool` take the exit code and both outputs of a program that starts as `__main__`, but
-not how its interpreter starts and ends. That is for `run_anew`, which takes seconds longer: for a training, as all
-commands start alike.
+not how its interpreter starts and ends. That is for `run_anew`, which takes seconds longer where TensorFlow is needed:
+for one training, as all commands start alike.
 Forked processes compile graphs, or not, as the test that starts them (`modes.py`); new ones always do.
 """
 

@@ -43,6 +43,7 @@ def compressed(digits, model, tmp_path_factory):
     return folder
 
 
+@pytest.mark.as_in_production
 def test_a_folder_is_restored_by_another_process_with_the_names_of_its_images(compressed, model):
     output = compressed / "restored"
     result = run("decompress", model, f"--input={compressed / 'some.pvae'}", f"--output={output}")
