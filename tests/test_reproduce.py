@@ -1,60 +1,15 @@
-"""The tables and figures that tools/reproduce.py makes from records and from work directories."""
+"""The tables that tools/reproduce.py makes from records and from work directories."""
 
 import json
-import pathlib
-import subprocess
 
-import numpy as np
 import pytest
-import workdirs
-from commands import ROOT, error_line, tool
-from PIL import Image
+from commands import error_line
+from reproducing import MNIST, reproduce, run_of, table
 
 from pixelvae_tf import files
-from pixelvae_tf.commandline.flags import configuration
 from pixelvae_tf.runs.workdir import Run
 
 BASELINES = [{"baseline": "uniform", "nll_nats": 17034.8, "bits_per_dim": 8.0}]
-MNIST = {"image_shape": (28, 28, 1), "pixel_levels": 2}
-PHOTOGRAPHS = {"image_shape": (32, 32, 3), "pixel_levels": 256}
-
-
-def reproduce(folder, what: str, *flags: str) -> subprocess.CompletedProcess:
-    """Makes a table or figure of what lies in a folder: records, and work directories in runs/."""
-    return tool("reproduce", what, f"--results={folder}", f"--runs={folder / 'runs'}", *flags)
-
-
-def table(folder, what: str, records: dict) -> list[str]:
-    for name, values in records.items():
-        (folder / f"{name}.json").write_text(json.dumps(values))
-    result = reproduce(folder, what)
-    assert result.returncode == 0, result.stderr
-    return result.stdout.splitlines()
-
-
-def run_of(flag_file: str, split: str, *changes: str, images=PHOTOGRAPHS, steps: int = 1500, **found) -> dict:
-    """The record of a run of a flag file, with what was measured on a split."""
-    config = configuration(ROOT / "flags" / f"{flag_file}.cfg", list(changes), **images).to_dict()
-    measured = {
-        "checkpoint_step": 1,
-        "nll_bound_nats": 10000.0,
-        "kl_nats": [120.04, 3.0],
-        "num_examples": 10000,
-        **found,
-    }
-    return {
-        "config": {**config, "training": {**config["training"], "batch_size": 32}},
-        "summary": {
-            "steps": steps,
-            "best_step": 1,
-            "training_seconds": 480.0,
-            "hardware": "2 CPU cores",
-            "seed": 0,
-            "parameters": 123456,
-        },
-        "evaluations": {split: measured},
-        "history": [],
-    }
 
 
 @pytest.mark.parametrize("better", ["compare32", "compare32_conv_vae"])
@@ -183,90 +138,6 @@ def test_a_work_directory_is_taken_before_the_record_but_not_for_the_readme(tmp_
     assert text.startswith("before\n") and text.endswith("after\n")
 
 
-def figure4_run(layers: int, bound: float, *changes: str) -> dict:
-    run = run_of("mnist_figure4", "test", f"--pixelcnn_layers={layers}", *changes, images=MNIST)
-    latent = {} if changes else {"kl_z1": 0.25, "reconstruction": bound - 0.25}
-    return {**run, "history": [{"bound": 200.0, **latent}, {"bound": bound, **latent}]}
-
-
-def test_figures_4_and_5_show_what_there_is_and_name_what_is_not(tmp_path):
-    records = {
-        "figure4_0": figure4_run(0, 120.0),
-        "figure4_13": figure4_run(13, 90.0),
-        "figure4_2": figure4_run(1, 95.0),
-        "figure4_pixelcnn_4": figure4_run(4, 97.0, "--latent_channels="),
-    }
-    lines = table(tmp_path, "figure4", records)
-    assert lines[2].startswith("| VAE | 0 | ≤ 120.00 | 119.75 | 0.25 |")
-    assert lines[3].startswith("| PixelVAE | 13 | ≤ 90.00 |")
-    assert lines[4].startswith("| PixelCNN | 4 | 97.00 |  |  |")
-    assert lines[6] == "No run: PixelVAE with 1, 4, 8, 12 layers; PixelCNN with 1, 2, 8, 12 layers."
-    assert "`figure4_2` is not flags/mnist_figure4.cfg: pixelcnn_layers was 2 and is now 1" in lines[8]
-    for name, runs in (("figure4", 3), ("figure5", 2)):
-        output = tmp_path / f"{name}.png"
-        result = reproduce(tmp_path, name, f"--output={output}")
-        assert result.returncode == 0, result.stderr
-        assert f"{runs} runs in {output}. No run: PixelVAE with 1, 4, 8, 12 layers" in result.stdout
-        picture = np.asarray(Image.open(output).convert("L"))
-        assert picture.min() < 50 and picture.max() == 255
-
-
-def test_figures_without_any_run_are_not_drawn(tmp_path):
-    missing = "No run: PixelVAE with 0, 1, 2, 4, 8, 12 layers"
-    assert table(tmp_path, "figure5", {})[0].startswith(missing)
-    output = tmp_path / "figure4.png"
-    assert missing in error_line(reproduce(tmp_path, "figure4", f"--output={output}"))
-    assert not output.exists()
-
-
-def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
-    output = tmp_path / "progress.png"
-    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_dropout_flow, mnist_flow."
-    assert "No run: mnist_dropout, mnist_best, mnist_adam" in error_line(
-        reproduce(tmp_path, "progress", f"--output={output}")
-    )
-    assert not output.exists()
-    run = run_of("mnist", "test", images=MNIST)
-    run["history"] = [{"step": step, "bound": 90.0 - step / 100, "kl_z1": 2.0} for step in (100, 200)]
-    (tmp_path / "mnist_dropout.json").write_text(json.dumps(run))
-    result = reproduce(tmp_path, "progress", f"--output={output}")
-    assert (result.returncode, result.stdout) == (0, f"1 runs in {output}. {missing}\n"), result.stderr
-    picture = np.asarray(Image.open(output).convert("L"))
-    assert picture.min() < 50 and picture.max() == 255
-
-
-@pytest.fixture
-def pictures(monkeypatch):
-    """The module that draws samples, with small models in place of the package's."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    from reproduction import pictures, records
-
-    monkeypatch.setattr(pictures, "FIGURE_2", {"PixelCNN": ("mnist_pixelcnn",), "PixelVAE": ("small",)})
-    monkeypatch.setattr(pictures, "FIGURE_6", ("lsun64", "small"))
-    monkeypatch.setattr(pictures, "unlike", lambda config, flag_file: None)
-    monkeypatch.setattr(pictures, "_COLUMNS", 3)
-    return lambda name, folder, output: getattr(pictures, name)(records.Records(folder, folder), output, rows=2)
-
-
-def test_figure_2_has_samples_where_there_is_a_model_and_says_where_not(pictures, tmp_path):
-    workdirs.with_weights(tmp_path / "small")
-    told = pictures("figure2", tmp_path, tmp_path / "a.png")
-    assert "PixelCNN: no run of flags/mnist_pixelcnn.cfg" in told
-    # Two headings of 18 pixels, and two rows of 8x8 images at eight times the size.
-    assert np.asarray(Image.open(tmp_path / "a.png")).shape == (18 + 18 + 2 * 65 + 1, 3 * 65 + 1)
-
-
-def test_figure_6_varies_one_level_in_each_part(pictures, tmp_path):
-    workdirs.with_weights(tmp_path / "small")
-    told = pictures("figure6", tmp_path, tmp_path / "a.png")
-    assert told.startswith("small, step 7, in ")
-    assert "no run of flags/lsun64.cfg" in told
-    picture = np.asarray(Image.open(tmp_path / "a.png"))
-    top, pixels = picture[18:149], picture[-131:]
-    assert len(picture) == 3 * 18 + 2 * 131
-    assert not np.array_equal(top, pixels)
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -278,18 +149,6 @@ def test_figure_6_varies_one_level_in_each_part(pictures, tmp_path):
 def test_what_cannot_be_made_ends_with_one_line(words, expected, tmp_path):
     line = error_line(reproduce(tmp_path, *words))
     assert all(part in line for part in expected)
-
-
-def test_the_pretrained_mnist_serves_where_a_run_is_absent(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    from reproduction import pictures, records
-
-    nowhere = records.Records(pathlib.Path("absent"), pathlib.Path("absent"))
-    for names in (pictures.FIGURE_2["PixelVAE"], pictures.FIGURE_6):
-        found, problems = pictures.trained(nowhere, names)
-        assert "binarized_mnist_best, step" in found.label
-        assert len(problems) == len(names) - 1
-    assert pictures.trained(nowhere, pictures.FIGURE_2["VAE"]) == (None, ["no run of flags/mnist_vae.cfg"])
 
 
 def test_files_of_images_stand_beside_the_bound_and_general_methods(tmp_path):
