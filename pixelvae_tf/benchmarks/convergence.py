@@ -94,7 +94,11 @@ def trained(run: RunConfig, images, implementation: str = "ours") -> dict[str, A
     training = run.training
     model = build(run, implementation)
     batches = data.training_batches(
-        run.data, batch_size=training.batch_size, seed=training.seed, labelled=_labelled(run)
+        run.data,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        labelled=_labelled(run),
+        augmentation=data.Augmentation(training.augmentation, training.augmentation_steps),
     )
     losses = _Losses()
     model.fit(batches, steps_per_epoch=training.steps, shuffle=False, verbose=0, callbacks=[losses])

@@ -78,6 +78,17 @@ class TrainConfig(Config):
         "Fraction of the elements of the maps inside the masked residual blocks that training drops at random, rounded "
         "to 256ths; 0 turns this off.",
     )
+    augmentation: float = setting(
+        0.0,
+        "Fraction of the training images that are turned, sheared and stretched a little, at random and anew at each "
+        "step. Pixels are copied, not mixed, so levels stay levels. Validation and test images stay as they are. 0 "
+        "turns this off.",
+    )
+    augmentation_steps: int = setting(
+        0,
+        "Steps that transform images; the steps after them see the images as they are, whose distribution counts. 0 "
+        "for all.",
+    )
     validation_every: int = setting(500, "Steps between measurements of the validation bound.")
     validation_examples: int = setting(0, "Number of images to validate on; 0 for all.")
     checkpoint_every: int = setting(500, "Steps between checkpoints.", resumable=True)
@@ -144,6 +155,7 @@ class TrainConfig(Config):
             "free_bits",
             "gradient_clip_norm",
             "cpu_devices",
+            "augmentation_steps",
         ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "use 0 or more")
         require(
@@ -153,6 +165,13 @@ class TrainConfig(Config):
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "use a positive number")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "use 0 up to, but not including, 1")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to, but not including, 1")
+        require(0 <= self.augmentation <= 1, "augmentation", self.augmentation, "use 0 to 1")
+        require(
+            not self.augmentation_steps or self.augmentation > 0,
+            "augmentation_steps",
+            self.augmentation_steps,
+            "say with augmentation which fraction of the images is transformed, or leave it at 0",
+        )
         require(0 <= self.learning_rate_decay <= 1, "learning_rate_decay", self.learning_rate_decay, "use 0 to 1")
         require(
             self.learning_rate_warmup_steps < self.steps or self.learning_rate_warmup_steps == 0,

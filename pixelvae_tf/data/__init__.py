@@ -5,6 +5,7 @@ from pixelvae_tf.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "Augmentation": "augmentation",
         "Classes": "schema",
         "DataError": "schema",
         "DatasetInfo": "schema",

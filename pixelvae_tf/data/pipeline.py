@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import ordering, registry
+from pixelvae_tf.data.augmentation import Augmentation, transformed
 from pixelvae_tf.data.schema import DataError, ImageSource
 
 
@@ -18,6 +19,7 @@ def training_batches(
     num_shards: int = 1,
     shard_index: int = 0,
     labelled: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """Returns an endless stream of training batches. Batch k depends only on the data, batch size, seed and k.
 
@@ -33,6 +35,7 @@ def training_batches(
         num_shards: workers that share each batch.
         shard_index: which of them this is, from 0.
         labelled: whether to add the class of each image.
+        augmentation: which images are transformed at random; None for none.
 
     Returns:
         A dataset of (batch_size / num_shards, height, width, colors) uint8; with `labelled`, of pairs of such images
@@ -51,11 +54,21 @@ def training_batches(
         batches = ordering.permuted_numbers(images, batch_size, seed, start_step)
     else:
         batches = ordering.shuffled_records(source, batch_size, seed, start_step)
+    first, last = (index * batch_size // num_shards for index in (shard_index, shard_index + 1))
     if num_shards > 1:
-        first, last = (index * batch_size // num_shards for index in (shard_index, shard_index + 1))
         batches = batches.map(lambda records: records[first:last])
     decode = _decoder(source, batch_size // num_shards, labelled)
-    return _with_options(batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE), num_shards)
+    batches = batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    if augmentation is not None and augmentation.share:
+
+        def augment(step, batch):
+            transforms = augmentation.transforms(step, batch_size, source.image_shape[:2], seed)[first:last]
+            images, *labels = batch if labelled else (batch,)
+            images = transformed(images, transforms)
+            return (images, *labels) if labelled else images
+
+        batches = batches.enumerate(start_step).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    return _with_options(batches, num_shards)
 
 
 def evaluation_batches(

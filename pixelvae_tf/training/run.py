@@ -156,6 +156,7 @@ def _training_batches(config: RunConfig, devices: Devices, start_step: int):
             num_shards=count,
             shard_index=index,
             labelled=bool(config.model.num_classes),
+            augmentation=data.Augmentation(training.augmentation, training.augmentation_steps),
         )
 
     if devices.num_replicas == 1:

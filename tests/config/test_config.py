@@ -50,6 +50,9 @@ WRONG = [
     (TrainConfig, "seed", -1),
     (TrainConfig, "kl_weight", -0.5),
     (TrainConfig, "free_bits", -1.0),
+    (TrainConfig, "augmentation", 1.5),
+    (TrainConfig, "augmentation_steps", -1),
+    (TrainConfig, "augmentation_steps", 100),
 ]
 
 
