@@ -15,7 +15,12 @@ from pixelvae_tf.runs.workdir import Run
 sys.path.insert(0, str(ROOT / "tools"))
 from reproduction import recipes
 
-TWO = {"pair": (recipes.Recipe("first", ("--steps=7",)), recipes.Recipe("second", (), importance_samples=5))}
+TWO = {
+    "pair": (
+        recipes.Recipe("first", ("--steps=7",)),
+        recipes.Recipe("second", (), importance_samples=5, continues="first"),
+    )
+}
 
 
 @pytest.fixture
@@ -52,6 +57,8 @@ def test_every_run_is_trained_evaluated_and_recorded_in_turn(commands, tmp_path)
     assert [words[0] for words in commands] == ["pixelvae_tf.train", "pixelvae_tf.evaluate"] * 2
     assert "--steps=7" in commands[0] and f"--workdir={tmp_path / 'runs' / 'first'}" in commands[0]
     assert all("--data_dir=prepared" in words for words in commands)
+    starts = [[word for word in words if word.startswith("--initialize_from")] for words in commands]
+    assert starts == [[], [], [f"--initialize_from={tmp_path / 'runs' / 'first'}"], []]
     assert "--importance_samples=5" in commands[3] and "--split=test" in commands[3]
     assert told[:2] == ["pair, run 1 of 2, first: training", "pair, run 1 of 2, first: evaluating on test"]
     for name in ("first", "second"):
@@ -100,6 +107,16 @@ def test_the_flag_files_of_all_recipes_are_there():
         flag_files = [flag.partition("=")[2] for flag in recipe.train if flag.startswith("--flagfile=")]
         assert flag_files
         assert all((ROOT / file).is_file() for file in flag_files)
+
+
+def test_a_run_continues_an_earlier_one_of_its_table():
+    continuing = 0
+    for recipe_set in recipes.RECIPES.values():
+        for number, recipe in enumerate(recipe_set):
+            if recipe.continues:
+                continuing += 1
+                assert recipe.continues in [earlier.name for earlier in recipe_set[:number]]
+    assert continuing
 
 
 def test_no_two_recipes_of_a_table_share_a_work_directory():

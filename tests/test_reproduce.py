@@ -98,6 +98,12 @@ def test_a_second_seed_has_a_row_of_its_own_and_the_order_is_that_of_the_means(t
     assert lines[-1] == "After 1,500 steps of 32, 1 of 1 pairs of models stand in the paper's order."
 
 
+def test_a_run_from_the_weights_of_another_says_so(tmp_path):
+    run = run_of("mnist", "test", "--initialize_from=runs/mnist_best", images=MNIST)
+    lines = table(tmp_path, "table1", {"mnist_dropout": run})
+    assert any("`mnist_dropout`: 1,500 steps of 32 from the weights of `mnist_best`, 8.0 min" in line for line in lines)
+
+
 def test_the_short_table_has_a_row_for_the_learned_prior_once_there_is_a_run_of_it(tmp_path):
     best = run_of("mnist", "test", images=MNIST, nll_bound_nats=80.0, bits_per_dim=0.147)
     lines = table(tmp_path, "summary", {"mnist_dropout": best})

@@ -49,7 +49,7 @@ def test_figures_without_any_run_are_not_drawn(tmp_path):
 
 def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
     output = tmp_path / "progress.png"
-    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_dropout_flow, mnist_flow."
+    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_augmented_flow, mnist_dropout_flow, mnist_flow."
     assert "No run: mnist_dropout, mnist_best, mnist_adam" in error_line(
         reproduce(tmp_path, "progress", f"--output={output}")
     )
@@ -61,6 +61,18 @@ def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_pa
     assert (result.returncode, result.stdout) == (0, f"1 runs in {output}. {missing}\n"), result.stderr
     picture = np.asarray(Image.open(output).convert("L"))
     assert picture.min() < 50 and picture.max() == 255
+
+
+def test_a_run_that_continues_another_is_drawn_after_it(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from reproduction.progress import images_seen
+
+    first = run_of("mnist", "test", images=MNIST)
+    first["summary"]["best_step"] = 150
+    second = run_of("mnist", "test", "--initialize_from=runs/first", images=MNIST)
+    first["history"] = second["history"] = [{"step": 100}, {"step": 200}]
+    assert images_seen(first, {}) == images_seen(second, {}) == [3200, 6400]
+    assert images_seen(second, {"first": first}) == [4800 + 3200, 4800 + 6400]
 
 
 @pytest.fixture

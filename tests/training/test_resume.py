@@ -20,6 +20,8 @@ FLAGS = [
     "--deterministic",
     "--ema_decay=0.9",
     "--dropout=0.2",
+    "--augmentation=0.5",
+    "--augmentation_steps=60",
     "--steps=100",
     "--validation_every=25",
     "--checkpoint_every=7",

@@ -1,16 +1,22 @@
 """The learning rate step by step, and that the best validation bound decides which weights are kept."""
 
+import itertools
 import json
 import math
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 from commands import TINY, run
 
 import pixelvae_tf
 from pixelvae_tf import DataConfig, RunConfig, TrainConfig, data
+from pixelvae_tf.benchmarks import convergence
+from pixelvae_tf.training import run as training_run
+from pixelvae_tf.training.devices import Devices
 from pixelvae_tf.training.optimizers import LearningRate
 from pixelvae_tf.training.run import build_model
 from pixelvae_tf.training.soap import SOAP
@@ -76,6 +82,26 @@ def test_the_optimizer_is_the_one_of_the_configuration_at_its_learning_rate(name
     optimizer = build_model(RunConfig(tiny.BINARY, training=settings)).optimizer
     assert isinstance(optimizer, {"adam": keras.optimizers.Adam, "soap": SOAP}[name])
     assert float(optimizer.learning_rate) == 0.25
+
+
+def test_training_and_its_benchmark_read_the_batches_of_the_configuration(monkeypatch):
+    config = RunConfig(
+        tiny.BINARY, DataConfig(), TrainConfig(batch_size=16, seed=5, augmentation=0.5, augmentation_steps=9)
+    )
+    expected = data.training_batches(config.data, batch_size=16, seed=5, augmentation=data.Augmentation(0.5, 9))
+    expected = list(itertools.islice(expected.as_numpy_iterator(), 12))
+    plain = next(data.training_batches(config.data, batch_size=16, seed=5).as_numpy_iterator())
+    assert not np.array_equal(plain, expected[0])
+    batches = training_run._training_batches(config, Devices(tf.distribute.get_strategy()), start_step=8)
+    np.testing.assert_array_equal(list(itertools.islice(batches.as_numpy_iterator(), 4)), expected[8:])
+
+    model, seen = mock.MagicMock(), []
+    model.fit = lambda batches, **_: seen.extend(itertools.islice(batches.as_numpy_iterator(), 12))
+    model.evaluate.return_value = {}
+    monkeypatch.setattr(convergence, "build", lambda *_: model)
+    monkeypatch.setattr(convergence._Losses, "record", lambda self: {})
+    convergence.trained(config, images=None)
+    np.testing.assert_array_equal(seen, expected)
 
 
 @pytest.fixture(scope="module")

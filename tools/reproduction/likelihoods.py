@@ -35,7 +35,11 @@ def second_seed(run: str) -> str:
 
 
 WITH_FLOW = System(
-    "the same with a learned prior, not in the paper", None, True, "mnist_flow", ("mnist_dropout_flow", "mnist_flow")
+    "the same with a learned prior, not in the paper",
+    None,
+    True,
+    "mnist_flow",
+    ("mnist_augmented_flow", "mnist_dropout_flow", "mnist_flow"),
 )
 TABLE_1 = (
     System("PixelCNN", 81.3, False, "mnist_pixelcnn"),

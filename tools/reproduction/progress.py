@@ -10,7 +10,7 @@ import pathlib
 from pixelvae_tf import files
 from pixelvae_tf.commandline.flags import UsageError
 from reproduction.likelihoods import TABLE_1, WITH_FLOW
-from reproduction.records import NO_RUN, Found, Records
+from reproduction.records import NO_RUN, Found, Records, continued
 
 BEST_ROW = next(system for system in TABLE_1 if system.flag_file == "mnist")
 # Flag files by recipe, without the run with the common budget of all rows.
@@ -38,10 +38,9 @@ def progress(records: Records, output: pathlib.Path) -> str:
 
     figure, panels = pyplot.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained")
     for name, record in there.items():
-        batch_size, history = record["config"]["training"]["batch_size"], record["history"]
-        images = [entry["step"] * batch_size / 1000 for entry in history]
+        thousands = [count / 1000 for count in images_seen(record, there)]
         for axes, quantity in zip(panels, ("bound", "kl_z1"), strict=True):
-            axes.plot(images, [entry[quantity] for entry in history], ".-", label=name)
+            axes.plot(thousands, [entry[quantity] for entry in record["history"]], ".-", label=name)
     lowest = min(entry["bound"] for record in there.values() for entry in record["history"])
     panels[0].axhline(BEST_ROW.paper, color="gray", linestyle="--", label="paper, test, 400 epochs")
     panels[0].set_ylim(min(lowest, BEST_ROW.paper) - 0.5, lowest + _SHOWN_NATS)
@@ -56,6 +55,16 @@ def progress(records: Records, output: pathlib.Path) -> str:
     with files.replacing(output) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return " ".join([f"{len(there)} runs in {output}.", *missing])
+
+
+def images_seen(record: dict, others: dict[str, dict]) -> list[int]:
+    """Returns the number of training images before each validation of a run.
+
+    A run that continues one of `others`, by name, begins where the best weights of that one are.
+    """
+    before, batch_size = others.get(continued(record)), record["config"]["training"]["batch_size"]
+    first = before["summary"]["best_step"] * before["config"]["training"]["batch_size"] if before else 0
+    return [first + entry["step"] * batch_size for entry in record["history"]]
 
 
 def _missing(found: dict[str, Found]) -> list[str]:

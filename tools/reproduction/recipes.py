@@ -27,12 +27,14 @@ class Recipe(NamedTuple):
         train: flags for `train`.
         split: split to evaluate on; empty for figures that only need validations.
         importance_samples: samples for the evaluation; 0 for no importance estimate.
+        continues: name of the recipe, earlier in the same set, whose best weights the training starts from.
     """
 
     name: str
     train: tuple[str, ...]
     split: str = "test"
     importance_samples: int = 0
+    continues: str = ""
 
 
 def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **settings) -> Recipe:
@@ -83,9 +85,10 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         _of(system, "equal_budget_base", name=second_seed(system), changes=(*_TABLE_1[system], "--seed=1"))
         for system in _CLOSE
     ),
-    "flagship": tuple(
-        _of(name, importance_samples=50)
-        for name in ("mnist_dropout_flow", "mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")
+    "flagship": (
+        _of("mnist_dropout_flow", importance_samples=50),
+        _of("mnist_augmented_flow", importance_samples=50, continues="mnist_dropout_flow"),
+        *(_of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")),
     ),
     "figure4": _FIGURE_4,
     "section42": tuple(_of(name, split="validation") for name in _SECTION_42),
@@ -148,7 +151,8 @@ def make(
         else:
             report(f"{place}: training")
             workdir = f"--workdir={run.workdir}"
-            _command(["pixelvae_tf.train", *recipe.train, *data, workdir], deadline)
+            source = [f"--initialize_from={runs / recipe.continues}"] if recipe.continues else []
+            _command(["pixelvae_tf.train", *recipe.train, *source, *data, workdir], deadline)
             if not _is_trained(run):
                 raise UserError(f"{recipe.name} was stopped; the same command continues it")
             if recipe.split:

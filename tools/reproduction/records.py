@@ -89,10 +89,16 @@ def evaluation(name: str, record: dict, split: str) -> dict:
     return record["evaluations"][split]
 
 
+def continued(record: dict) -> str:
+    """Returns the name of the run, or of the pretrained model, whose weights a run started from, or an empty string."""
+    return pathlib.PurePath(record["config"]["training"].get("initialize_from", "")).name
+
+
 def budget(record: dict) -> str:
     """Describes the cost of a run."""
     summary, training = record["summary"], record["config"]["training"]
+    source = f" from the weights of `{continued(record)}`" if continued(record) else ""
     return (
-        f"{summary['steps']:,} steps of {training['batch_size']}, {summary['training_seconds'] / 60:.1f} minutes on "
-        f"{summary['hardware']}, seed {summary['seed']}"
+        f"{summary['steps']:,} steps of {training['batch_size']}{source}, {summary['training_seconds'] / 60:.1f} "
+        f"minutes on {summary['hardware']}, seed {summary['seed']}"
     )
