@@ -24,7 +24,7 @@ def changed(images, others):
 
 
 def test_the_share_of_the_images_is_transformed_anew_in_every_batch():
-    images = batches(12, None)
+    images = batches(12, None)  # an epoch
     some, every = (
         np.stack([changed(*pair) for pair in zip(images, batches(12, Augmentation(share)), strict=True)])
         for share in (0.25, 1.0)
@@ -48,17 +48,15 @@ def test_only_the_first_steps_transform():
     np.testing.assert_array_equal(batches(1, Augmentation(0.0)), images[:1])
 
 
-@pytest.mark.parametrize("start_step", [1, 13])
-def test_a_stream_from_a_later_step_equals_the_uninterrupted_one(start_step):
-    whole = batches(20, Augmentation(0.5))
-    later = batches(20 - start_step, Augmentation(0.5), start_step=start_step)
-    np.testing.assert_array_equal(later, whole[start_step:])
+def test_a_stream_from_a_later_step_equals_the_uninterrupted_one():
+    whole = batches(15, Augmentation(0.5))
+    np.testing.assert_array_equal(batches(2, Augmentation(0.5), start_step=13), whole[13:])
 
 
 def test_workers_together_read_the_batches_of_one_process_and_labels_stay():
     labels = batches(2, None, labelled=True)
     whole = batches(2, Augmentation(0.5), labelled=True)
-    parts = [batches(2, Augmentation(0.5), labelled=True, num_shards=4, shard_index=index) for index in range(4)]
+    parts = [batches(2, Augmentation(0.5), labelled=True, num_shards=2, shard_index=index) for index in range(2)]
     for step, (images, classes) in enumerate(whole):
         np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), images)
         np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), classes)
