@@ -13,6 +13,7 @@ from pixelvae_tf.benchmarks.rates import table, timed
 from pixelvae_tf.benchmarks.requests import Input
 from pixelvae_tf.config import DataConfig
 from pixelvae_tf.data import registry
+from pixelvae_tf.data.augmentation import Augmentation
 from pixelvae_tf.data.pipeline import training_batches
 
 __all__ = ["measure", "table"]
@@ -22,7 +23,8 @@ _DECODED_ALONE = 5000  # images to measure the rate of one decoder on
 def measure(request: Input) -> Iterator[dict[str, Any]]:
     """Measures rates of reading a dataset's training images: files, records, decoding alone, and the whole pipeline.
 
-    If the dataset has fewer images than requested, the pipeline repeats it.
+    If the dataset has fewer images than requested, the pipeline repeats it. With augmentation a second pipeline
+    transforms images, for comparison.
 
     Yields:
         For each rate, a record with `images_per_second` and `peak_memory_mib`. After the first record the files are in
@@ -43,14 +45,18 @@ def measure(request: Input) -> Iterator[dict[str, Any]]:
         return sum(len(source.decode(batch)) for batch in held), None
 
     yield timed("decode: records in memory, one thread", decode_all)
-    stream = training_batches(config, batch_size=batch_size)
-    started = time.monotonic()
-    iterator = iter(stream)
-    next(iterator)
-    first = time.monotonic() - started
-    batches = itertools.islice(iterator, -(-request.images // batch_size))
-    row = timed("pipeline: shuffled training batches", lambda: (_consume(batches), None))
-    yield {**row, "batch_size": batch_size, "first_batch_seconds": round(first, 2)}
+    pipelines = {"pipeline: shuffled training batches": 0.0}
+    if request.augmentation:
+        pipelines[f"pipeline: the same, {request.augmentation:.0%} transformed"] = request.augmentation
+    for name, share in pipelines.items():
+        stream = training_batches(config, batch_size=batch_size, augmentation=Augmentation(share))
+        started = time.monotonic()
+        iterator = iter(stream)
+        next(iterator)
+        first = time.monotonic() - started
+        batches = itertools.islice(iterator, -(-request.images // batch_size))
+        row = timed(name, lambda batches=batches: (_consume(batches), None))
+        yield {**row, "batch_size": batch_size, "first_batch_seconds": round(first, 2)}
 
 
 def _consume(batches: Iterable[Any]) -> int:

@@ -21,6 +21,11 @@ class Input(Config):
     image_size: int = setting(64, "Height and width.")
     batch_size: int = setting(64, "Images per batch.")
     images: int = setting(60_000, "Number of images to time the pipeline on.")
+    augmentation: float = setting(0.0, "Fraction of the images that a second pipeline transforms; 0 for no second one.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 <= self.augmentation <= 1, "augmentation", self.augmentation, "use 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,10 +28,12 @@ def test_a_preparation_prints_its_summary_and_nothing_else(prepared):
 
 def test_the_benchmark_sets_reading_beside_raw_rates(prepared):
     folder, _ = prepared
-    result = tool("benchmark", "input", f"--data_dir={folder / 'out'}", "--batch_size=8", "--images=80")
+    flags = ("--batch_size=8", "--images=80", "--augmentation=0.5")
+    result = tool("benchmark", "input", f"--data_dir={folder / 'out'}", *flags)
     assert result.returncode == 0, result.stderr
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [row["measure"].split(":")[0] for row in rows] == ["read", "read", "decode", "pipeline"]
+    assert [row["measure"].split(":")[0] for row in rows] == ["read", "read", "decode", "pipeline", "pipeline"]
+    assert rows[-1]["measure"] == "pipeline: the same, 50% transformed"
     assert all(row["images_per_second"] > 0 and row["peak_memory_mib"] > 0 for row in rows)
     assert rows[-1]["images"] == 80 and "images/s" in result.stderr
 
