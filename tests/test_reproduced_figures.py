@@ -49,7 +49,7 @@ def test_figures_without_any_run_are_not_drawn(tmp_path):
 
 def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
     output = tmp_path / "progress.png"
-    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_augmented_flow, mnist_dropout_flow, mnist_flow."
+    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_dropout_flow, mnist_flow, mnist_augmented_flow."
     assert "No run: mnist_dropout, mnist_best, mnist_adam" in error_line(
         reproduce(tmp_path, "progress", f"--output={output}")
     )
