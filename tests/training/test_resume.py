@@ -20,8 +20,6 @@ FLAGS = [
     "--deterministic",
     "--ema_decay=0.9",
     "--dropout=0.2",
-    "--augmentation=0.5",
-    "--augmentation_steps=60",
     "--steps=100",
     "--validation_every=25",
     "--checkpoint_every=7",
@@ -86,6 +84,7 @@ def story(tmp_path_factory):
     killed = interrupt(here, signal.SIGKILL, 7)
     # After the first validation, so that there are best weights and a history to carry too.
     terminated = interrupt(here, signal.SIGTERM, 28)
+    assert (here / "best" / "best.json").exists(), (terminated, sorted(here.rglob("*")))
     when_packed = json.loads((here / "best" / "best.json").read_text()), weights_of(here)
     carry("pack", here)
     shutil.rmtree(here)
