@@ -47,11 +47,11 @@ class Augmentation:
             positions (column, row, 1) of the result to those of the image.
         """
         drawn = randomness.uniform([5, batch_size], randomness.stream(seed, "augmentation", step))
-        transformed = drawn[0] < self.share
+        chosen = drawn[0] < self.share
         if self.steps:
-            transformed &= step < self.steps
+            chosen &= step < self.steps
         # One that is not transformed gets the identity, whose positions are whole numbers.
-        angle, shear, wide, high = tf.unstack(tf.where(transformed, 2 * drawn[1:] - 1, 0.0))
+        angle, shear, wide, high = tf.unstack(tf.where(chosen, 2 * drawn[1:] - 1, 0.0))
         cosine, sine = tf.cos(angle * LARGEST_ROTATION), tf.sin(angle * LARGEST_ROTATION)
         shear *= LARGEST_SHEAR
         wide, high = tf.exp(wide * LARGEST_STRETCH), tf.exp(high * LARGEST_STRETCH)

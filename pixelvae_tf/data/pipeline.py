@@ -63,9 +63,10 @@ def training_batches(
 
         def augment(step, batch):
             transforms = augmentation.transforms(step, batch_size, source.image_shape[:2], seed)[first:last]
-            images, *labels = batch if labelled else (batch,)
-            images = transformed(images, transforms)
-            return (images, *labels) if labelled else images
+            if not labelled:
+                return transformed(batch, transforms)
+            images, labels = batch
+            return transformed(images, transforms), labels
 
         batches = batches.enumerate(start_step).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
     return _with_options(batches, num_shards)

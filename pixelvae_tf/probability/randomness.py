@@ -10,10 +10,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 _STREAMS = {
-    name: number
-    for number, name in enumerate(
-        ("latents", "pixels", "training", "validation", "varied", "refinements", "dropout", "augmentation"), start=1
-    )
+    "latents": 1,
+    "pixels": 2,
+    "training": 3,
+    "validation": 4,
+    "varied": 5,
+    "refinements": 6,
+    "dropout": 7,
+    "augmentation": 8,
 }
 
 
