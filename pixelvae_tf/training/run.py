@@ -183,6 +183,14 @@ def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: 
         FileError: if the run has had checkpoints and none is intact.
     """
     there, notes = checkpoints.steps(run.checkpoints), []
+    validated = max((entry["step"] for entry in history.entries(run.history_file)), default=0)
+    has_saved = (run.checkpoints / checkpoints.STATE).exists() or run.summary_file.exists() or validated > every
+    if len(there) == 1 and not has_saved:
+        # A training that is killed in its first save leaves half a checkpoint, and nothing else is lost. It is not
+        # restored even in part, because the run begins again with the weights of its seed.
+        place = checkpoints.prefix(run.checkpoints, there[0])
+        if damage := checkpoints.damage(place):
+            return 0, [f"{place}: the first save did not end ({damage})"]
     for step in there:
         place = checkpoints.prefix(run.checkpoints, step)
         try:
@@ -198,8 +206,7 @@ def _restore(checkpoint: tf.train.Checkpoint, model: PixelVAE, run: Run, every: 
     remedy = "restore one, or train anew in another folder"
     if there:
         raise FileError(f"{notes[0]}, and no other there is whole; {remedy}")
-    validated = max((entry["step"] for entry in history.entries(run.history_file)), default=0)
-    if (run.checkpoints / checkpoints.STATE).exists() or run.summary_file.exists() or validated > every:
+    if has_saved:
         raise FileError(f"{run.checkpoints}: holds no checkpoint, but the run has had one; {remedy}")
     return 0, notes
 

@@ -100,6 +100,25 @@ def test_without_a_whole_checkpoint_a_run_does_not_begin_again(run):
         Steps().restore(run)
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_run_that_is_killed_in_its_first_save_begins_again(left, run, capsys):
+    # TensorFlow writes the index last and in place, and its list of checkpoints after that.
+    for path in run.checkpoints.glob("ckpt-20.*"):
+        path.unlink()
+    (run.checkpoints / "checkpoint").unlink()
+    index = run.checkpoints / "ckpt-10.index"
+    whole = index.read_bytes()
+    index.write_bytes(whole[:left])
+    made = Steps()
+    step, notes = made.restore(run)
+    assert (step, int(made.model.optimizer.iterations)) == (0, 0)
+    training._make_ready(run, step, notes)
+    assert "ckpt-10: the first save did not end" in (line := capsys.readouterr().out)
+    assert "the run goes on from step 0" in line and line.count("\n") == 1
+    index.write_bytes(whole)
+    assert Steps().restore(run) == (10, [])
+
+
 def test_nothing_is_saved_where_the_folder_is_no_longer_the_runs(run):
     def refuse():
         raise FileError("gone")
