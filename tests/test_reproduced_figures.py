@@ -49,7 +49,8 @@ def test_figures_without_any_run_are_not_drawn(tmp_path):
 
 def test_the_progress_of_the_best_row_is_drawn_of_the_runs_that_there_are(tmp_path):
     output = tmp_path / "progress.png"
-    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_dropout_flow, mnist_flow, mnist_augmented_flow."
+    missing = "No run: mnist_best, mnist_adam, mnist_short, mnist_dropout_flow, mnist_flow, "
+    missing += "mnist_augmented_longer_flow, mnist_augmented_flow."
     assert "No run: mnist_dropout, mnist_best, mnist_adam" in error_line(
         reproduce(tmp_path, "progress", f"--output={output}")
     )
@@ -73,6 +74,10 @@ def test_a_run_that_continues_another_is_drawn_after_it(monkeypatch):
     first["history"] = second["history"] = [{"step": 100}, {"step": 200}]
     assert images_seen(first, {}) == images_seen(second, {}) == [3200, 6400]
     assert images_seen(second, {"first": first}) == [4800 + 3200, 4800 + 6400]
+    second["summary"]["best_step"] = 100
+    third = run_of("mnist", "test", "--initialize_from=runs/second", images=MNIST)
+    third["history"] = [{"step": 50}]
+    assert images_seen(third, {"first": first, "second": second}) == [4800 + 3200 + 1600]
 
 
 @pytest.fixture

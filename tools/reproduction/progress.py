@@ -62,9 +62,16 @@ def images_seen(record: dict, others: dict[str, dict]) -> list[int]:
 
     A run that continues one of `others`, by name, begins where the best weights of that one are.
     """
-    before, batch_size = others.get(continued(record)), record["config"]["training"]["batch_size"]
-    first = before["summary"]["best_step"] * before["config"]["training"]["batch_size"] if before else 0
+    first, batch_size = _images_before(record, others), record["config"]["training"]["batch_size"]
     return [first + entry["step"] * batch_size for entry in record["history"]]
+
+
+def _images_before(record: dict, others: dict[str, dict]) -> int:
+    before = others.get(continued(record))
+    if before is None:
+        return 0
+    images = before["summary"]["best_step"] * before["config"]["training"]["batch_size"]
+    return images + _images_before(before, others)
 
 
 def _missing(found: dict[str, Found]) -> list[str]:

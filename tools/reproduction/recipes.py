@@ -88,6 +88,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "flagship": (
         _of("mnist_dropout_flow", importance_samples=50),
         _of("mnist_augmented_flow", importance_samples=50, continues="mnist_dropout_flow"),
+        _of("mnist_augmented_longer_flow", importance_samples=50, continues="mnist_augmented_flow"),
         *(_of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")),
     ),
     "figure4": _FIGURE_4,
