@@ -196,7 +196,12 @@ def mnist(records: Records) -> str:
 # The rows of the short table: run, flag file, label, split.
 SUMMARY = (
     ("mnist_dropout", "mnist", "gated PixelVAE without upsampling, the paper's best", "test"),
-    ("mnist_augmented_longer_flow", "mnist_flow", "the same with a learned prior and transformed training images", "test"),
+    (
+        "mnist_augmented_longer_flow",
+        "mnist_flow",
+        "the same with a learned prior and transformed training images",
+        "test",
+    ),
     ("imagenet64_cpu", "imagenet64_cpu", "two-level PixelVAE, narrow", "validation"),
     ("digits", "digits", "the quick start, `make train`", "test"),
 )
