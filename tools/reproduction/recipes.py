@@ -91,6 +91,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         _of("mnist_augmented_longer_flow", importance_samples=50, continues="mnist_augmented_flow"),
         *(_of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")),
     ),
+    "pixelvae_flow": (_of("mnist_pixelvae_flow"),),
     "figure4": _FIGURE_4,
     "section42": tuple(_of(name, split="validation") for name in _SECTION_42),
     "photographs": (_of("imagenet64_cpu", split="validation"),),
