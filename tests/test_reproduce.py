@@ -71,11 +71,12 @@ def test_table_1_has_the_papers_numbers_beside_ours_and_says_which_order_holds(t
         "mnist_short": {**ours("mnist", 70.0), "summary": {**ours("mnist", 0)["summary"], "steps": 3}},
     }
     lines = table(tmp_path, "table1", records)
-    assert len(lines) == 2 + 10 + 2
+    assert len(lines) == 2 + 11 + 2
     rows = {line.split(" | ")[0].strip("| "): line for line in lines}
     assert "| 81.30 |  | 90.00 |  | 10,000 | `mnist_pixelcnn`: 1,500 steps of 32" in rows["PixelCNN"]
     assert "| ≤ 87.40 |  | ≤ 110.00 |" in rows["VAE"]
     assert "| 79.20 |  | no run |" in rows["PixelRNN"]
+    assert "|  |  | no run |" in rows["PixelVAE with a learned prior, not in the paper"]
     best, short = (line for line in lines if line.startswith("| Gated PixelVAE without"))
     assert "| ≤ 79.77 | 79.17 | ≤ 80.00 | 79.00 ± 0.25 | 500 | `mnist_best`" in best
     assert "| ≤ 70.00 |" in short
