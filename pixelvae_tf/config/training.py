@@ -23,12 +23,13 @@ class TrainConfig(Config):
     initialize_from: str = setting(
         "",
         "Start from the best weights of a trained model (a work directory, or the name of a pretrained model) instead "
-        "of random ones, where names and shapes match. The command reports weights that do not match.",
+        "of random ones, where names and shapes match. The command reports weights that do not match. Several models, "
+        "separated by commas, give the mean of their weights: for models fine-tuned from the same weights.",
     )
     initialize_from_sha256: str = setting(
         "",
-        "Required SHA-256 of the weights file of initialize_from; empty accepts any. A run records the one that it "
-        "started from.",
+        "Required SHA-256 of the weights file of initialize_from, for several models separated by commas; empty accepts "
+        "any. A run records what it started from.",
     )
     optimizer: str = setting(
         "adam",
@@ -192,10 +193,23 @@ class TrainConfig(Config):
             "say with initialize_from which weights these are",
         )
         require(
-            re.fullmatch("([0-9a-f]{64})?", self.initialize_from_sha256) is not None,
+            re.fullmatch("([0-9a-f]{64}(,[0-9a-f]{64})*)?", self.initialize_from_sha256) is not None,
             "initialize_from_sha256",
             self.initialize_from_sha256,
-            "give 64 hexadecimal digits in lower case, or none",
+            "give 64 hexadecimal digits in lower case, separated by commas for several models, or none",
+        )
+        models = self.initialize_from.split(",")
+        require(
+            models == [""] or "" not in models,
+            "initialize_from",
+            self.initialize_from,
+            "name a model on each side of a comma",
+        )
+        require(
+            not self.initialize_from_sha256 or len(models) == len(self.initialize_from_sha256.split(",")),
+            "initialize_from_sha256",
+            self.initialize_from_sha256,
+            f"give one checksum for each of the {len(models)} models of initialize_from",
         )
         if self.profile_steps:
             require(

@@ -1,4 +1,4 @@
-"""Initializes the weights of a run from a trained model, where names and shapes match."""
+"""Initializes the weights of a run from a trained model, or from the mean of several, where names and shapes match."""
 
 from __future__ import annotations
 
@@ -16,39 +16,44 @@ from pixelvae_tf.runs.workdir import Run
 
 
 class Source:
-    """The best weights of a trained model (averaged weights, if it averaged them).
+    """The best weights of a trained model (averaged weights, if it averaged them), or the mean of several models'.
 
     Args:
-        name: the name of a pretrained model, or a work directory, as for `load`.
-        sha256: the required checksum of the weights file; "" accepts any.
+        names: the name of a pretrained model, or a work directory, as for `load`; several are separated by commas.
+        sha256: the required checksums of the weights files, in the same order; "" accepts any.
 
     Attributes:
-        sha256: the checksum of the weights file.
+        sha256: the checksums of the weights files, separated by commas.
         weights: weights by name: the path of each variable without the model's own name.
 
     Raises:
-        FileError: if there is no such model, or its weights are missing, damaged or have another checksum.
+        FileError: if there is no such model, its weights are missing, damaged or have another checksum, or the models
+            of a mean have other names or shapes of weights.
+
+    Source of the mean: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
+    without increasing inference time", ICML 2022 (arXiv 2203.05482). It is good where the models are close to each
+    other: fine-tuned from the same weights.
     """
 
-    def __init__(self, name: str, sha256: str = ""):
-        self.name = name
-        try:
-            model, self.record = load_best(find(name))
-        except FileError as error:
-            raise FileError(f"--initialize_from: {str(error).replace('--workdir=', '')}") from None
-        self.sha256 = self.record["sha256"]
-        if sha256 not in ("", self.sha256):
-            raise FileError(
-                f"--initialize_from={name}: its weights have the checksum {self.sha256[:12]}..., and this run begins "
-                f"with those of {sha256[:12]}...; restore them, or train anew in another folder"
-            )
-        self.weights = {_name(variable): variable.numpy() for variable in model.weights}
+    def __init__(self, names: str, sha256: str = ""):
+        self.names = names
+        each = names.split(",")
+        required = sha256.split(",") if sha256 else [""] * len(each)
+        sources = [_trained(name, checksum) for name, checksum in zip(each, required, strict=True)]
+        self.sha256 = ",".join(record["sha256"] for _, record in sources)
+        self._told = ", ".join(
+            f"{name} ({record['weights']}, step {record['step']:,})"
+            for name, (_, record) in zip(each, sources, strict=True)
+        )
+        if len(each) > 1:
+            self._told = f"the mean of {self._told}"
+        self.weights = _mean(dict(zip(each, [weights for weights, _ in sources], strict=True)))
 
     def check_fits(self, model: PixelVAE) -> None:
         """Raises FileError if no weight of the model matches one of the source."""
         if not any(self._fits(variable) for variable in model.weights):
             raise FileError(
-                f"--initialize_from={self.name}: none of its {len(self.weights)} weights has the name and the shape of "
+                f"--initialize_from={self.names}: none of its {len(self.weights)} weights has the name and the shape of "
                 "one in this model; choose a model with the same kind of networks"
             )
 
@@ -67,8 +72,8 @@ class Source:
                 fresh.append(variable)
         if model.average is not None:
             model.average.restart()
-        fitting, kind, step = len(model.weights) - len(fresh), self.record["weights"], self.record["step"]
-        told = f"{fitting} of {len(model.weights)} weights are those of {self.name} ({kind}, step {step:,})"
+        fitting = len(model.weights) - len(fresh)
+        told = f"{fitting} of {len(model.weights)} weights are those of {self._told}"
         unused = self.weights.keys() - {_name(variable) for variable in model.weights}
         return [
             told,
@@ -118,6 +123,35 @@ def source_of(config: RunConfig, run: Run) -> tuple[RunConfig, Source | None]:
         sha256 = source.sha256
     training = dataclasses.replace(training, initialize_from_sha256=sha256)
     return dataclasses.replace(config, training=training), source
+
+
+def _trained(name: str, sha256: str) -> tuple[dict[str, np.ndarray], dict]:
+    """Returns the best weights of one trained model by name, and their record."""
+    try:
+        model, record = load_best(find(name))
+    except FileError as error:
+        raise FileError(f"--initialize_from: {str(error).replace('--workdir=', '')}") from None
+    if sha256 not in ("", record["sha256"]):
+        raise FileError(
+            f"--initialize_from={name}: its weights have the checksum {record['sha256'][:12]}..., and this run begins "
+            f"with those of {sha256[:12]}...; restore them, or train anew in another folder"
+        )
+    return {_name(variable): variable.numpy() for variable in model.weights}, record
+
+
+def _mean(sources: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Returns the mean of each weight over models of the same weights."""
+    (first, weights), *others = sources.items()
+    shapes = {name: value.shape for name, value in weights.items()}
+    for source, other in others:
+        found = {name: value.shape for name, value in other.items()}
+        if different := sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name)):
+            raise FileError(
+                f"--initialize_from: {source} has other weights than {first} ({different[0]} is the first); a mean "
+                "needs models of the same configuration"
+            )
+    means = {name: np.mean([of[name] for of in sources.values()], axis=0, dtype=np.float64) for name in weights}
+    return {name: mean.astype(weights[name].dtype) for name, mean in means.items()}
 
 
 def _name(variable) -> str:
