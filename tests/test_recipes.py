@@ -18,7 +18,7 @@ from reproduction import recipes
 TWO = {
     "pair": (
         recipes.Recipe("first", ("--steps=7",)),
-        recipes.Recipe("second", (), importance_samples=5, continues="first"),
+        recipes.Recipe("second", (), importance_samples=5, continues=("first",)),
     )
 }
 
@@ -115,8 +115,16 @@ def test_a_run_continues_an_earlier_one_of_its_table():
         for number, recipe in enumerate(recipe_set):
             if recipe.continues:
                 continuing += 1
-                assert recipe.continues in [earlier.name for earlier in recipe_set[:number]]
+                assert set(recipe.continues) <= {earlier.name for earlier in recipe_set[:number]}
     assert continuing
+
+
+def test_a_run_that_continues_several_is_given_them_all(commands, tmp_path, monkeypatch):
+    mean = recipes.Recipe("mean", (), continues=("first", "second"))
+    monkeypatch.setattr(recipes, "RECIPES", {"pair": (*TWO["pair"], mean)})
+    make(tmp_path)
+    sources = ",".join(str(tmp_path / "runs" / name) for name in ("first", "second"))
+    assert f"--initialize_from={sources}" in commands[4]
 
 
 def test_no_two_recipes_of_a_table_share_a_work_directory():

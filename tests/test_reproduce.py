@@ -103,6 +103,9 @@ def test_a_run_from_the_weights_of_another_says_so(tmp_path):
     run = run_of("mnist", "test", "--initialize_from=runs/mnist_best", images=MNIST)
     lines = table(tmp_path, "table1", {"mnist_dropout": run})
     assert any("`mnist_dropout`: 1,500 steps of 32 from the weights of `mnist_best`, 8.0 min" in line for line in lines)
+    run = run_of("mnist", "test", "--initialize_from=runs/a,runs/b,runs/c", images=MNIST)
+    lines = table(tmp_path, "table1", {"mnist_dropout": run})
+    assert any("steps of 32 from the mean of the weights of `a`, `b` and `c`, 8.0 min" in line for line in lines)
 
 
 def test_the_short_table_has_a_row_for_the_learned_prior_once_there_is_a_run_of_it(tmp_path):

@@ -78,6 +78,10 @@ def test_a_run_that_continues_another_is_drawn_after_it(monkeypatch):
     third = run_of("mnist", "test", "--initialize_from=runs/second", images=MNIST)
     third["history"] = [{"step": 50}]
     assert images_seen(third, {"first": first, "second": second}) == [4800 + 3200 + 1600]
+    # The mean of two that continue the same run has seen the images of the three.
+    mean = run_of("mnist", "test", "--initialize_from=runs/second,runs/other", images=MNIST)
+    mean["history"] = [{"step": 10}]
+    assert images_seen(mean, {"first": first, "second": second, "other": second}) == [4800 + 2 * 3200 + 320]
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ class TrainConfig(Config):
     )
     initialize_from_sha256: str = setting(
         "",
-        "Required SHA-256 of the weights file of initialize_from, for several models separated by commas; empty accepts "
-        "any. A run records what it started from.",
+        "Required SHA-256 of the weights file of initialize_from (several separated by commas); empty accepts any. A "
+        "run records the one that it started from.",
     )
     optimizer: str = setting(
         "adam",

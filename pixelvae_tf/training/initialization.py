@@ -53,8 +53,8 @@ class Source:
         """Raises FileError if no weight of the model matches one of the source."""
         if not any(self._fits(variable) for variable in model.weights):
             raise FileError(
-                f"--initialize_from={self.names}: none of its {len(self.weights)} weights has the name and the shape of "
-                "one in this model; choose a model with the same kind of networks"
+                f"--initialize_from={self.names}: none of its {len(self.weights)} weights has the name and the shape "
+                "of one in this model; choose a model with the same kind of networks"
             )
 
     def put_into(self, model: PixelVAE) -> list[str]:

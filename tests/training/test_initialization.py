@@ -128,3 +128,51 @@ def test_a_source_that_does_not_fit_or_is_not_there_is_refused_before_a_folder_i
         begins(source, initialize_from_sha256="beef")
     with pytest.raises(ConfigError, match="initialize_from_sha256.*initialize_from"):
         TrainConfig(initialize_from_sha256="a" * 64)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A run of the same configuration as `source` with other weights."""
+    folder = workdirs.with_weights(tmp_path_factory.mktemp("other") / "run")
+    model = pixelvae_tf.load(folder)
+    for variable in model.weights:
+        variable.assign(variable + 0.05 + 0.01 * np.sin(np.arange(np.prod(variable.shape))).reshape(variable.shape))
+    Run(folder).save_best(model, {"step": 9, "weights": "raw", "nll_bound_nats": 120.0})
+    return folder
+
+
+def test_several_sources_give_the_mean_of_their_weights(source, other, tmp_path, capsys):
+    given = [by_name(pixelvae_tf.load(run)) for run in (source, other)]
+    config = begins(f"{source},{other}", workdirs.DIGITS, learning_rate=1e-30)
+    train(config, str(tmp_path / "run"))
+    found = by_name(pixelvae_tf.load(tmp_path / "run"))
+    assert found.keys() == given[0].keys() == given[1].keys()
+    for name, value in found.items():
+        np.testing.assert_allclose(value, (given[0][name] + given[1][name]) / 2, atol=1e-6, err_msg=name)
+        assert not np.allclose(value, given[0][name], atol=0.01)
+    told = capsys.readouterr().out
+    assert f"weights are those of the mean of {source} (raw, step 7), {other} (raw, step 9)\n" in told
+    checksums = ",".join(Run(run).best()["sha256"] for run in (source, other))
+    assert Run(tmp_path / "run").config().training.initialize_from_sha256 == checksums
+    # In the same order with these checksums, and in no other.
+    assert Source(f"{source},{other}", checksums).sha256 == checksums
+    with pytest.raises(FileError, match=f"--initialize_from={other}: its weights have the checksum"):
+        Source(f"{other},{source}", checksums)
+
+
+def test_a_mean_of_different_models_is_refused(source, tmp_path):
+    with pytest.raises(FileError, match=f"digits has other weights than {source} .*same configuration") as error:
+        train(begins(f"{source},digits", workdirs.DIGITS), str(tmp_path / "run"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(FileError, match="'absent': no pretrained model and no folder"):
+        train(begins(f"{source},absent", workdirs.DIGITS), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mean_names_a_model_on_each_side_of_a_comma_and_a_checksum_for_each():
+    with pytest.raises(ConfigError, match="initialize_from='a,,b'.*each side of a comma"):
+        TrainConfig(initialize_from="a,,b")
+    with pytest.raises(ConfigError, match="initialize_from_sha256.*one checksum for each of the 2 models"):
+        TrainConfig(initialize_from="a,b", initialize_from_sha256="a" * 64)
+    both = f"{'a' * 64},{'b' * 64}"
+    assert TrainConfig(initialize_from="a,b", initialize_from_sha256=both).initialize_from_sha256 == both

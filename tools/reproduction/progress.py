@@ -60,18 +60,25 @@ def progress(records: Records, output: pathlib.Path) -> str:
 def images_seen(record: dict, others: dict[str, dict]) -> list[int]:
     """Returns the number of training images before each validation of a run.
 
-    A run that continues one of `others`, by name, begins where the best weights of that one are.
+    A run that continues one of `others`, by name, begins where the best weights of that one are. The mean of several
+    begins after the images of all: those that they share, from the run that they continue, count once.
     """
     first, batch_size = _images_before(record, others), record["config"]["training"]["batch_size"]
     return [first + entry["step"] * batch_size for entry in record["history"]]
 
 
 def _images_before(record: dict, others: dict[str, dict]) -> int:
-    before = others.get(continued(record))
-    if before is None:
-        return 0
-    images = before["summary"]["best_step"] * before["config"]["training"]["batch_size"]
-    return images + _images_before(before, others)
+    return sum(_images_of_earlier(record, others).values())
+
+
+def _images_of_earlier(record: dict, others: dict[str, dict]) -> dict[str, int]:
+    """Returns the training images of each run before this one, by name, up to its best weights."""
+    images = {}
+    for name in continued(record):
+        if (before := others.get(name)) is not None:
+            images[name] = before["summary"]["best_step"] * before["config"]["training"]["batch_size"]
+            images |= _images_of_earlier(before, others)
+    return images
 
 
 def _missing(found: dict[str, Found]) -> list[str]:

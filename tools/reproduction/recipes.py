@@ -27,14 +27,15 @@ class Recipe(NamedTuple):
         train: flags for `train`.
         split: split to evaluate on; empty for figures that only need validations.
         importance_samples: samples for the evaluation; 0 for no importance estimate.
-        continues: name of the recipe, earlier in the same set, whose best weights the training starts from.
+        continues: names of the recipes, earlier in the same set, whose best weights the training starts from: the mean
+            of several.
     """
 
     name: str
     train: tuple[str, ...]
     split: str = "test"
     importance_samples: int = 0
-    continues: str = ""
+    continues: tuple[str, ...] = ()
 
 
 def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **settings) -> Recipe:
@@ -87,8 +88,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     ),
     "flagship": (
         _of("mnist_dropout_flow", importance_samples=50),
-        _of("mnist_augmented_flow", importance_samples=50, continues="mnist_dropout_flow"),
-        _of("mnist_augmented_longer_flow", importance_samples=50, continues="mnist_augmented_flow"),
+        _of("mnist_augmented_flow", importance_samples=50, continues=("mnist_dropout_flow",)),
+        _of("mnist_augmented_longer_flow", importance_samples=50, continues=("mnist_augmented_flow",)),
         *(_of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")),
     ),
     "pixelvae_flow": (_of("mnist_pixelvae_flow"),),
@@ -153,7 +154,8 @@ def make(
         else:
             report(f"{place}: training")
             workdir = f"--workdir={run.workdir}"
-            source = [f"--initialize_from={runs / recipe.continues}"] if recipe.continues else []
+            sources = ",".join(str(runs / earlier) for earlier in recipe.continues)
+            source = [f"--initialize_from={sources}"] if sources else []
             _command(["pixelvae_tf.train", *recipe.train, *source, *data, workdir], deadline)
             if not _is_trained(run):
                 raise UserError(f"{recipe.name} was stopped; the same command continues it")

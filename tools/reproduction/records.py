@@ -89,16 +89,23 @@ def evaluation(name: str, record: dict, split: str) -> dict:
     return record["evaluations"][split]
 
 
-def continued(record: dict) -> str:
-    """Returns the name of the run, or of the pretrained model, whose weights a run started from, or an empty string."""
-    return pathlib.PurePath(record["config"]["training"].get("initialize_from", "")).name
+def continued(record: dict) -> list[str]:
+    """Returns the names of the runs, or of the pretrained models, whose weights a run started from: none, or several."""
+    sources = record["config"]["training"].get("initialize_from", "")
+    return [pathlib.PurePath(source).name for source in sources.split(",") if source]
 
 
 def budget(record: dict) -> str:
     """Describes the cost of a run."""
     summary, training = record["summary"], record["config"]["training"]
-    source = f" from the weights of `{continued(record)}`" if continued(record) else ""
+    sources = [f"`{name}`" for name in continued(record)]
+    source = f" from the {'mean of the ' if len(sources) > 1 else ''}weights of {_listed(sources)}" if sources else ""
     return (
         f"{summary['steps']:,} steps of {training['batch_size']}{source}, {summary['training_seconds'] / 60:.1f} "
         f"minutes on {summary['hardware']}, seed {summary['seed']}"
     )
+
+
+def _listed(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
