@@ -90,7 +90,7 @@ def evaluation(name: str, record: dict, split: str) -> dict:
 
 
 def continued(record: dict) -> list[str]:
-    """Returns the names of the runs, or of the pretrained models, whose weights a run started from: none, or several."""
+    """Returns the names of the runs or pretrained models whose weights a run started from: none, one or several."""
     sources = record["config"]["training"].get("initialize_from", "")
     return [pathlib.PurePath(source).name for source in sources.split(",") if source]
 
