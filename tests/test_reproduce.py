@@ -114,8 +114,8 @@ def test_the_short_table_has_a_row_for_the_learned_prior_once_there_is_a_run_of_
     assert len(lines) == 2 + 3
     assert "| `binarized_mnist`, 10,000 of test | ≤ 79.77, estimate 79.17 | ≤ 80.00 | ≤ 0.147 |" in lines[2]
     assert "no run" in lines[3]
-    flow = run_of("mnist_flow", "test", images=MNIST, nll_bound_nats=78.5, bits_per_dim=0.144)
-    lines = table(tmp_path, "summary", {"mnist_dropout": best, "mnist_augmented_longer_flow": flow})
+    flow = run_of("mnist_soup_flow", "test", images=MNIST, nll_bound_nats=78.5, bits_per_dim=0.144)
+    lines = table(tmp_path, "summary", {"mnist_dropout": best, "mnist_mean_flow": flow})
     assert len(lines) == 2 + 4
     assert "learned prior" in lines[3] and "|  | ≤ 78.50 |" in lines[3]
 

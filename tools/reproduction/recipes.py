@@ -44,6 +44,16 @@ def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **setti
     return Recipe(name or flag_files[0], (*given, *changes), **settings)
 
 
+def _seeds(flag_file: str, seeds: tuple[int, ...], **settings) -> list[Recipe]:
+    """Makes a recipe for each seed, of runs whose weights another run averages; they are not evaluated."""
+    names = zip(_names(flag_file, seeds), seeds, strict=True)
+    return [_of(flag_file, name=name, changes=(f"--seed={seed}",), split="", **settings) for name, seed in names]
+
+
+def _names(flag_file: str, seeds: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(f"{flag_file}_seed{seed}" for seed in seeds)
+
+
 # The systems of Table 1, and what each changes in the equal recipe.
 _TABLE_1: dict[str, tuple[str, ...]] = {
     "mnist_vae": (),
@@ -90,6 +100,9 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         _of("mnist_dropout_flow", importance_samples=50),
         _of("mnist_augmented_flow", importance_samples=50, continues=("mnist_dropout_flow",)),
         _of("mnist_augmented_longer_flow", importance_samples=50, continues=("mnist_augmented_flow",)),
+        *_seeds("mnist_finetuned_flow", (1, 2, 3), continues=("mnist_augmented_longer_flow",)),
+        *_seeds("mnist_soup_flow", (0, 1), continues=_names("mnist_finetuned_flow", (1, 2, 3))),
+        _of("mnist_mean_flow", importance_samples=50, continues=_names("mnist_soup_flow", (0, 1))),
         *(_of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")),
     ),
     "pixelvae_flow": (_of("mnist_pixelvae_flow"),),
