@@ -71,7 +71,7 @@ def test_table_1_has_the_papers_numbers_beside_ours_and_says_which_order_holds(t
         "mnist_short": {**ours("mnist", 70.0), "summary": {**ours("mnist", 0)["summary"], "steps": 3}},
     }
     lines = table(tmp_path, "table1", records)
-    assert len(lines) == 2 + 11 + 2
+    assert len(lines) == 2 + 12 + 2
     rows = {line.split(" | ")[0].strip("| "): line for line in lines}
     assert "| 81.30 |  | 90.00 |  | 10,000 | `mnist_pixelcnn`: 1,500 steps of 32" in rows["PixelCNN"]
     assert "| ≤ 87.40 |  | ≤ 110.00 |" in rows["VAE"]

@@ -26,8 +26,13 @@ def environment() -> dict:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "hardware": ", ".join(names) if names else processor.describe(),
-        **({"xla_flags": settings} if (settings := os.environ.get("XLA_FLAGS", "").strip()) else {}),
+        **({"xla_flags": settings} if (settings := _xla_flags()) else {}),
     }
+
+
+def _xla_flags() -> str:
+    """Returns the flags of XLA that the environment sets, without those that say where files of this machine lie."""
+    return " ".join(flag for flag in os.environ.get("XLA_FLAGS", "").split() if "=/" not in flag)
 
 
 def _revision() -> str | None:
