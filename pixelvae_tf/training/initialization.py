@@ -47,7 +47,7 @@ class Source:
         )
         if len(each) > 1:
             self._told = f"the mean of {self._told}"
-        self.weights = _mean(dict(zip(each, [weights for weights, _ in sources], strict=True)))
+        self.weights = _mean([(name, weights) for name, (weights, _) in zip(each, sources, strict=True)])
 
     def check_fits(self, model: PixelVAE) -> None:
         """Raises FileError if no weight of the model matches one of the source."""
@@ -139,9 +139,9 @@ def _trained(name: str, sha256: str) -> tuple[dict[str, np.ndarray], dict]:
     return {_name(variable): variable.numpy() for variable in model.weights}, record
 
 
-def _mean(sources: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Returns the mean of each weight over models of the same weights."""
-    (first, weights), *others = sources.items()
+def _mean(sources: list[tuple[str, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """Returns the mean of each weight over models of the same weights. A model that occurs twice counts twice."""
+    (first, weights), *others = sources
     shapes = {name: value.shape for name, value in weights.items()}
     for source, other in others:
         found = {name: value.shape for name, value in other.items()}
@@ -150,7 +150,7 @@ def _mean(sources: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
                 f"--initialize_from: {source} has other weights than {first} ({different[0]} is the first); a mean "
                 "needs models of the same configuration"
             )
-    means = {name: np.mean([of[name] for of in sources.values()], axis=0, dtype=np.float64) for name in weights}
+    means = {name: np.mean([of[name] for _, of in sources], axis=0, dtype=np.float64) for name in weights}
     return {name: mean.astype(weights[name].dtype) for name, mean in means.items()}
 
 

@@ -154,6 +154,10 @@ def test_several_sources_give_the_mean_of_their_weights(source, other, tmp_path,
     assert f"weights are those of the mean of {source} (raw, step 7), {other} (raw, step 9)\n" in told
     checksums = ",".join(Run(run).best()["sha256"] for run in (source, other))
     assert Run(tmp_path / "run").config().training.initialize_from_sha256 == checksums
+    # A model that is named twice counts twice.
+    twice = Source(f"{source},{other},{other}").weights
+    for name, value in twice.items():
+        np.testing.assert_allclose(value, (given[0][name] + 2 * given[1][name]) / 3, atol=1e-6, err_msg=name)
     # In the same order with these checksums, and in no other.
     assert Source(f"{source},{other}", checksums).sha256 == checksums
     with pytest.raises(FileError, match=f"--initialize_from={other}: its weights have the checksum"):

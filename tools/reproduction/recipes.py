@@ -45,9 +45,9 @@ def _of(*flag_files: str, name: str = "", changes: tuple[str, ...] = (), **setti
 
 
 def _seeds(flag_file: str, seeds: tuple[int, ...], **settings) -> list[Recipe]:
-    """Makes a recipe for each seed, of runs whose weights another run averages; they are not evaluated."""
+    """Makes a recipe for each seed, of runs whose weights another run averages."""
     names = zip(_names(flag_file, seeds), seeds, strict=True)
-    return [_of(flag_file, name=name, changes=(f"--seed={seed}",), split="", **settings) for name, seed in names]
+    return [_of(flag_file, name=name, changes=(f"--seed={seed}",), **settings) for name, seed in names]
 
 
 def _names(flag_file: str, seeds: tuple[int, ...]) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         _of("mnist_dropout_flow", importance_samples=50),
         _of("mnist_augmented_flow", importance_samples=50, continues=("mnist_dropout_flow",)),
         _of("mnist_augmented_longer_flow", importance_samples=50, continues=("mnist_augmented_flow",)),
-        *_seeds("mnist_finetuned_flow", (1, 2, 3), continues=("mnist_augmented_longer_flow",)),
+        *_seeds("mnist_finetuned_flow", (1, 2, 3), split="", continues=("mnist_augmented_longer_flow",)),
         *_seeds("mnist_soup_flow", (0, 1), continues=_names("mnist_finetuned_flow", (1, 2, 3))),
         _of("mnist_mean_flow", importance_samples=50, continues=_names("mnist_soup_flow", (0, 1))),
         *(_of(name, importance_samples=50) for name in ("mnist_dropout", "mnist_flow", "mnist_best", "mnist_adam")),
